@@ -1,0 +1,36 @@
+"""Errors a user can fix. Each message names the thing at fault and the remedy, in one line where it fits."""
+
+
+class BatonError(ValueError):
+    """Base of every error whose cause is input or configuration: retrying without a change cannot help."""
+
+
+class ConfigError(BatonError):
+    """A configuration value that is unknown, out of range or contradicts another."""
+
+
+class SourceError(BatonError):
+    """Raw input that is missing, unreadable, of the wrong format, or does not match its sha256."""
+
+
+class ArtifactError(BatonError):
+    """An artifact that does not exist, is incomplete, or differs from its manifest.
+
+    Args:
+        subject: what was being opened or published.
+        problems: *every* mismatch that was found, each naming the file or field.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, subject: str, problems: list[str], remedy: str) -> None:
+        self.problems = problems
+        detail = problems[0] if len(problems) == 1 else "".join(f"\n  - {p}" for p in problems)
+        super().__init__(f"{subject}: {detail}{chr(10) if len(problems) > 1 else ' '}Remedy: {remedy}")
+
+
+class GateFailed(BatonError):
+    """The tuned model is not better enough than its base to be promoted."""
+
+
+class EngineUnavailable(BatonError):
+    """Spark or Ray cannot be reached, or cannot give what the configuration asks for."""

@@ -1,0 +1,83 @@
+"""The one shape of a job: ``python -m <package>.job RUN_DIR`` reads, works, publishes, records, and exits with a code."""
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+from handoff.errors import BatonError
+from handoff.publish import DISK_FULL
+from handoff.run_dir import RunDir, StageRecord
+
+log = logging.getLogger("baton")
+
+EXIT_FAILED = 1
+EXIT_USER_ERROR = 2  # configuration or input: a retry cannot help
+
+
+def set_up_logging() -> None:
+    """One plain line per message on standard output; engines' own loggers speak from WARNING up."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout, force=True)
+    log.setLevel(logging.INFO)
+
+
+def run_stage(name: str, body: Callable[[RunDir, StageRecord], None], arguments: list[str]) -> int:
+    """Run a stage's body on the run directory that the command line names.
+
+    Returns:
+        Exit code: 0; 2 for an error the user can fix (one ERROR line); 1 for anything else (traceback, then the line).
+    """
+    if len(arguments) != 1:
+        print("usage: python -m <job> RUN_DIR", file=sys.stderr)
+        return EXIT_USER_ERROR
+    set_up_logging()
+    run = RunDir(arguments[0])
+    log.info("%s · run %s", name, run.name)
+    try:
+        with run.stage(name) as record:
+            body(run, record)
+    except BatonError as error:
+        log.error("ERROR %s: %s", name, error)
+        return EXIT_USER_ERROR
+    except Exception as error:
+        traceback.print_exc(file=sys.stdout)
+        if "No space left on device" in traceback.format_exc():
+            log.error("ERROR %s: the disk is full; nothing was published. Remedy: %s", name, DISK_FULL)
+        else:
+            log.error("ERROR %s: %s: %s", name, type(error).__name__, str(error).strip().split("\n")[0])
+        return EXIT_FAILED
+    log.info("%s done in %.1f s: %s", name, record.seconds, record.headline)
+    return 0
+
+
+class Progress:
+    """One line every few seconds on long work: done of total, rate, time left.
+
+    Args:
+        label: what is being done, such as ``train``.
+        unit: of the counted work, such as ``tokens`` or ``rows``.
+        total: how much there is; None where it is not known.
+        every_seconds: least time between two lines.
+    """
+
+    def __init__(self, label: str, unit: str, total: int | None, every_seconds: float = 5.0) -> None:
+        self._label, self._unit, self._total, self._every = label, unit, total, every_seconds
+        self._start = self._last = time.monotonic()
+        self.done = 0
+
+    def add(self, amount: int, detail: str = "") -> None:
+        """Count work done; prints when it is time, and at the end."""
+        self.done += amount
+        moment = time.monotonic()
+        if moment - self._last >= self._every or self.done == self._total:
+            self._last = moment
+            log.info("%s", self._line(moment, detail))
+
+    def _line(self, moment: float, detail: str) -> str:
+        rate = self.done / max(moment - self._start, 1e-9)
+        of = f"/{self._total:,}" if self._total else ""
+        line = f"{self._label}: {self.done:,}{of} {self._unit} · {rate:,.1f} {self._unit}/s"
+        if self._total:
+            line += f" · {(self._total - self.done) / max(rate, 1e-9):.0f} s left"
+        return f"{line} · {detail}" if detail else line

@@ -1,0 +1,253 @@
+"""Publishing an artifact: written aside, read back, checked, and made visible by one atomic last step.
+
+Data files are written to ``<kind>/<id>/data-<attempt>/``, a directory of this attempt alone, where an engine
+can write them in place on any filesystem. Nothing reads them until ``<kind>/<id>/_MANIFEST.json`` names them.
+"""
+
+import contextlib
+import errno
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from handoff import schema as schemas
+from handoff.artifact import Artifact, load_manifest, open_artifact, read_footer
+from handoff.crash_points import crash_point
+from handoff.errors import ArtifactError
+from handoff.manifest import (
+    MANIFEST_NAME,
+    FileEntry,
+    Frozen,
+    Kind,
+    Manifest,
+    Parent,
+    artifact_dir,
+    artifact_id,
+    current_producer,
+    now,
+)
+from handoff.store import Store
+
+MIB = 1 << 20
+# An abandoned attempt is removed once its id is published and it has been silent for longer than any stage runs.
+ABANDONED_AFTER = timedelta(days=2)
+
+
+class Budget(Frozen):
+    """Limits of a Parquet layout. A reader opens one file at a time and holds one row group in memory."""
+
+    max_row_group_bytes: int
+    max_files: int
+
+
+@dataclass
+class Staging:
+    """A place to write the files of one artifact, invisible until :meth:`publish`."""
+
+    store: Store
+    kind: Kind
+    id: str
+    config: dict[str, Any]
+    parents: list[Artifact]
+    data: str = field(default_factory=lambda: f"data-{uuid.uuid4().hex[:8]}")
+
+    @property
+    def directory(self) -> str:
+        """The staging directory as the store takes it."""
+        return f"{artifact_dir(self.id)}/{self.data}"
+
+    def uri(self, name: str = "") -> str:
+        """Absolute path or URI for an engine to write to; local directories are created."""
+        path = f"{self.directory}/{name}".rstrip("/")
+        filesystem, full = self.store.locate(path)
+        if self.store.is_local:
+            filesystem.create_dir(full.rsplit("/", 1)[0] if "." in name.rsplit("/", 1)[-1] else full, recursive=True)
+        return self.store.uri(path)
+
+    def publish(
+        self,
+        *,
+        schema: pa.Schema | None = None,
+        rows: dict[str, int] | None = None,
+        budget: Budget | None = None,
+        dropped: dict[str, int] | None = None,
+        facts: dict[str, Any] | None = None,
+        in_place: Sequence[FileEntry] = (),
+    ) -> Artifact:
+        """Read back what was written, check it, and make it visible.
+
+        Args:
+            schema: Arrow schema that every Parquet file must have.
+            rows: rows per split that the writer counted; compared with the footers'.
+            budget: layout limits.
+            dropped: rows dropped per reason.
+            facts: further facts for the manifest.
+            in_place: files that stay where they are and belong to the artifact (raw input).
+
+        Returns:
+            The published artifact; the one that another writer of the same id published first, where one did.
+
+        Raises:
+            ArtifactError: listing every file that is not as declared. Nothing becomes visible.
+        """
+        crash_point("publish.written")
+        entries = [*in_place, *self._read_back()]
+        problems = _check(entries, schema, rows, budget) + self._check_schemas(entries, schema)
+        if not entries:
+            problems.append("no file was written")
+        if problems:
+            raise ArtifactError(f"{self.id} was not published", problems, "see the layout settings and the stage's log")
+        counted: dict[str, int] = {}
+        for entry in entries:
+            if entry.rows is not None:
+                counted[entry.split or "all"] = counted.get(entry.split or "all", 0) + entry.rows
+        manifest = Manifest(
+            kind=self.kind,
+            id=self.id,
+            data="" if in_place else self.data,
+            files=tuple(entries),
+            fields=tuple(schemas.describe(schema)) if schema else None,
+            schema_fingerprint=schemas.fingerprint(schema) if schema else None,
+            rows=counted,
+            dropped=dropped or {},
+            facts=facts or {},
+            parents=tuple(Parent(id=p.id, digest=p.manifest.digest) for p in self.parents),
+            config=self.config,
+            producer=current_producer(),
+            created=now(),
+        ).sealed()
+        crash_point("publish.checked")
+        text = manifest.model_dump_json(indent=2, exclude_none=True).encode()
+        created = self.store.create(f"{artifact_dir(self.id)}/{MANIFEST_NAME}", text)
+        crash_point("publish.visible")
+        if not created:
+            self.discard()
+        self._remove_abandoned()
+        return open_artifact(self.store, self.id)
+
+    def discard(self) -> None:
+        """Remove what this attempt wrote."""
+        self.store.delete(self.directory)
+
+    def _read_back(self) -> list[FileEntry]:
+        prefix = f"{self.directory}/"
+        names = [p[len(prefix) :] for p in self.store.files(self.directory)]
+        kept = [n for n in names if not n.rsplit("/", 1)[-1].startswith(("_", "."))]  # markers and checksums of engines
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            return list(pool.map(self._entry, kept))
+
+    def _entry(self, name: str) -> FileEntry:
+        path = f"{self.directory}/{name}"
+        entry = FileEntry(path=name, bytes=self.store.size(path) or 0, sha256=self.store.sha256(path))
+        if not name.endswith(".parquet"):
+            return entry
+        footer = read_footer(self.store, path)
+        groups = [footer.row_group(i).total_byte_size for i in range(footer.num_row_groups)]
+        return entry.model_copy(
+            update={
+                "split": name.split("/", 1)[0] if "/" in name else None,
+                "rows": footer.num_rows,
+                "row_groups": footer.num_row_groups,
+                "largest_row_group_bytes": max(groups, default=0),
+            }
+        )
+
+    def _check_schemas(self, entries: Sequence[FileEntry], schema: pa.Schema | None) -> list[str]:
+        if schema is None:
+            return []
+        declared, problems = schemas.describe(schema), []
+        for entry in entries:
+            if entry.rows is not None:
+                footer = read_footer(self.store, f"{self.directory}/{entry.path}")
+                found = schemas.describe(footer.schema.to_arrow_schema())
+                problems += [f"{entry.path}: {p}" for p in schemas.differences(declared, found)]
+        return problems
+
+    def _remove_abandoned(self) -> None:
+        """Remove attempts of this id that a crash left behind, long silent."""
+        published = load_manifest(self.store, self.id)
+        newest: dict[str, Any] = {}
+        for path in self.store.files(artifact_dir(self.id)):
+            attempt = path.split("/")[2]
+            if attempt.startswith("data-") and attempt != published.data:
+                filesystem, full = self.store.locate(path)
+                written = filesystem.get_file_info(full).mtime
+                newest[attempt] = max(newest.get(attempt, written), written)
+        for attempt, written in newest.items():
+            if now() - written > ABANDONED_AFTER:
+                self.store.delete(f"{artifact_dir(self.id)}/{attempt}")
+
+
+def find(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[Artifact]) -> Artifact | None:
+    """The artifact that this work would make, opened and checked, if it is already published."""
+    identity = artifact_id(kind, config, [p.id for p in parents])
+    if not store.exists(f"{artifact_dir(identity)}/{MANIFEST_NAME}"):
+        return None
+    return open_artifact(store, identity)
+
+
+@contextlib.contextmanager
+def staging(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[Artifact]) -> Iterator[Staging]:
+    """A place to write one artifact; what was written is removed when the block ends by an error.
+
+    Args:
+        store: where to publish.
+        kind: kind of artifact.
+        config: everything besides the parents that determines the contents; becomes part of the id.
+        parents: the artifacts it is made from.
+
+    Raises:
+        ArtifactError: when the disk is full; OSError and others as they come.
+    """
+    identity = artifact_id(kind, config, [p.id for p in parents])
+    place = Staging(store, kind, identity, config, list(parents))
+    try:
+        yield place
+    except OSError as error:
+        place.discard()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ArtifactError(f"{identity} was not published", [f"no space left in {store.root}"], DISK_FULL) from error
+        raise
+    except BaseException:
+        place.discard()
+        raise
+
+
+DISK_FULL = "free space there, or set BATON_HOME to a larger disk, and rerun"
+
+
+def describe_in_place(uri: str) -> FileEntry:
+    """The entry of a file that stays where it is: absolute path or URI, bytes, SHA-256."""
+    filesystem, path = Store("/").locate(uri)
+    absolute = path if isinstance(filesystem, pafs.LocalFileSystem) else uri
+    whole = Store("/")
+    return FileEntry(path=absolute, bytes=whole.size(absolute) or 0, sha256=whole.sha256(absolute))
+
+
+def _check(
+    entries: Sequence[FileEntry], schema: pa.Schema | None, rows: dict[str, int] | None, budget: Budget | None
+) -> list[str]:
+    problems = []
+    if rows is not None:
+        found: dict[str, int] = {}
+        for entry in entries:
+            found[entry.split or "all"] = found.get(entry.split or "all", 0) + (entry.rows or 0)
+        for split in sorted(rows.keys() | found.keys()):
+            if rows.get(split, 0) != found.get(split, 0):
+                problems.append(f"split {split!r}: {rows.get(split, 0)} rows were counted, {found.get(split, 0)} written")
+    if budget is not None:
+        if len(entries) > budget.max_files:
+            problems.append(f"{len(entries)} files, the budget is {budget.max_files}: raise target_file_mib or max_files")
+        for entry in entries:
+            if (entry.largest_row_group_bytes or 0) > budget.max_row_group_bytes:
+                problems.append(
+                    f"{entry.path}: a row group of {entry.largest_row_group_bytes / MIB:.1f} MiB, "  # type: ignore[operator]
+                    f"the budget is {budget.max_row_group_bytes / MIB:.1f}: lower row_group_mib"
+                )
+    return problems

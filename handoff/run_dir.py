@@ -1,0 +1,135 @@
+"""A run's directory: the validated configuration that every job reads, and the record that every stage leaves."""
+
+import contextlib
+import json
+import resource
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from handoff.artifact import Artifact, open_artifact
+from handoff.errors import ConfigError
+from handoff.manifest import now
+from handoff.store import Store
+
+STAGES = ("plan", "corpus", "train", "evaluate", "promote", "predict", "report")
+
+
+class Phase(BaseModel):
+    name: str
+    seconds: float
+
+
+class StageRecord(BaseModel):
+    """What one stage did, for the report and for the next reader. Written when the stage starts and when it ends."""
+
+    stage: str
+    status: Literal["running", "success", "failed"] = "running"
+    started: datetime
+    ended: datetime | None = None
+    artifact: str | None = Field(default=None, description="id of the artifact that the stage made or found")
+    reused: bool = Field(default=False, description="the artifact was already published; nothing was written")
+    headline: str = Field(default="", description="one line for people")
+    phases: list[Phase] = []
+    metrics: dict[str, Any] = {}
+    error: str | None = None
+    peak_rss_bytes: int | None = Field(default=None, description="of this process; engines' workers are not in it")
+
+    @property
+    def seconds(self) -> float:
+        return ((self.ended or now()) - self.started).total_seconds()
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a part of the stage."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases.append(Phase(name=name, seconds=time.monotonic() - start))
+
+
+class RunDir:
+    """Access to ``run.json`` and ``stages/`` of one run.
+
+    Args:
+        uri: absolute path or URI of the run's directory.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._files = Store(uri)
+        self.uri = self._files.root
+        self.name = self.uri.rstrip("/").rsplit("/", 1)[-1]
+
+    def create(self, storage: str, config: dict[str, Any]) -> None:
+        """Write ``run.json``: where artifacts go, and the whole validated configuration."""
+        document = {"storage": storage, "config": config}
+        self._files.write("run.json", json.dumps(document, indent=2, ensure_ascii=False).encode())
+
+    def _document(self) -> dict[str, Any]:
+        try:
+            return json.loads(self._files.read("run.json"))
+        except FileNotFoundError:
+            raise ConfigError(f"{self.uri} has no run.json. Remedy: run the plan stage, or correct the path") from None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self._document()["config"]
+
+    def section[Section: BaseModel](self, name: str, model: type[Section]) -> Section:
+        """One validated section of the configuration."""
+        return model.model_validate(self.config[name])
+
+    @property
+    def store(self) -> Store:
+        """Where this run's artifacts live."""
+        return Store(self._document()["storage"])
+
+    def record(self, stage: str) -> StageRecord | None:
+        """The record of a stage, or None where it has not started."""
+        try:
+            return StageRecord.model_validate_json(self._files.read(f"stages/{stage}.json"))
+        except FileNotFoundError:
+            return None
+
+    def records(self) -> list[StageRecord]:
+        """Records of the stages that have started, in the order of the flow."""
+        return [r for s in STAGES if (r := self.record(s))]
+
+    def artifact(self, stage: str, **checks: Any) -> Artifact:
+        """Open the artifact that a stage of this run made or found; ``checks`` as in ``open_artifact``."""
+        record = self.record(stage)
+        if record is None or record.artifact is None:
+            raise ConfigError(f"{self.uri}: the {stage} stage has made no artifact. Remedy: run it first")
+        return open_artifact(self.store, record.artifact, **checks)
+
+    def save(self, record: StageRecord) -> None:
+        self._files.write(f"stages/{record.stage}.json", record.model_dump_json(indent=2).encode())
+
+    def write(self, name: str, data: bytes) -> str:
+        """Write a file of the run (a report, a log); returns its absolute path or URI."""
+        self._files.write(name, data)
+        return self._files.uri(name)
+
+    def read(self, name: str) -> bytes:
+        return self._files.read(name)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[StageRecord]:
+        """Run a stage and leave its record, whatever happens short of a kill."""
+        record = StageRecord(stage=name, started=now())
+        self.save(record)
+        try:
+            yield record
+        except BaseException as error:
+            record.status, record.error = "failed", f"{type(error).__name__}: {error}"
+            raise
+        else:
+            record.status = "success"
+        finally:
+            record.ended = now()
+            record.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            self.save(record)

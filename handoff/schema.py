@@ -1,0 +1,54 @@
+"""The declared Arrow schemas of what the engines hand to each other, and their fingerprints."""
+
+import hashlib
+import json
+
+import pyarrow as pa
+
+CORPUS = pa.schema(
+    [
+        pa.field("row_id", pa.string()),  # stable: same document text and position, same id
+        pa.field("doc_id", pa.string()),  # the document that the passage was cut from
+        pa.field("position", pa.int32()),  # 0-based place of the passage in its document
+        pa.field("text", pa.string()),
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("prompt", pa.string()),
+        pa.field("completion", pa.string()),  # null where `error` is set
+        pa.field("baseline", pa.string()),  # the base model's completion, where one was asked for
+        pa.field("error", pa.string()),  # why this prompt has no completion; null for a good row
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("completion_tokens", pa.int32()),
+        pa.field("seconds", pa.float64()),  # wall time of the batch that this row was generated in
+        pa.field("source", pa.string()),  # where the prompt came from: held-out, modern, or the file's name
+    ]
+)
+
+
+def describe(schema: pa.Schema) -> list[dict[str, str]]:
+    """The schema as JSON: name and Arrow type of each field, in order.
+
+    Nullability is left out: Spark writes every column as nullable, whatever was declared.
+    """
+    return [{"name": f.name, "type": str(f.type)} for f in schema]
+
+
+def fingerprint(schema: pa.Schema) -> str:
+    """SHA-256 (16 hex digits) of :func:`describe`; equal for schemas that a reader cannot tell apart."""
+    return hashlib.sha256(json.dumps(describe(schema)).encode()).hexdigest()[:16]
+
+
+def differences(expected: list[dict[str, str]], found: list[dict[str, str]]) -> list[str]:
+    """Every way in which ``found`` departs from ``expected``, in words; empty when they agree."""
+    want = {f["name"]: f["type"] for f in expected}
+    have = {f["name"]: f["type"] for f in found}
+    problems = [f"column {n!r} ({t}) is missing" for n, t in want.items() if n not in have]
+    problems += [f"column {n!r} ({t}) is not declared" for n, t in have.items() if n not in want]
+    problems += [f"column {n!r} is {have[n]}, declared {t}" for n, t in want.items() if n in have and have[n] != t]
+    if not problems and list(want) != list(have):
+        problems.append(f"columns stand in the order {list(have)}, declared {list(want)}")
+    return problems
