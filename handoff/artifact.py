@@ -122,7 +122,9 @@ def _check_file(artifact: Artifact, entry: FileEntry, digests: bool) -> list[str
         footer = read_footer(artifact.store, path)
     except pa.ArrowInvalid as error:
         return [f"file {entry.path} is not readable as Parquet: {error}"]
-    problems = schemas.differences(list(artifact.manifest.fields or ()), schemas.describe(footer.schema.to_arrow_schema()))
+    problems = schemas.differences(
+        list(artifact.manifest.fields or ()), schemas.describe(footer.schema.to_arrow_schema())
+    )
     if footer.num_rows != entry.rows:
         problems.append(f"has {footer.num_rows} rows, the manifest says {entry.rows}")
     return [f"file {entry.path}: {p}" for p in problems]

