@@ -6,7 +6,7 @@ import resource
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -14,6 +14,8 @@ from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError
 from handoff.manifest import now
 from handoff.store import Store
+
+Section = TypeVar("Section", bound=BaseModel)
 
 STAGES = ("plan", "corpus", "train", "evaluate", "promote", "predict", "report")
 
@@ -79,7 +81,7 @@ class RunDir:
     def config(self) -> dict[str, Any]:
         return self._document()["config"]
 
-    def section[Section: BaseModel](self, name: str, model: type[Section]) -> Section:
+    def section(self, name: str, model: type[Section]) -> Section:
         """One validated section of the configuration."""
         return model.model_validate(self.config[name])
 

@@ -41,8 +41,9 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real Spark on two cores."""
-    from etl.java import find_java_home
     from pyspark.sql import SparkSession
+
+    from etl.java import find_java_home
 
     scratch = tmp_path_factory.mktemp("spark")
     os.environ["JAVA_HOME"] = find_java_home(scratch)
