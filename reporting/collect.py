@@ -1,0 +1,158 @@
+"""Everything that the report shows, read from a run's directory and manifests. Whatever is missing says why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from handoff.artifact import Artifact, open_artifact
+from handoff.errors import ArtifactError, BatonError
+from handoff.manifest import Manifest, artifact_dir
+from handoff.run_dir import RunDir
+from handoff.store import Store
+from reporting.facts import (
+    AnyFacts,
+    CorpusFacts,
+    EvaluationFacts,
+    Facts,
+    ModelFacts,
+    PredictionFacts,
+    Promotion,
+    facts_of,
+)
+from reporting.lineage import Node, lineage
+from reporting.samples import Samples, read_samples
+from reporting.stages import Stage, Timeline, stages_of, timeline_of
+
+SomeFacts = TypeVar("SomeFacts", bound=Facts)
+
+
+@dataclass(frozen=True)
+class Part(Generic[SomeFacts]):
+    """What a stage published and told about it; ``why`` says what is wrong or missing, empty where all is well."""
+
+    facts: SomeFacts
+    artifact: Artifact | None = None
+    why: str = ""
+
+    @property
+    def manifest(self) -> Manifest | None:
+        return self.artifact.manifest if self.artifact else None
+
+
+@dataclass(frozen=True)
+class Collected:
+    """One run, as far as it got."""
+
+    name: str
+    uri: str
+    config: dict[str, Any]  # empty where run.json is missing
+    config_why: str
+    stages: dict[str, Stage]
+    timeline: Timeline
+    corpus: Part[CorpusFacts]
+    model: Part[ModelFacts]
+    base: Part[ModelFacts]
+    evaluation: Part[EvaluationFacts]
+    predictions: Part[PredictionFacts]
+    promotion: Promotion | None
+    samples: Samples
+    samples_why: str
+    lineage: list[Node]
+
+    @property
+    def failed(self) -> Stage | None:
+        """The stage that ended the run: it failed, was killed, or never started though all before it succeeded."""
+        stages = list(self.stages.values())[:-1]  # the report itself is at work
+        broken = [s for s in stages if s.state in ("failed", "unfinished")]
+        return next(iter(broken or [s for s in stages if s.state == "absent"]), None)
+
+
+def collect(run: RunDir) -> Collected:
+    """Read a run, whichever of its stages have records and whatever of its artifacts can be opened."""
+    config, config_why = _config(run)
+    store = run.store if config else None
+    stages = {s.name: s for s in stages_of(run.records())}
+    model = _part(store, stages["train"], ModelFacts, "model")
+    predictions = _part(store, stages["predict"], PredictionFacts, "predictions")
+    samples, samples_why = _samples(predictions)
+    return Collected(
+        name=run.name,
+        uri=run.uri,
+        config=config,
+        config_why=config_why,
+        stages=stages,
+        timeline=timeline_of(list(stages.values())),
+        corpus=_part(store, stages["corpus"], CorpusFacts, "corpus"),
+        model=model,
+        base=_base(model),
+        evaluation=_part(store, stages["evaluate"], EvaluationFacts, "evaluation"),
+        predictions=predictions,
+        promotion=_promotion(stages["promote"]),
+        samples=samples,
+        samples_why=samples_why,
+        lineage=lineage(store, _made(list(stages.values()))) if store else [],
+    )
+
+
+def _config(run: RunDir) -> tuple[dict[str, Any], str]:
+    try:
+        return run.config, ""
+    except BatonError as error:
+        return {}, str(error)
+
+
+def _part(store: Store | None, stage: Stage, model: type[AnyFacts], noun: str) -> Part[AnyFacts]:
+    if store is None:
+        return Part(model(), why=f"no {noun}: the run has no run.json")
+    identity = stage.record.artifact if stage.record else None
+    if identity is None:
+        return Part(model(), why=f"no {noun}: {stage.why or f'the {stage.name} stage recorded none'}")
+    return _opened(store, identity, model)
+
+
+def _opened(store: Store, identity: str, model: type[AnyFacts]) -> Part[AnyFacts]:
+    """An artifact and its facts; facts of a damaged one are not shown, as nothing vouches for them."""
+    try:
+        artifact = open_artifact(store, identity)
+        return Part(facts_of(artifact.manifest, model), artifact)
+    except ArtifactError as error:
+        return Part(model(), why=str(error))
+
+
+def _base(model: Part[ModelFacts]) -> Part[ModelFacts]:
+    """The base model, found among the parents of the tuned one."""
+    if model.artifact is None:
+        return Part(ModelFacts(), why=model.why)
+    ids = [p.id for p in model.artifact.manifest.parents if p.id.startswith("model-")]
+    if not ids:
+        return Part(ModelFacts(), why="the tuned model's manifest names no base model")
+    return _opened(model.artifact.store, ids[0], ModelFacts)
+
+
+def _samples(predictions: Part[PredictionFacts]) -> tuple[Samples, str]:
+    if predictions.artifact is None:
+        return Samples([], [], []), predictions.why
+    return read_samples(predictions.artifact), ""
+
+
+def _promotion(stage: Stage) -> Promotion | None:
+    if stage.state != "done" and stage.state != "made":
+        return None
+    try:
+        return Promotion.model_validate(stage.record.metrics if stage.record else {})
+    except ValidationError:
+        return None
+
+
+def _made(stages: Sequence[Stage]) -> list[str]:
+    """Ids of the run's artifacts, the last of the flow first, so that a chain is told from its end."""
+    made = [s.record.artifact for s in reversed(stages) if s.record and s.record.artifact]
+    branches = [i for i in made if i.startswith("evaluation-")]  # beside the chain: after it
+    return [i for i in made if i not in branches] + branches
+
+
+def directory_of(part: Part[Any]) -> str:
+    """Where an artifact lies, for ``python -m handoff.verify``; empty where there is none."""
+    return part.artifact.store.uri(artifact_dir(part.artifact.id)) if part.artifact else ""

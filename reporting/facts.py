@@ -1,0 +1,116 @@
+"""What each kind of artifact's manifest tells besides files and rows, in the form that the report reads.
+
+A fact that is missing is None and shows as a dash; a fact of another type makes its section say so.
+"""
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from handoff.errors import ArtifactError
+from handoff.manifest import Manifest
+
+
+class Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Example(Facts):
+    reason: str
+    text: str
+
+
+class CorpusFacts(Facts):
+    documents: int | None = None
+    raw_bytes: int | None = None
+    passages: int | None = None  # before the rules
+    text_bytes: int | None = None  # kept
+    examples: list[Example] = []
+
+
+class Step(Facts):
+    """One optimizer step; ``loss`` is None where it was not finite."""
+
+    step: int
+    loss: float | None = None
+    learning_rate: float | None = None
+    tokens: int | None = None  # cumulative
+    tokens_per_second: float | None = None
+    seconds: float | None = None  # since training began
+
+
+class ModelFacts(Facts):
+    steps: list[Step] = []
+    train_tokens: int | None = None
+    blocks: int | None = None
+    real_token_share: float | None = None
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    restarts: int | None = None
+    world_size: int | None = None
+    device: str | None = None
+    seconds: float | None = None  # the training loop
+    method: str | None = None
+    zero_stage: int | None = None
+    architecture: str | None = None  # of a base model
+    source: str | None = None
+
+
+class Measured(Facts):
+    perplexity: float
+    tokens: int | None = None
+    passages: int | None = None
+
+
+class SplitResult(Facts):
+    base: Measured
+    tuned: Measured
+    ratio: float
+
+
+class Gate(Facts):
+    split: str
+    ratio: float
+    limit: float
+    passed: bool
+
+
+class EvaluationFacts(Facts):
+    splits: dict[str, SplitResult] = {}
+    gate: Gate | None = None
+
+    @property
+    def decisive(self) -> tuple[str, SplitResult] | None:
+        """The split that the gate looks at, else the last one."""
+        name = self.gate.split if self.gate and self.gate.split in self.splits else next(reversed(self.splits), None)
+        return (name, self.splits[name]) if name else None
+
+
+class PredictionFacts(Facts):
+    prompts: int | None = None
+    errors: int | None = None
+    completion_tokens: int | None = None
+    tokens_per_second: float | None = None
+    baseline_prompts: int | None = None
+
+
+class Promotion(Facts):
+    """Metrics of the promote stage's record."""
+
+    model: str | None = None
+    version: str | int | None = None
+    alias: str | None = None
+    tracking_uri: str | None = None
+    run_id: str | None = None
+
+
+AnyFacts = TypeVar("AnyFacts", bound=Facts)
+
+
+def facts_of(manifest: Manifest, model: type[AnyFacts]) -> AnyFacts:
+    """The facts of a manifest. Raises ArtifactError naming each fact of a wrong type."""
+    try:
+        return model.model_validate(manifest.facts)
+    except ValidationError as error:
+        problems = [f"fact {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ArtifactError(manifest.id, problems, "remove this artifact and rerun its stage") from None

@@ -1,0 +1,101 @@
+"""The report of a run: ``python -m reporting.report RUN_DIR`` writes ``report.html`` into the run's directory.
+
+One HTML file without scripts, links or fonts from elsewhere: it opens offline, prints, and can be passed on. It is
+written for any run, also one that failed: a part that is missing says why. The last line printed is its path.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from handoff.job import log, run_stage
+from handoff.manifest import current_producer, now
+from handoff.run_dir import RunDir, StageRecord
+from reporting import charts, sections, text
+from reporting.collect import Collected, collect, directory_of
+from reporting.hardware import describe_machine
+from reporting.samples import LONGEST_TEXT
+
+NAME = "report.html"
+FILTERS = ("count", "compact", "size", "duration", "perplexity", "share", "change", "date", "short_date", "tick")
+
+
+def render(run: Collected, machine: dict[str, str]) -> str:
+    """The report as one HTML document. Whatever comes from users is escaped, credentials in addresses are masked."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_public,
+    )
+    environment.filters |= {name: getattr(text, name) for name in FILTERS}
+    environment.filters["excerpt"] = lambda value: text.shorten((value or "").strip(), LONGEST_TEXT)
+    environment.filters["words"] = sections.words
+    model, corpus = run.model.facts, run.corpus
+    sentence, tone = sections.outcome(run)
+    return environment.get_template("template.html").render(
+        run=run,
+        title=sections.title(run),
+        outcome=sentence,
+        tone=tone,
+        figures=sections.figures(run),
+        funnel=sections.funnel(corpus.manifest, corpus.facts) if corpus.manifest else [],
+        unaccounted=sections.unaccounted(corpus.manifest, corpus.facts) if corpus.manifest else 0,
+        loss_chart=charts.loss_chart(model.steps),
+        speed_chart=charts.speed_chart(model.steps),
+        perplexities=sections.perplexities(run.evaluation.facts),
+        versions=versions(run),
+        machine=machine,
+        config=json.dumps(run.config, indent=2, ensure_ascii=False),
+        verify=directory_of(run.predictions) or directory_of(run.model) or directory_of(run.corpus),
+        written=now(),
+    )
+
+
+def _public(value: Any) -> Any:
+    """What every expression of the template passes through before it is escaped."""
+    return text.without_credentials(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def versions(run: Collected) -> list[tuple[str, str]]:
+    """Package and version of every producer in the chain and of this process; several where they differ."""
+    found: dict[str, list[str]] = {}
+    producers = [n.manifest.producer for n in run.lineage if n.manifest]
+    for producer in [*producers, current_producer()]:
+        for package, version in producer.versions.items():
+            if version not in found.setdefault(package, []):
+                found[package].append(version)
+    return [(package, ", ".join(v)) for package, v in found.items()]
+
+
+def body(run: RunDir, record: StageRecord) -> None:
+    """Collect, render, write. Never fails for what the run lacks."""
+    with record.phase("collect"):
+        collected = collect(run)
+        machine = describe_machine()
+    for stage in collected.stages.values():
+        if stage.why:
+            log.info("%s: %s", stage.name, stage.why)
+    with record.phase("render"):
+        page = render(collected, machine).encode("utf-8", "replace")  # JSON may hold half of a surrogate pair
+    with record.phase("write"):
+        path = run.write(NAME, page)
+    record.headline = f"{NAME}, {text.size(len(page))}"
+    record.metrics = {"path": path, "bytes": len(page)}
+
+
+def main(arguments: list[str]) -> int:
+    code = run_stage("report", body, arguments)
+    if code == 0:
+        print(RunDir(arguments[0]).uri + f"/{NAME}", flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

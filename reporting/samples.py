@@ -1,0 +1,42 @@
+"""Rows of the predictions artifact for people to look at."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.dataset as ds
+
+from handoff.artifact import Artifact
+from handoff.schema import PREDICTIONS
+
+COMPARED, TUNED_ONLY, FAILED = 8, 12, 20  # rows shown of each sort
+LONGEST_TEXT = 1500  # characters shown of one text
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows as dicts with the columns of ``handoff.schema.PREDICTIONS``, in the order of the artifact."""
+
+    compared: list[dict[str, Any]]  # answered by the base model too
+    tuned_only: list[dict[str, Any]]
+    failed: list[dict[str, Any]]
+
+
+def read_samples(artifact: Artifact, *, compared: int = COMPARED) -> Samples:
+    """The first rows of each sort. Streams: reads no more of the artifact than it takes to find them."""
+    rows = ds.dataset(
+        [artifact.store.locate(artifact.path_of(f))[1] for f in artifact.manifest.files if f.rows is not None],
+        filesystem=artifact.store.fs,
+        schema=PREDICTIONS,
+        format="parquet",
+    )
+    good = ds.field("error").is_null()
+    both = ds.field("baseline").is_valid()
+    return Samples(
+        compared=_head(rows, good & both, compared),
+        tuned_only=_head(rows, good & ~both, TUNED_ONLY),
+        failed=_head(rows, ds.field("error").is_valid(), FAILED),
+    )
+
+
+def _head(rows: ds.Dataset, condition: ds.Expression, limit: int) -> list[dict[str, Any]]:
+    return rows.scanner(filter=condition, batch_size=1024).head(limit).to_pylist()

