@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: one Spark session, one Ray, one tiny model, made when first asked for."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from tests.support import VERSES, publish_corpus
 
 os.environ.update(
     {
+        # Airflow writes to its home when it is imported: not into the user's.
+        "AIRFLOW_HOME": tempfile.mkdtemp(prefix="baton-test-airflow-"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "DS_ACCELERATOR": "cpu",
         "HF_HUB_OFFLINE": "1",
         "RAY_DATA_DISABLE_PROGRESS_BARS": "1",

@@ -1,0 +1,39 @@
+# Baton: `make help` lists what there is. Every target sets up what it needs by itself.
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+.PHONY: help setup demo up down test test-fast lint format constraints clean
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## make .venv and install everything (the other targets call it)
+	@./bootstrap.sh
+
+demo: setup  ## raw Shakespeare to predictions and a report, through the real DAG
+	@$(PY) -m orchestration.local demo
+
+up: setup  ## start Airflow (with its UI) and Ray on this machine
+	@$(PY) -m orchestration.local up
+
+down:  ## stop what `make up` started
+	@if [ -x $(PY) ]; then $(PY) -m orchestration.local down; else echo "nothing is set up"; fi
+
+test: setup  ## all tests, the end-to-end run of the DAG among them
+	@$(PY) -m pytest
+
+test-fast: setup  ## tests that need neither a JVM nor Ray, for the edit loop
+	@$(PY) -m pytest -m "not spark and not ray and not e2e"
+
+lint: setup  ## formatting, lint rules and types
+	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy
+
+format: setup  ## format and fix what can be fixed
+	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
+
+constraints: setup  ## regenerate constraints.txt for Python 3.11 and 3.12 from pyproject.toml
+	@.venv/bin/uv pip compile --quiet --upgrade --universal --no-annotate --no-header --extra all pyproject.toml -o constraints.txt
+	@sed -i -E 's/^(torch==[0-9.]+)\+[a-z0-9]+/\1/' constraints.txt
+
+clean:  ## remove what runs wrote (./var); the virtual environment stays
+	@if [ -x $(PY) ]; then $(PY) -m orchestration.local down; fi
+	rm -rf var

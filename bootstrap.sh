@@ -1,0 +1,56 @@
+#!/bin/sh
+# Make .venv and install Baton into it; with nothing to do it ends at once. Called by the Makefile.
+# PYTHON names the interpreter (3.11 or 3.12). pip's own settings (index, find-links, certificate, constraint)
+# are handed to uv, which does not read them itself.
+set -eu
+cd "$(dirname "$0")"
+
+stamp=.venv/.installed
+wanted=$(cat pyproject.toml constraints.txt bootstrap.sh | cksum)
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
+
+good() { "$1" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
+if [ -n "${PYTHON:-}" ]; then
+    good "$PYTHON" || { echo "ERROR: PYTHON=$PYTHON is not Python 3.11 or 3.12 with venv" >&2; exit 2; }
+else
+    for PYTHON in python3.11 python3.12 python3 ""; do
+        if [ -n "$PYTHON" ] && good "$PYTHON"; then break; fi
+    done
+    [ -n "$PYTHON" ] || {
+        echo "ERROR: no Python 3.11 or 3.12 with venv found. Remedy: install python3.11 and python3.11-venv, or set PYTHON" >&2
+        exit 2
+    }
+fi
+
+echo "Setting up .venv with $("$PYTHON" --version) (about a minute, once) ..."
+start=$(date +%s)
+[ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
+[ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+# pip's settings as uv's environment variables; the later source of `pip config list` does not matter, as
+# the environment (:env:) wins over files, and a [install] section over [global].
+eval "$(.venv/bin/python - <<'PY'
+import ast, os, shlex, subprocess, sys
+out = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+found = {}
+for section in ("global.", "install.", ":env:."):
+    for line in out.splitlines():
+        name, _, value = line.partition("=")
+        if name.startswith(section):
+            found[name[len(section):]] = ast.literal_eval(value)
+names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE",
+         "find-links": "UV_FIND_LINKS", "constraint": "UV_CONSTRAINT", "no-index": "UV_NO_INDEX"}
+settings = {u: " ".join(found[p].split()) for p, u in names.items() if p in found and u not in os.environ}
+if "UV_FIND_LINKS" in settings:
+    settings["UV_FIND_LINKS"] = settings["UV_FIND_LINKS"].replace(" ", ",")
+settings.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # as pip: the best version over all indexes
+if not found.keys() & {"index-url", "extra-index-url", "find-links", "no-index"}:
+    # Nobody says where torch comes from: let uv choose the CPU or CUDA build that suits this machine.
+    settings.setdefault("UV_TORCH_BACKEND", os.environ.get("UV_TORCH_BACKEND", "auto"))
+print("\n".join(f"export {k}={shlex.quote(v)}" for k, v in settings.items()))
+PY
+)"
+
+.venv/bin/uv pip install --quiet --python .venv/bin/python -e '.[all]' -c constraints.txt
+echo "$wanted" >"$stamp"
+echo "Set up in $(($(date +%s) - start)) s"

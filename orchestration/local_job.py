@@ -1,0 +1,61 @@
+"""JobOperator: run one of the project's jobs as a process of the Airflow worker."""
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from handoff.job import EXIT_USER_ERROR
+from orchestration.paths import run_key
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+REPORT_URL_PREFIX = "/baton"
+
+
+class ReportLink(BaseOperatorLink):
+    """The run's report, served by the Airflow UI to those who may read the DAG."""
+
+    name = "Report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        return f"{REPORT_URL_PREFIX}/runs/{run_key(ti_key.run_id)}/report.html"
+
+
+class JobOperator(BaseOperator):
+    """Run ``python -m <module> RUN_DIR`` in a process of its own, without a shell, and show its lines in the log.
+
+    Args:
+        module: the job's module, such as ``training.promote``.
+        run_dir: the run's directory; a template.
+
+    Raises:
+        AirflowFailException: the job's exit code says that a retry cannot help.
+        AirflowSkipException: there is no run directory, because the plan failed.
+    """
+
+    template_fields: Sequence[str] = ("run_dir",)
+    operator_extra_links = (ReportLink(),)
+
+    def __init__(self, *, module: str, run_dir: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.module = module
+        self.run_dir = run_dir
+        self._hook = SubprocessHook()
+
+    def execute(self, context: "Context") -> None:
+        if not re.search(r"/", self.run_dir):  # an absent XCom renders as the text "None"
+            raise AirflowSkipException("the plan made no run directory")
+        done = self._hook.run_command([sys.executable, "-m", self.module, self.run_dir])
+        if done.exit_code == EXIT_USER_ERROR:
+            raise AirflowFailException(done.output)
+        if done.exit_code != 0:
+            raise AirflowException(f"{self.module} ended with exit code {done.exit_code}: {done.output}")
+
+    def on_kill(self) -> None:
+        self._hook.send_sigterm()

@@ -1,0 +1,40 @@
+"""The first stage: validate what was asked for, look before leaping, and write the run's directory."""
+
+import json
+import logging
+import re
+from typing import Any
+
+from handoff.run_dir import RunDir
+from orchestration import forms, preflight
+from orchestration.paths import baton_home, run_key, run_uri, storage_root
+
+log = logging.getLogger(__name__)
+
+
+def plan(run_id: str, request: dict[str, Any]) -> str:
+    """Validate a request, check its inputs and the engines, and write ``run.json``.
+
+    Args:
+        run_id: the DAG run's id.
+        request: what the form, the API or the CLI sent: form fields, and ``overrides``.
+
+    Returns:
+        Absolute path or URI of the run's directory.
+
+    Raises:
+        BatonError: naming what is wrong and the remedy; no run directory is left behind.
+    """
+    config = forms.build_config(request)
+    log.info("preset %s; what the run will do:", config.preset)
+    for line in json.dumps(config.model_dump(mode="json", exclude={"preset"}), indent=1).split("\n"):
+        if re.search(r"[\w\]]", line):
+            log.info("  %s", line.replace('"', "").rstrip(",{"))
+    found = preflight.check(config, baton_home() / "cache")
+    run = RunDir(run_uri(run_key(run_id)))
+    run.create(storage_root(), config.model_dump(mode="json"))
+    with run.stage("plan") as record:
+        record.metrics = {"checks": found}
+        record.headline = f"preset {config.preset}; " + "; ".join(found)
+    log.info("run directory: %s", run.uri)
+    return run.uri

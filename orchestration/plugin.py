@@ -1,0 +1,39 @@
+"""Airflow plugin: shows a run's report in the UI, and registers the operators' links."""
+
+from airflow.plugins_manager import AirflowPlugin
+
+from orchestration.local_job import REPORT_URL_PREFIX, ReportLink
+from orchestration.ray_job import RayJobLink
+
+
+def report_app() -> "object":
+    """A FastAPI app with one page, ``/runs/<run key>/report.html``, for users who may read the DAG."""
+    from airflow.api_fastapi.core_api.security import requires_access_dag
+    from fastapi import Depends, FastAPI, HTTPException, Path
+    from fastapi.responses import HTMLResponse
+
+    from handoff.run_dir import RunDir
+    from orchestration.paths import run_uri
+
+    app = FastAPI(title="Baton reports", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/runs/{key}/report.html", dependencies=[Depends(requires_access_dag("GET", param_dag_id="spark_to_ray"))])
+    def report(key: str = Path(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,140}$")) -> HTMLResponse:
+        try:
+            page = RunDir(run_uri(key)).read("report.html")
+        except FileNotFoundError:
+            raise HTTPException(404, f"run {key} has no report yet: the report task writes it last") from None
+        # The page is self-contained: whatever text of the corpus or model it shows, nothing in it may run or load.
+        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+
+    return app
+
+
+class BatonPlugin(AirflowPlugin):
+    name = "baton"
+    operator_extra_links = [ReportLink(), RayJobLink()]  # noqa: RUF012  (the plugin manager reads class attributes)
+
+    @classmethod
+    def on_load(cls, *args: object, **kwargs: object) -> None:
+        cls.fastapi_apps = [{"app": report_app(), "url_prefix": REPORT_URL_PREFIX, "name": "Baton reports"}]

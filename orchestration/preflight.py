@@ -1,0 +1,89 @@
+"""Checks that take seconds, before work that takes hours: inputs exist and are readable, engines answer."""
+
+import logging
+import socket
+from pathlib import Path
+
+from airflow.sdk import BaseHook
+
+from etl.java import find_java_home
+from etl.source import check_source
+from handoff.errors import BatonError, EngineUnavailable
+from inference.prompts import check_prompts
+from orchestration.ray_job import cluster_url, jobs_client
+from orchestration.run_config import RunConfig
+from training.base_model import check_base_model
+
+log = logging.getLogger(__name__)
+
+
+def check(config: RunConfig, cache: Path) -> list[str]:
+    """Look at everything that a run needs.
+
+    Args:
+        config: the validated configuration.
+        cache: directory for downloaded packages.
+
+    Returns:
+        What was found, a line each.
+
+    Raises:
+        BatonError: with every problem found, each with its remedy.
+    """
+    found: list[str] = []
+    problems: list[str] = []
+    checks = {
+        "corpus": lambda: _source(config, cache),
+        "base model": lambda: check_base_model(config.training.base, cache),
+        "prompts": lambda: check_prompts(config.inference),
+        "Spark": lambda: check_spark("spark_default", cache),
+        "Ray": lambda: check_ray("ray_default"),
+    }
+    for name, look in checks.items():
+        try:
+            line = look()
+        except BatonError as error:
+            problems.append(f"{name}: {error}")
+        else:
+            if line:
+                found.append(line)
+                log.info("%s: %s", name, line)
+    if problems:
+        raise BatonError("\n".join(problems))
+    return found
+
+
+def _source(config: RunConfig, cache: Path) -> str:
+    files = check_source(config.corpus.source, cache)
+    return f"{len(files)} raw files, {sum(size for _, size in files) / 1e6:.1f} MB"
+
+
+def check_spark(conn_id: str, cache: Path) -> str:
+    """The Spark that a connection names, where it can be told: Java for a local one, an open port for a standalone one."""
+    connection = BaseHook.get_connection(conn_id)
+    master = connection.host or ""
+    if master.startswith("local"):
+        return f"Spark {master} on {find_java_home(cache)}"
+    if connection.port:
+        address = (master.split("//")[-1], connection.port)
+        try:
+            socket.create_connection(address, timeout=5).close()
+        except OSError as error:
+            raise EngineUnavailable(
+                f"no Spark master answers at {address[0]}:{address[1]} ({error}). "
+                f"Remedy: start it, or correct the connection {conn_id}"
+            ) from error
+    return f"Spark at {master}"
+
+
+def check_ray(conn_id: str) -> str:
+    """The Ray cluster that a connection names, and its version."""
+    connection = BaseHook.get_connection(conn_id)
+    try:
+        version = jobs_client(connection).get_version()
+    except ConnectionError as error:
+        raise EngineUnavailable(
+            f"no Ray answers at {cluster_url(connection)} ({error}). "
+            f"Remedy: start it (`make up` starts one here), or correct the connection {conn_id}"
+        ) from error
+    return f"Ray at {cluster_url(connection)}, API version {version}"

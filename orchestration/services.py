@@ -1,0 +1,226 @@
+"""The embedded default: Airflow's parts and a Ray head as child processes on loopback, everything under BATON_HOME."""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from etl.java import find_java_home
+from handoff.errors import EngineUnavailable
+from orchestration.paths import baton_home
+
+PROJECT = Path(__file__).resolve().parent.parent
+UI_PORT = int(os.environ.get("BATON_UI_PORT", "8080"))
+RAY_PORT = int(os.environ.get("BATON_RAY_PORT", "8265"))
+USER = "admin"
+START_TIMEOUT_SECONDS = 180
+STOP_TIMEOUT_SECONDS = 30
+OBJECT_STORE_BYTES = 1 << 30  # of Ray; it spills to disk past that
+
+
+class Services:
+    """Start, find and stop the processes of one BATON_HOME. ``services.json`` there holds their ids."""
+
+    def __init__(self) -> None:
+        self.home = baton_home()
+        self.logs = self.home / "logs"
+        self._state = self.home / "services.json"
+        self.ui = f"http://127.0.0.1:{UI_PORT}"
+
+    # -- what is running
+
+    def running(self) -> dict[str, psutil.Process]:
+        """Services of this home that are alive, by name. A process id that was given to another process is not taken."""
+        try:
+            recorded = json.loads(self._state.read_text())
+        except FileNotFoundError:
+            return {}
+        alive = {}
+        for name, (pid, created) in recorded.items():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if abs(process.create_time() - created) < 1 and process.status() != psutil.STATUS_ZOMBIE:
+                    alive[name] = process
+        return alive
+
+    @property
+    def password(self) -> str:
+        """Password of the user ``admin``, made at the first start."""
+        return json.loads(self._passwords.read_text())[USER]
+
+    @property
+    def _passwords(self) -> Path:
+        return self.home / "airflow" / "passwords.json"
+
+    # -- start
+
+    def start(self) -> None:
+        """Start everything and wait until it answers.
+
+        Raises:
+            EngineUnavailable: a port is taken, or a service ended or did not answer in time; its log is named.
+        """
+        _require_free(UI_PORT, "the Airflow UI", "BATON_UI_PORT")
+        _require_free(RAY_PORT, "Ray's dashboard", "BATON_RAY_PORT")
+        self.logs.mkdir(parents=True, exist_ok=True)
+        environment = self.environment()
+        self._ensure_user()
+        self._launch("ray", self._ray_command(), environment)  # while it starts, Airflow's database is made
+        with (self.logs / "airflow-db.log").open("w") as log:
+            subprocess.run(
+                ["airflow", "db", "migrate"], env=environment, check=True, stdout=log, stderr=subprocess.STDOUT
+            )
+        self._launch("api-server", ["airflow", "api-server"], environment)
+        self._launch("dag-processor", ["airflow", "dag-processor"], environment)
+        self._launch("scheduler", ["airflow", "scheduler", "--skip-serve-logs"], environment)
+        self._launch("triggerer", ["airflow", "triggerer", "--skip-serve-logs"], environment)
+        self._wait_until("ray", RAY_PORT)
+        self._wait_until("api-server", UI_PORT)
+
+    def _launch(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+        with (self.logs / f"{name}.log").open("w") as log:
+            child = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=self.home, start_new_session=True
+            )
+        recorded = {n: (p.pid, p.create_time()) for n, p in self.running().items()}
+        self._state.write_text(json.dumps({**recorded, name: (child.pid, psutil.Process(child.pid).create_time())}))
+
+    def _wait_until(self, name: str, port: int) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while _is_free(port):
+            dead = name not in self.running()
+            if dead or time.monotonic() > deadline:
+                tail = (self.logs / f"{name}.log").read_text(errors="replace").strip().split("\n")[-1]
+                self.stop()
+                raise EngineUnavailable(
+                    f"{name} {'ended' if dead else 'did not answer'} at start: {tail}. "
+                    f"Remedy: see {self.logs / name}.log"
+                )
+            time.sleep(0.2)
+
+    def _ray_command(self) -> list[str]:
+        # Sockets live below the temporary directory, and their paths may have 107 bytes at most.
+        name = hashlib.sha256(str(self.home).encode()).hexdigest()[:8]
+        temporary = Path(tempfile.gettempdir()) / f"baton-ray-{os.getuid()}-{name}"
+        return [
+            "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={_any_free_port()}",
+            "--dashboard-host=127.0.0.1", f"--dashboard-port={RAY_PORT}", f"--temp-dir={temporary}",
+            f"--ray-client-server-port={_any_free_port()}", f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats",
+        ]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        """Environment of every service, and so of every task and job that they start."""
+        airflow = self.home / "airflow"
+        for directory in (airflow, self.home / "ray"):
+            directory.mkdir(parents=True, exist_ok=True)
+        token = _secret(self.home / "ray" / "token", secrets.token_hex(32))
+        ray = {"conn_type": "http", "host": "127.0.0.1", "port": RAY_PORT, "password": token}
+        spark = {"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client"}}
+        bin_directory = str(Path(sys.executable).parent)
+        defaults = {
+            # Laptop and cluster differ in these two only: set them to a cluster's, and the same DAG runs there.
+            "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(spark),
+            "AIRFLOW_CONN_RAY_DEFAULT": json.dumps(ray),
+        }
+        return {
+            **defaults,
+            **os.environ,
+            "PATH": f"{bin_directory}:{os.environ['PATH']}",
+            "PYTHONPATH": str(PROJECT),
+            "PYTHONUNBUFFERED": "1",
+            "BATON_HOME": str(self.home),
+            "JAVA_HOME": find_java_home(self.home / "cache"),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.home / "ray" / "token"),
+            # `ray start` turns 127.0.0.1 into the machine's outer address and listens on every interface, except
+            # where clusters are off, as they are by default on macOS and Windows. A cluster of one needs no more.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+            "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "AIRFLOW_HOME": str(airflow),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": "2",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.ui}/execution/",
+            "AIRFLOW__CORE__FERNET_KEY": "",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._passwords),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow / 'airflow.db'}",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(UI_PORT),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__BASE_URL": self.ui,
+            "AIRFLOW__API__SECRET_KEY": _secret(airflow / "api-secret", secrets.token_hex(32)),
+            "AIRFLOW__API_AUTH__JWT_SECRET": _secret(airflow / "jwt-secret", secrets.token_hex(32)),
+            "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+        }
+
+    def _ensure_user(self) -> None:
+        if not self._passwords.exists():
+            _secret(self._passwords, json.dumps({USER: secrets.token_urlsafe(12)}))
+
+    # -- stop
+
+    def stop(self) -> list[str]:
+        """Stop what this home started, and only that; returns the names of what was running."""
+        alive = self.running()
+        order = ["scheduler", "triggerer", "dag-processor", "api-server", "ray"]  # tasks end before what they talk to
+        for name in order:
+            if name in alive:
+                _end(alive[name])
+        self._state.unlink(missing_ok=True)
+        return [n for n in order if n in alive]
+
+
+def _end(process: psutil.Process) -> None:
+    """Ask a process to end, then end it and whatever it leaves behind."""
+    family = [process]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family += process.children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+    psutil.wait_procs([process], timeout=STOP_TIMEOUT_SECONDS)
+    _, left = psutil.wait_procs(family, timeout=3)
+    for survivor in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            survivor.kill()
+
+
+def _secret(path: Path, fresh: str) -> str:
+    """Content of a file that only this user can read, made with ``fresh`` where it does not exist."""
+    if not path.exists():
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+            file.write(fresh)
+    return path.read_text()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _require_free(port: int, what: str, variable: str) -> None:
+    if not _is_free(port):
+        raise EngineUnavailable(
+            f"port {port}, where {what} should listen, is taken. "
+            f"Remedy: end what listens there (`ss -ltnp | grep {port}`), or set {variable} to a free port"
+        )
+
+
+def _any_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
