@@ -23,6 +23,11 @@ CHUNK_BYTES = 1 << 20
 _SPEC = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.+!-]*)")
 
 
+def cache_dir() -> Path:
+    """Where downloads of this machine are kept: ``cache/`` below BATON_HOME, which is ``./var`` where it is not set."""
+    return Path(os.environ.get("BATON_HOME", "var")).resolve() / "cache"
+
+
 def download_package(spec: str, sha256: str, cache_dir: Path) -> Path:
     """Fetch one file of a package with ``pip download`` and keep it under ``cache_dir/packages/``.
 

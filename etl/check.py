@@ -1,0 +1,153 @@
+"""Looking at raw files before any engine starts: wrong formats and encodings are found in seconds, by name."""
+
+import codecs
+import gzip
+import json
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etl.config import SourceConfig
+from etl.source import Source, SourceFile, resolved
+from handoff.errors import ConfigError, SourceError
+from handoff.store import Store
+
+HEAD_BYTES = 64 << 10
+LONGEST_FIRST_LINE_BYTES = 8 << 20
+CHUNK_BYTES = 8 << 20
+NAMED_FAULTS = 5
+
+
+def check_source(config: SourceConfig, cache: Path) -> list[tuple[str, int]]:
+    """Find the source's files and look at the head of each; starts no engine.
+
+    Returns:
+        URI (``package:…/name`` for a package's member) and bytes of each file.
+
+    Raises:
+        SourceError: as :func:`etl.source.resolved` and :func:`check_files`.
+    """
+    with resolved(config, cache) as source:
+        check_files(source, config)
+        return [(f.uri if source.in_place else f"{config.uri}/{f.name}", f.bytes) for f in source.files]
+
+
+def check_files(source: Source, config: SourceConfig) -> None:
+    """Look at the head (.txt, .jsonl) or the footer (.parquet) of every file.
+
+    Raises:
+        ConfigError: unknown encoding.
+        SourceError: naming up to five files that cannot be read as configured.
+    """
+    try:
+        "".encode(config.encoding)
+    except LookupError:
+        raise ConfigError(f"{config.encoding!r} is no text encoding. Remedy: correct corpus.source.encoding") from None
+    check = {"txt": _check_text, "jsonl": _check_jsonl, "parquet": _check_parquet}[source.format]
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        faults = [f for f in pool.map(lambda file: check(file, config) if file.bytes else None, source.files) if f]
+    if faults:
+        more = f" (and {len(faults) - NAMED_FAULTS} more files)" if len(faults) > NAMED_FAULTS else ""
+        raise SourceError("; ".join(faults[:NAMED_FAULTS]) + more)
+
+
+def find_undecodable(source: Source, encoding: str) -> str:
+    """Name the first text file that is not in the encoding, by reading all of them: for the message of a failure."""
+    for file in source.files:
+        decoder = codecs.getincrementaldecoder(encoding)()
+        done = 0
+        with _open(file) as stream:
+            try:
+                while chunk := stream.read(CHUNK_BYTES):
+                    decoder.decode(chunk)
+                    done += len(chunk)
+                decoder.decode(b"", final=True)
+            except UnicodeDecodeError as error:
+                return _not_decodable(file, encoding, error, done)
+    return f"a file is not {encoding} text. Remedy: correct corpus.source.encoding"
+
+
+def _open(file: SourceFile) -> IO[bytes]:
+    filesystem, path = Store("/").locate(file.uri)
+    return filesystem.open_input_stream(path, compression=None)  # type: ignore[no-any-return]
+
+
+def _check_text(file: SourceFile, config: SourceConfig) -> str | None:
+    with _open(file) as stream:
+        head = stream.read(HEAD_BYTES)
+    try:
+        text = codecs.getincrementaldecoder(config.encoding)().decode(head, final=len(head) == file.bytes)
+    except UnicodeDecodeError as error:
+        if b"\0" in head:
+            return _binary(file)
+        return _not_decodable(file, config.encoding, error, 0)
+    return _binary(file) if "\0" in text else None
+
+
+def _binary(file: SourceFile) -> str:
+    return f"{file.uri} is binary: it contains NUL bytes. Remedy: exclude it, or set corpus.source.encoding (UTF-16?)"
+
+
+def _not_decodable(file: SourceFile, encoding: str, error: UnicodeDecodeError, offset: int) -> str:
+    value = error.object[error.start] if error.start < len(error.object) else 0
+    return (
+        f"{file.uri} is not {encoding} text: byte 0x{value:02x} near offset {offset + error.start:,}. "
+        "Remedy: set corpus.source.encoding (such as iso-8859-1), or exclude the file"
+    )
+
+
+def _check_jsonl(file: SourceFile, config: SourceConfig) -> str | None:
+    try:
+        with _open(file) as raw:
+            stream = gzip.GzipFile(fileobj=raw) if file.name.endswith(".gz") else raw
+            line = stream.read(HEAD_BYTES).lstrip()
+            while b"\n" not in line and len(line) < LONGEST_FIRST_LINE_BYTES and (more := stream.read(HEAD_BYTES)):
+                line = (line + more).lstrip()
+    except (OSError, EOFError, zlib.error) as error:
+        return f"{file.uri} cannot be unpacked ({error}): it is damaged or cut short. Remedy: fetch it again"
+    line, newline, _ = line.partition(b"\n")
+    if not line or (not newline and len(line) >= LONGEST_FIRST_LINE_BYTES):
+        return None
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        return f"{file.uri}: its first line is no JSON object. Remedy: give one JSON object per line"
+    return _lacks_text(file, config, list(record)) or (
+        f"{file.uri}: {config.text_column!r} of its first record is no string. Remedy: set corpus.source.text_column"
+        if not isinstance(record[config.text_column], str | None)
+        else None
+    )
+
+
+def _check_parquet(file: SourceFile, config: SourceConfig) -> str | None:
+    filesystem, path = Store("/").locate(file.uri)
+    try:
+        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+            schema = parquet.schema_arrow
+    except pa.ArrowInvalid as error:
+        return f"{file.uri} is not readable as Parquet ({error}). Remedy: write it again, or exclude it"
+    if fault := _lacks_text(file, config, schema.names):
+        return fault
+    type_ = schema.field(config.text_column).type
+    if not (pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)):
+        return (
+            f"{file.uri}: column {config.text_column!r} is {type_}, not a string. Remedy: set corpus.source.text_column"
+        )
+    if config.id_column and config.id_column not in schema.names:
+        return f"{file.uri} has no column {config.id_column!r}. Remedy: set corpus.source.id_column"
+    return None
+
+
+def _lacks_text(file: SourceFile, config: SourceConfig, columns: list[str]) -> str | None:
+    if config.text_column in columns:
+        return None
+    return (
+        f"{file.uri} has no column {config.text_column!r}, but {', '.join(columns[:8]) or 'none'}. "
+        "Remedy: set corpus.source.text_column"
+    )

@@ -1,0 +1,86 @@
+"""From documents to rows: what was kept and what was dropped for which reason, counted in one pass."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from etl.config import SplitConfig
+from etl.layout import RowBytes, row_bytes
+from etl.split import SPLITS, matches
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+EXAMPLES = 3
+EXAMPLE_CHARS = 300
+
+
+@dataclass(frozen=True)
+class Funnel:
+    documents: int  # read, usable or not
+    passages: int  # cut from the usable ones, before any rule
+    dropped: dict[str, int]  # documents and passages per reason, most frequent first
+    dropped_documents: int  # of ``dropped``, those that never became passages
+    kept: dict[str, RowBytes]  # per split, in the order train, validation, test
+    text_bytes: int  # UTF-8 bytes of the kept passages
+    examples: list[dict[str, str]]  # reason and text of a dropped passage, one each for the most frequent reasons
+    globs_hit: dict[str, bool]  # per configured glob of document ids: does it match one
+
+    @property
+    def rows(self) -> dict[str, int]:
+        return {split: measured.rows for split, measured in self.kept.items()}
+
+
+def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
+    """Count rows with ``doc_id, position, text, row_id, reason, split``; reads them once."""
+    from pyspark.sql import functions as F
+
+    globs = [*config.validation_documents, *config.test_documents]
+    counts = [
+        F.count(F.lit(1)).alias("rows"),
+        F.count("position").alias("passages"),
+        F.count_if(F.coalesce(F.col("position"), F.lit(0)) == 0).alias("documents"),
+        F.sum(row_bytes()).alias("bytes"),
+        F.stddev_pop(row_bytes()).alias("deviation"),
+        F.max(row_bytes()).alias("largest"),
+        F.sum(F.octet_length("text")).alias("text_bytes"),
+        F.min_by(F.substring("text", 1, EXAMPLE_CHARS), "row_id").alias("example"),
+        *(F.max(matches(F.col("doc_id"), (glob,))).alias(f"glob_{i}") for i, glob in enumerate(globs)),
+    ]
+    cells = [row.asDict() for row in marked.groupBy("reason", "split").agg(*counts).collect()]
+    return _funnel(cells, globs)
+
+
+def _funnel(cells: list[dict[str, Any]], globs: list[str]) -> Funnel:
+    kept = {c["split"]: c for c in cells if c["reason"] is None}
+    dropped: dict[str, int] = {}
+    examples: dict[str, str] = {}
+    for cell in sorted((c for c in cells if c["reason"] is not None), key=lambda c: (c["reason"], c["split"])):
+        dropped[cell["reason"]] = dropped.get(cell["reason"], 0) + cell["rows"]
+        if cell["example"] is not None:
+            examples.setdefault(cell["reason"], cell["example"])
+    dropped = dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0])))
+    return Funnel(
+        documents=sum(c["documents"] for c in cells),
+        passages=sum(c["passages"] for c in cells),
+        dropped=dropped,
+        dropped_documents=sum(c["rows"] - c["passages"] for c in cells),
+        kept={
+            s: RowBytes(kept[s]["rows"], kept[s]["bytes"], kept[s]["deviation"], kept[s]["largest"])
+            for s in SPLITS
+            if s in kept
+        },
+        text_bytes=sum(c["text_bytes"] for c in kept.values()),
+        examples=[{"reason": r, "text": examples[r]} for r in dropped if r in examples][:EXAMPLES],
+        globs_hit={glob: any(c[f"glob_{i}"] for c in cells) for i, glob in enumerate(globs)},
+    )
+
+
+def table(funnel: Funnel) -> list[str]:
+    """The funnel for people: aligned lines, a label, a count, a share of the passages."""
+    kept = sum(funnel.rows.values())
+    lines = [("documents", funnel.documents, ""), ("passages cut from them", funnel.passages, "")]
+    of = max(funnel.passages, 1)
+    lines += [(f"  - {reason}", n, f"{100 * n / of:5.1f} %") for reason, n in funnel.dropped.items()]
+    lines.append(("passages kept", kept, f"{100 * kept / of:5.1f} %"))
+    label_width, count_width = max(len(label) for label, *_ in lines), max(len(f"{n:,}") for _, n, _ in lines)
+    return [f"  {label:<{label_width}}  {n:>{count_width},}  {share}".rstrip() for label, n, share in lines]

@@ -1,0 +1,187 @@
+"""``python -m etl.job RUN_DIR`` or ``spark-submit etl/job.py RUN_DIR``: raw files → Spark → corpus snapshot."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+
+if not __package__:  # started as a file: this directory came first on the path, where config.py could shadow a package
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+from typing import TYPE_CHECKING, Any
+
+from etl import dedup, funnel, layout, quality, read, split, transforms
+from etl.check import check_files, find_undecodable
+from etl.config import CorpusConfig
+from etl.failures import explained
+from etl.progress import progress_lines
+from etl.raw import publish_raw
+from etl.session import spark_session
+from etl.source import Source, resolved
+from handoff.artifact import Artifact
+from handoff.errors import SourceError
+from handoff.job import log, run_stage
+from handoff.packages import cache_dir
+from handoff.publish import find, staging
+from handoff.run_dir import RunDir, StageRecord
+from handoff.schema import CORPUS
+from handoff.store import Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+CODE_VERSION = 1  # part of the snapshot's id: raise it when the same input and configuration give other rows
+
+
+def run_corpus(run: RunDir, record: StageRecord) -> None:
+    """The corpus stage: find or make the snapshot that the run's configuration describes."""
+    config, cache = run.section("corpus", CorpusConfig), cache_dir()
+    cache.mkdir(parents=True, exist_ok=True)
+    log.info("source: %s", config.source.uri)
+    with record.phase("source"), resolved(config.source, cache) as found:
+        log.info("  %d files (.%s), %.1f MB", len(found.files), found.format, found.total_bytes / 1e6)
+        check_files(found, config.source)
+        raw, source = publish_raw(run.store, found)
+    log.info("  raw input: %s", raw.directory)
+    made_of = snapshot_config(config, source)
+    if existing := find(run.store, "corpus", made_of, [raw]):
+        log.info("%s is already published: reused", existing.id)
+        _finish(record, existing, reused=True)
+        return
+    with spark_session(f"baton corpus {run.name}", _log_file(run), cache) as spark:
+        log.info("spark: %s on %s", spark.version, spark.sparkContext.master)
+        snapshot = make_snapshot(spark, run.store, raw, source, config, record)
+    _finish(record, snapshot, reused=False)
+
+
+def snapshot_config(config: CorpusConfig, source: Source) -> dict[str, Any]:
+    """What determines the rows besides the raw bytes: the configuration without the source's location, and the code."""
+    located = {"uri", "sha256", "members", "exclude"}
+    return {"code_version": CODE_VERSION, **config.model_dump(mode="json", exclude={"source": located})}
+
+
+def make_snapshot(
+    spark: "SparkSession", store: Store, raw: Artifact, source: Source, config: CorpusConfig, record: StageRecord
+) -> Artifact:
+    """Run the pipeline and publish its rows.
+
+    Raises:
+        SourceError: a file cannot be read; no passage is left.
+        ConfigError: a split is empty; a passage exceeds a row group.
+    """
+    log.info("settings: passages of up to %s characters, seed %d", f"{config.passage_chars:,}", config.seed)
+    with explained(lambda: find_undecodable(source, config.source.encoding)):
+        with record.phase("clean and cut"), progress_lines(spark, "read, clean, cut"):
+            passages = prepare(spark, source, config).persist()
+            check_records(passages)
+        with record.phase("judge and split"), progress_lines(spark, "de-duplicate, split"):
+            marked = split.assign(dedup.mark_exact(passages.drop("file")), config.split, config.seed).persist()
+            counted = funnel.count(marked, config.split)
+        passages.unpersist()
+        for line in funnel.table(counted):
+            log.info("%s", line)
+        check_outcome(counted, config)
+        with staging(store, "corpus", snapshot_config(config, source), [raw]) as place:
+            with record.phase("write"), progress_lines(spark, "shuffle, write"):
+                write(marked, counted, config, place.uri)
+            marked.unpersist()
+            with record.phase("publish"):
+                return place.publish(
+                    schema=CORPUS,
+                    rows=counted.rows,
+                    budget=layout.budget(config.layout),
+                    dropped=counted.dropped,
+                    facts=facts(counted, source),
+                )
+
+
+def prepare(spark: "SparkSession", source: Source, config: CorpusConfig) -> "DataFrame":
+    """Read, clean, cut, identify, judge: one narrow chain, so that raw text is read and cleaned once."""
+    documents = transforms.clean(read.read_documents(spark, source, config.source))
+    passages = transforms.with_row_id(transforms.cut_passages(documents, config.passage_chars))
+    return quality.judge(passages, config.quality)
+
+
+def check_records(passages: "DataFrame") -> None:
+    """Compute ``passages`` (they are persisted), and refuse a file of records without one usable text.
+
+    Raises:
+        SourceError: naming such files.
+    """
+    from pyspark.sql import functions as F
+
+    lacks_text = F.coalesce(F.col("reason"), F.lit("")).isin("malformed_record", "no_text")
+    per_file = passages.groupBy("file").agg(F.min(lacks_text).alias("useless"), F.count("*").alias("records"))
+    useless = per_file.where(F.col("useless") & F.col("file").isNotNull()).orderBy("file").limit(5).collect()
+    if useless:
+        names = ", ".join(f"{row.file.removeprefix('file://')} ({row.records} records)" for row in useless)
+        raise SourceError(
+            f"no record has a text in {names}. Remedy: set corpus.source.text_column, or exclude the file"
+        )
+
+
+def check_outcome(counted: funnel.Funnel, config: CorpusConfig) -> None:
+    """Refuse an outcome nobody can train on, before anything is written.
+
+    Raises:
+        SourceError: no passage is left; the message has the counts per reason.
+        ConfigError: a split is empty, or a glob names no document.
+    """
+    if not counted.rows:
+        reasons = ", ".join(f"{reason}: {n:,}" for reason, n in counted.dropped.items())
+        raise SourceError(
+            f"nothing is left of {counted.documents:,} documents ({reasons}). "
+            "Remedy: look at the files, or relax the rules in corpus.quality"
+        )
+    split.check_splits(counted.rows, config.split, counted.globs_hit)
+
+
+def write(marked: "DataFrame", counted: funnel.Funnel, config: CorpusConfig, uri_of: Callable[[str], str]) -> None:
+    """Write each split in its planned layout below ``uri_of(split)``."""
+    kept = marked.where("reason IS NULL")
+    columns = kept.select(*CORPUS.names)
+    sample = columns.orderBy(layout.shuffle_key(config.seed), "row_id").limit(layout.SAMPLE_ROWS).collect()
+    ratio = layout.compression_ratio([tuple(row) for row in sample])
+    for name, measured in counted.kept.items():
+        plan = layout.plan_split(measured, ratio, config.layout)
+        rows = kept.where(f"split = '{name}'").select(*CORPUS.names)
+        layout.write_split(rows, read.engine_path(uri_of(name)), plan, config.layout, config.seed)
+
+
+def facts(counted: funnel.Funnel, source: Source) -> dict[str, Any]:
+    """What the manifest tells besides rows and drops."""
+    return {
+        "documents": counted.documents,
+        "documents_dropped": counted.dropped_documents,
+        "files": len(source.files),
+        "raw_bytes": source.total_bytes,
+        "passages": counted.passages,
+        "text_bytes": counted.text_bytes,
+        "examples": counted.examples,
+    }
+
+
+def _log_file(run: RunDir) -> str:
+    """Spark's own log goes beside the run's records; into the temporary directory where those are not on this disk."""
+    return f"{run.uri}/spark.log" if "://" not in run.uri else f"{tempfile.gettempdir()}/baton-{run.name}-spark.log"
+
+
+def _finish(record: StageRecord, snapshot: Artifact, *, reused: bool) -> None:
+    manifest = snapshot.manifest
+    for name in split.SPLITS:
+        files = [f for f in manifest.files if f.split == name]
+        if files:
+            size = sum(f.bytes for f in files) / 1e6
+            log.info("  %-10s %9s rows  %3d files  %8.1f MB", name, f"{manifest.rows[name]:,}", len(files), size)
+    log.info("snapshot: %s", snapshot.directory)
+    total = sum(manifest.rows.values())
+    record.artifact, record.reused = snapshot.id, reused
+    record.headline = (
+        f"{manifest.facts['documents']:,} documents → {total:,} passages "
+        f"({', '.join(f'{n:,} {s}' for s, n in manifest.rows.items())})"
+    )
+    record.metrics = {"rows": manifest.rows, "dropped": manifest.dropped}
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage("corpus", run_corpus, sys.argv[1:]))

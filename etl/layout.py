@@ -1,0 +1,118 @@
+"""Writing a split: rows in a global, seeded order, in files and row groups of the configured size."""
+
+import io
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etl.config import LayoutConfig
+from handoff.errors import ConfigError
+from handoff.publish import MIB, Budget
+from handoff.schema import CORPUS
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+ROW_OVERHEAD_BYTES = 56  # row_id 32, position 4, three length prefixes of 4, and slack for levels and page headers
+SAMPLE_ROWS = 500  # compressed once to learn how far zstd shrinks this text
+DEVIATIONS = 6.0  # a row group's sum stays within this many standard deviations but once in 10^9
+
+
+@dataclass(frozen=True)
+class RowBytes:
+    """Uncompressed Parquet bytes of the rows of one split."""
+
+    rows: int
+    total: int
+    deviation: float  # standard deviation of one row
+    largest: int
+
+
+@dataclass(frozen=True)
+class SplitLayout:
+    files: int
+    rows_per_group: int
+
+
+def row_bytes() -> "Column":
+    """Bytes of a row of the corpus schema as Parquet stores it before compression, rounded up."""
+    from pyspark.sql import functions as F
+
+    return F.octet_length("text") + F.octet_length("doc_id") + F.lit(ROW_OVERHEAD_BYTES)
+
+
+def budget(config: LayoutConfig) -> Budget:
+    """The limits that the publisher holds the written files against: exactly the configured ones."""
+    return Budget(max_row_group_bytes=int(config.row_group_mib * MIB), max_files=config.max_files)
+
+
+def compression_ratio(sample: list[tuple[str, str, int, str]]) -> float:
+    """Compressed by uncompressed bytes of a sample of rows (row_id, doc_id, position, text), by zstd in Parquet."""
+    columns = list(zip(*sample, strict=True))
+    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, CORPUS, strict=True)], schema=CORPUS)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=["doc_id"])
+    uncompressed = pq.ParquetFile(buffer).metadata.row_group(0).total_byte_size
+    return buffer.tell() / uncompressed
+
+
+def plan_split(measured: RowBytes, ratio: float, config: LayoutConfig) -> SplitLayout:
+    """How many files a split gets, and how many rows a row group.
+
+    After the global shuffle the rows of a group are a random sample of the split, so that k of them take about
+    ``k * mean ± DEVIATIONS * deviation * sqrt(k)`` bytes: k is the largest number for which this fits, or the number
+    for which even the largest rows would.
+
+    Raises:
+        ConfigError: a single row is larger than a row group may be.
+    """
+    limit = config.row_group_mib * MIB
+    if measured.largest > limit:
+        raise ConfigError(
+            f"a passage takes {measured.largest / MIB:.2f} MiB, a row group may have {config.row_group_mib}. "
+            "Remedy: raise corpus.layout.row_group_mib or lower corpus.passage_chars"
+        )
+    mean, spread = measured.total / measured.rows, DEVIATIONS * measured.deviation
+    root = (math.sqrt(spread**2 + 4 * mean * limit) - spread) / (2 * mean)
+    files = math.ceil(measured.total * ratio / (config.target_file_mib * MIB))
+    return SplitLayout(files=max(1, files), rows_per_group=max(1, int(root**2), int(limit // measured.largest)))
+
+
+def shuffle_key(seed: int) -> "Column":
+    """A row's place in the global order: 63 bits of a hash of its id and the seed."""
+    from pyspark.sql import functions as F
+
+    return F.shiftrightunsigned(F.xxhash64("row_id", F.lit(seed)), 1)
+
+
+def write_split(rows: "DataFrame", uri: str, layout: SplitLayout, config: LayoutConfig, seed: int) -> None:
+    """Write one split's rows (with the columns of the corpus schema) as Parquet files below ``uri``.
+
+    Which file a row is in, and where, follows from its id and the seed alone, not from partitions or cores: file i of
+    n holds the i-th n-th of the hash's range, in the hash's order.
+    """
+    from pyspark.sql import functions as F
+
+    file_index = F.shiftright(F.shiftright("_key", 32) * F.lit(layout.files), 31).cast("int")  # of 31 bits, n parts
+    (
+        rows.withColumn("_key", shuffle_key(seed))
+        .repartitionById(layout.files, file_index)
+        .sortWithinPartitions("_key", "row_id")
+        .select(
+            F.col("row_id").cast("string"),
+            F.col("doc_id").cast("string"),
+            F.col("position").cast("int"),
+            F.col("text").cast("string"),
+        )
+        .write.mode("append")  # the directory is this attempt's alone, and empty
+        .option("compression", "zstd")
+        .option("parquet.block.size", int(config.row_group_mib * MIB))
+        .option("parquet.block.row.count.limit", layout.rows_per_group)
+        # Each id and text occurs once: a dictionary of them is work thrown away.
+        .option("parquet.enable.dictionary#row_id", "false")
+        .option("parquet.enable.dictionary#text", "false")
+        .parquet(uri)
+    )

@@ -1,0 +1,33 @@
+"""A line every few seconds while Spark works: tasks done of those known, and the time so far."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from handoff.job import log
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@contextmanager
+def progress_lines(spark: "SparkSession", label: str, every_seconds: float = 5.0) -> Iterator[None]:
+    """Log the active Spark stages' progress while the block runs; nothing for work that is shorter than an interval."""
+    tracker = spark.sparkContext.statusTracker()
+    ended, start = threading.Event(), time.monotonic()
+
+    def report() -> None:
+        while not ended.wait(every_seconds):
+            stages = [s for i in tracker.getActiveStageIds() if (s := tracker.getStageInfo(i))]
+            done, total = sum(s.numCompletedTasks for s in stages), sum(s.numTasks for s in stages)
+            log.info("%s: %d/%d tasks · %.0f s", label, done, total, time.monotonic() - start)
+
+    thread = threading.Thread(target=report, name="spark-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,38 @@
+"""The raw artifact: which bytes went in. Its id follows from names and contents, wherever the files lie."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from etl.source import Source, SourceFile
+from handoff.artifact import Artifact
+from handoff.publish import describe_in_place, find, staging
+from handoff.store import Store
+
+
+def publish_raw(store: Store, source: Source) -> tuple[Artifact, Source]:
+    """Publish the source's files as a raw artifact, or find it published.
+
+    A package's members are copied into the artifact; other files stay where they are and are listed with their digests.
+
+    Returns:
+        The artifact, and the source as an engine can read it from now on.
+    """
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        entries = list(pool.map(lambda f: describe_in_place(f.uri), source.files))
+    listed = [
+        {"name": f.name, "bytes": e.bytes, "sha256": e.sha256} for f, e in zip(source.files, entries, strict=True)
+    ]
+    config = {"files": listed}
+    raw = find(store, "raw", config, [])
+    if raw is None:
+        with staging(store, "raw", config, []) as place:
+            if source.in_place:
+                raw = place.publish(in_place=entries)
+            else:
+                for file in source.files:
+                    store.write(f"{place.directory}/{file.name}", Path(file.uri).read_bytes())
+                raw = place.publish()
+    if source.in_place:
+        return raw, source
+    files = tuple(SourceFile(f"{raw.data}/{f.name}", f.name, f.bytes) for f in source.files)
+    return raw, Source(raw.data, files, source.format, in_place=False)

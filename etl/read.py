@@ -1,0 +1,117 @@
+"""Raw files → documents: a DataFrame of doc_id, text, reason, file. What cannot be used keeps a row with its reason."""
+
+import re
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etl.config import SourceConfig
+from etl.source import Source, SourceFile
+from handoff.errors import SourceError
+from handoff.store import Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql.types import DataType
+
+CORRUPT = "_corrupt_record"
+
+
+def read_documents(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+    """One row per document: ``doc_id string, text string, reason string, file string``.
+
+    A text file is a document and its ``doc_id`` is its path below the source's root. In .jsonl and .parquet each
+    record is one; its ``doc_id`` is the id column's value, or the text's SHA-256 where none is configured.
+    ``reason`` is null for a usable document, else ``malformed_record``, ``no_id`` or ``no_text``. ``file`` is the
+    record's file in .jsonl, for messages, and null elsewhere.
+    """
+    read = {"txt": _read_text, "jsonl": _read_jsonl, "parquet": _read_parquet}[source.format]
+    return read(spark, source, config)
+
+
+def engine_path(uri: str) -> str:
+    """A local path or URI as Spark takes it: with a scheme, s3 by the s3a connector."""
+    return re.sub(r"^s3://", "s3a://", uri) if "://" in uri else f"file://{uri}"
+
+
+def _paths(source: Source) -> list[str]:
+    """The files for a reader, which would take wildcards in their names for globs."""
+    return [re.sub(r"([\\*?\[\]{},])", r"\\\1", engine_path(f.uri)) for f in source.files]
+
+
+def _read_text(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    root = engine_path(source.root).replace("file://", "file:")  # as Spark prints it
+    files = spark.read.format("binaryFile").load(_paths(source))
+    text = F.decode("content", config.encoding)
+    return files.select(
+        F.substring("path", len(root) + 2, 1 << 20).alias("doc_id"),
+        text.alias("text"),
+        F.when(_is_blank(text), "no_text").alias("reason"),
+        F.lit(None).cast("string").alias("file"),
+    )
+
+
+def _read_jsonl(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import StringType
+
+    schema = _schema(config, StringType()).add(CORRUPT, StringType())
+    records = spark.read.schema(schema).json(_paths(source), mode="PERMISSIVE", columnNameOfCorruptRecord=CORRUPT)
+    return _documents(records, config, F.col(CORRUPT).isNotNull(), F.col("_metadata.file_path"))
+
+
+def _read_parquet(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    schema = _schema(config, _id_type(source, config))
+    records = spark.read.schema(schema).parquet(*_paths(source))
+    return _documents(records, config, F.lit(False), F.lit(None).cast("string"))
+
+
+def _schema(config: SourceConfig, id_type: "DataType"):  # type: ignore[no-untyped-def]
+    from pyspark.sql.types import StringType, StructType
+
+    schema = StructType().add(config.text_column, StringType())
+    return schema.add(config.id_column, id_type) if config.id_column not in (None, config.text_column) else schema
+
+
+def _documents(records: "DataFrame", config: SourceConfig, malformed: "Column", file: "Column") -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    text = F.col(f"`{config.text_column}`")
+    doc_id = F.col(f"`{config.id_column}`").cast("string") if config.id_column else F.sha2(text, 256)
+    reason = F.when(malformed, "malformed_record").when(_is_blank(text), "no_text").when(doc_id.isNull(), "no_id")
+    return records.select(doc_id.alias("doc_id"), text.alias("text"), reason.alias("reason"), file.alias("file"))
+
+
+def _is_blank(text: "Column") -> "Column":
+    from pyspark.sql import functions as F
+
+    return text.isNull() | ~F.rlike(text, F.lit(r"\S"))
+
+
+def _id_type(source: Source, config: SourceConfig) -> "DataType":
+    """Spark's type of the id column, which all files must share."""
+    from pyspark.sql.types import IntegerType, LongType, StringType
+
+    if config.id_column is None:
+        return StringType()
+    spark_types = {"string": StringType(), "large_string": StringType(), "int32": IntegerType(), "int64": LongType()}
+    types = {str(_arrow_type(f, config.id_column)): f for f in source.files}
+    unknown = [f"{f.uri}: {t}" for t, f in types.items() if t not in spark_types]
+    if unknown or len({spark_types[t] for t in types}) > 1:
+        detail = "; ".join(unknown or [f"{f.uri}: {t}" for t, f in types.items()])
+        raise SourceError(
+            f"column {config.id_column!r} must be a string or an integer, the same in all files ({detail}). "
+            "Remedy: write the files again, or unset corpus.source.id_column"
+        )
+    return spark_types[next(iter(types))]
+
+
+def _arrow_type(file: SourceFile, column: str) -> pa.DataType:
+    filesystem, path = Store("/").locate(file.uri)
+    with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+        return parquet.schema_arrow.field(column).type

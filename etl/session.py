@@ -1,0 +1,88 @@
+"""The Spark session of a job: the one that spark-submit or a caller made, else an embedded one on this machine."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etl.java import find_java_home
+from handoff.errors import EngineUnavailable
+from handoff.job import log
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LOG4J = Path(__file__).with_name("log4j2.properties")
+
+# What the transforms rely on, whoever made the session.
+SQL_CONF = {
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.caseSensitive": "true",  # the text column is matched as written, as pyarrow does
+    "spark.sql.legacy.javaCharsets": "true",  # decode() else knows seven encodings, and cp1252 is not among them
+}
+
+
+def quiet_conf(log_file: str) -> dict[str, str]:
+    """Spark settings that send Spark's own log into a local file and keep the console for the job.
+
+    They act only when the JVM starts: pass them to spark-submit as ``--conf``.
+    """
+    options = f'-Dlog4j2.configurationFile="{LOG4J}" -Dbaton.spark.log="{log_file}"'
+    return {"spark.driver.extraJavaOptions": options, "spark.ui.showConsoleProgress": "false"}
+
+
+def embedded_conf(log_file: str) -> dict[str, str]:
+    """Settings of a Spark on this machine's cores that nobody else can reach."""
+    return {
+        **quiet_conf(log_file),
+        "spark.master": "local[*]",
+        "spark.driver.memory": "2g",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+    }
+
+
+@contextmanager
+def spark_session(app_name: str, log_file: str, cache: Path) -> Iterator["SparkSession"]:
+    """A session with settings of its own.
+
+    Under spark-submit the submitted settings hold. A Spark that is already running in this process is used and left
+    running. Otherwise a Spark starts on this machine's cores and ends with the block.
+
+    Args:
+        app_name: shown in Spark's UI and history.
+        log_file: local path of the embedded Spark's own log.
+        cache: where a launcher for the packaged Java may be written.
+
+    Raises:
+        EngineUnavailable: no Java, or Spark does not start.
+    """
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    running = SparkContext._active_spark_context is not None
+    builder = SparkSession.builder.appName(app_name)
+    if not running and "PYSPARK_GATEWAY_PORT" not in os.environ:
+        os.environ["JAVA_HOME"] = find_java_home(cache)
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        for key, value in embedded_conf(log_file).items():
+            builder = builder.config(key, value)
+        log.info("spark: starting; its own log: %s", log_file)
+    try:
+        shared = builder.getOrCreate()
+    except Exception as error:
+        cause = str(error).strip().split("\n")[0]
+        raise EngineUnavailable(
+            f"Spark does not start: {cause}. Remedy: check the spark_default connection and Spark's log ({log_file})"
+        ) from error
+    session = shared.newSession()
+    for key, value in SQL_CONF.items():
+        session.conf.set(key, value)
+    try:
+        yield session
+    finally:
+        if not running:
+            shared.stop()
