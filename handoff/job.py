@@ -59,11 +59,14 @@ class Progress:
         unit: of the counted work, such as ``tokens`` or ``rows``.
         total: how much there is; None where it is not known.
         every_seconds: least time between two lines.
+        started_ago: seconds that the work has been under way already.
     """
 
-    def __init__(self, label: str, unit: str, total: int | None, every_seconds: float = 5.0) -> None:
+    def __init__(
+        self, label: str, unit: str, total: int | None, every_seconds: float = 5.0, started_ago: float = 0.0
+    ) -> None:
         self._label, self._unit, self._total, self._every = label, unit, total, every_seconds
-        self._start = self._last = time.monotonic()
+        self._start = self._last = time.monotonic() - started_ago
         self.done = 0
 
     def add(self, amount: int, detail: str = "") -> None:

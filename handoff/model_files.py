@@ -6,6 +6,7 @@ import uuid
 
 from handoff.artifact import Artifact
 from handoff.errors import ArtifactError
+from handoff.home import baton_home
 from handoff.store import Store, resolve
 
 COPY_BUFFER_BYTES = 8 << 20
@@ -43,8 +44,7 @@ def _common_directory(artifact: Artifact, paths: list[str]) -> str:
 
 
 def _download(artifact: Artifact, root: str, paths: list[str]) -> str:
-    home = os.path.abspath(os.environ.get("BATON_HOME", "var"))
-    target = os.path.join(home, "cache", f"{artifact.id}-{artifact.manifest.digest[:12]}")
+    target = str(baton_home() / "cache" / f"{artifact.id}-{artifact.manifest.digest[:12]}")
     if os.path.isdir(target):
         return target
     aside = f"{target}.{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,51 @@
+"""What the predictions are made from: the tuned model, its base and its corpus, found through the manifest's parents."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from handoff.artifact import Artifact, open_artifact
+from handoff.errors import ConfigError
+from handoff.run_dir import RunDir
+from inference.config import InferenceConfig
+
+# Settings that change how fast the work goes, not what comes out; left out of the id, as is the prompts' path, for
+# which the parent artifact stands.
+NOT_IN_ID = {"prompts", "batch_size", "num_actors", "cpus_per_actor"}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The models and, where there is one, the corpus."""
+
+    tuned: Artifact
+    base: Artifact | None
+    corpus: Artifact | None
+
+
+def find_inputs(run: RunDir, config: InferenceConfig) -> Inputs:
+    """Open the run's model and what it was made from, as far as the configuration needs it.
+
+    Raises:
+        ArtifactError: one of them is missing or differs from its manifest.
+        ConfigError: a baseline is wanted and the model has no base model among its parents.
+    """
+    tuned = run.artifact("train")
+    parents = {parent.id.split("-", 1)[0]: parent.id for parent in tuned.manifest.parents}
+    base = corpus = None
+    if config.baseline_prompts:
+        if "model" not in parents:
+            raise ConfigError(
+                f"baseline_prompts: {tuned.id} was not tuned from a model of this store. Remedy: set it to 0"
+            )
+        base = open_artifact(run.store, parents["model"])
+    if config.prompts is None and config.held_out_prompts and "corpus" in parents:
+        corpus = open_artifact(run.store, parents["corpus"])
+    return Inputs(tuned, base, corpus)
+
+
+def made_of(
+    config: InferenceConfig, inputs: Inputs, prompt_file: Artifact | None
+) -> tuple[dict[str, Any], list[Artifact]]:
+    """Configuration and parents that the predictions' id follows from."""
+    parents = [a for a in (inputs.tuned, inputs.base, inputs.corpus, prompt_file) if a is not None]
+    return config.model_dump(mode="json", exclude=NOT_IN_ID), parents

@@ -1,0 +1,132 @@
+"""What the model is asked: a file of prompts, or openings of held-out passages and prompts in modern English."""
+
+import os
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from handoff.artifact import Artifact
+from handoff.errors import ConfigError
+from handoff.publish import describe_in_place, staging
+from handoff.store import Store
+from inference.config import InferenceConfig
+from inference.prompt_file import read_prompt_file
+
+PROMPTS = pa.schema([("id", pa.string()), ("prompt", pa.string()), ("source", pa.string())])
+
+# Everyday openings with nothing of the corpus in them: what the tuned model makes of them shows the style it learnt.
+MODERN = (
+    "The meeting this morning was about",
+    "My phone battery died just as",
+    "Dear customer, thank you for your",
+    "I went to the supermarket and",
+    "The new manager told us that",
+    "When the train finally arrived,",
+    "Yesterday my best friend said to me:",
+    "The weather forecast for tomorrow is",
+    "After the football match, the crowd",
+    "Our neighbours have bought a new car, and",
+    "She opened the laptop and typed:",
+    "The doctor looked at me and said,",
+)
+
+# How many passages of the split to look through, per prompt wanted, for ones that begin like running text.
+CANDIDATES_PER_PROMPT = 40
+
+
+def check_prompts(config: InferenceConfig) -> None:
+    """What can be said about the prompts before any stage has run: the file is there and its first rows are sound.
+
+    Raises:
+        SourceError: naming what is wrong with the file.
+    """
+    if config.prompts is not None:
+        read_prompt_file(config.prompts, limit=100)
+
+
+def load_prompts(config: InferenceConfig, corpus: Artifact | None) -> pa.Table:
+    """All prompts, schema ``PROMPTS``, in the order in which they are answered.
+
+    Args:
+        config: names the file, or how many openings to take.
+        corpus: the snapshot whose test split gives the openings; needed where ``prompts`` is unset and
+            ``held_out_prompts`` is not 0.
+
+    Raises:
+        SourceError: a file that is missing or not as declared.
+        ConfigError: openings are wanted and the model has no corpus among its parents.
+    """
+    if config.prompts is not None:
+        table = read_prompt_file(config.prompts)
+        name = os.path.basename(config.prompts)
+        return table.append_column("source", pa.array([name] * len(table), pa.string())).cast(PROMPTS)
+    rows = list(held_out(config, corpus))
+    rows += [(f"modern-{n:02d}", prompt, "modern") for n, prompt in enumerate(MODERN, start=1)]
+    columns: list[list[str]] = [list(column) for column in zip(*rows, strict=True)]
+    return pa.table(columns, schema=PROMPTS)
+
+
+def held_out(config: InferenceConfig, corpus: Artifact | None) -> list[tuple[str, str, str]]:
+    """Openings of test passages as (id, prompt, source), each from another passage, always the same ones.
+
+    The snapshot's order is shuffled with a seed, so the first suitable passages are a fair sample of the split.
+    Passages no longer than the opening are left out; ones that begin like running text come first.
+    """
+    if config.held_out_prompts == 0:
+        return []
+    if corpus is None:
+        raise ConfigError(
+            "held_out_prompts: the model was not trained from a corpus of this store, so there is no test split. "
+            "Remedy: set inference.prompts to a file, or held_out_prompts to 0"
+        )
+    good: list[tuple[str, str, str]] = []
+    other: list[tuple[str, str, str]] = []
+    for seen, (row_id, text) in enumerate(_passages(corpus, "test")):
+        if len(good) == config.held_out_prompts or seen >= CANDIDATES_PER_PROMPT * config.held_out_prompts:
+            break
+        if (opening := opening_of(text, config.opening_words)) is not None:
+            (good if begins_like_text(opening) else other).append((f"held-out-{row_id}", opening, "held-out"))
+    return (good + other)[: config.held_out_prompts]
+
+
+def opening_of(text: str, words: int) -> str | None:
+    """The first words of a text with its own spaces and line ends; None where nothing would be left to write."""
+    found = re.match(rf"\s*((?:\S+\s+){{{words - 1}}}\S+)\s+\S", text)
+    return found.group(1) if found else None
+
+
+def begins_like_text(opening: str) -> bool:
+    """Whether an opening is running text: a capital first, and no stage direction, heading or list."""
+    first_line = opening.split("\n", 1)[0]
+    letters = [c for c in opening if c.isalpha()]
+    capitals = sum(c.isupper() for c in letters)
+    return (
+        opening[0].isupper()
+        and not first_line.isupper()
+        and capitals <= 0.25 * len(letters)
+        and not re.match(r"(?i)(act|scene|enter|exit|exeunt|chapter)\b", opening)
+        and not re.search(r"[\[\]_*|<>]", opening)
+    )
+
+
+def publish_prompt_file(store: Store, uri: str) -> Artifact:
+    """The raw artifact that stands for a file of prompts, which stays where it is."""
+    entry = describe_in_place(uri)
+    with staging(store, "raw", {"prompts": entry.path, "sha256": entry.sha256}, []) as place:
+        return place.publish(in_place=[entry])
+
+
+def spread(count: int, total: int) -> list[int]:
+    """``count`` positions spread evenly over ``total`` rows, the first among them; all of them where count >= total."""
+    count = min(count, total)
+    return [i * total // count for i in range(count)]
+
+
+def _passages(corpus: Artifact, split: str) -> Iterator[tuple[str, str]]:
+    for file in corpus.files(split):
+        filesystem, path = corpus.store.locate(file)
+        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+            for batch in parquet.iter_batches(batch_size=256, columns=["row_id", "text"]):
+                yield from zip(batch["row_id"].to_pylist(), batch["text"].to_pylist(), strict=True)
