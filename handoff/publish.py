@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -172,13 +172,14 @@ class Staging:
     def _remove_abandoned(self) -> None:
         """Remove attempts of this id that a crash left behind, long silent."""
         published = load_manifest(self.store, self.id)
-        newest: dict[str, Any] = {}
+        newest: dict[str, datetime] = {}
         for path in self.store.files(artifact_dir(self.id)):
             attempt = path.split("/")[2]
             if attempt.startswith("data-") and attempt != published.data:
                 filesystem, full = self.store.locate(path)
                 written = filesystem.get_file_info(full).mtime
-                newest[attempt] = max(newest.get(attempt, written), written)
+                if written is not None:  # its own writer may be removing it at this moment
+                    newest[attempt] = max(newest.get(attempt, written), written)
         for attempt, written in newest.items():
             if now() - written > ABANDONED_AFTER:
                 self.store.delete(f"{artifact_dir(self.id)}/{attempt}")

@@ -1,0 +1,118 @@
+"""The store behaves the same on a local disk, on any fsspec filesystem, and on an object store."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+
+from handoff import schema
+from handoff.artifact import open_artifact
+from handoff.publish import find, staging
+from handoff.store import Store
+from handoff.verify import locate, verify_chain
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """An S3 endpoint on loopback (moto), with one bucket; yields its host and port."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    keep = {k: os.environ.get(k) for k in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
+    endpoint = f"{host}:{port}"
+    pafs.S3FileSystem(endpoint_override=endpoint, scheme="http", allow_bucket_creation=True).create_dir("bucket")
+    yield endpoint
+    server.stop()
+    for name, value in keep.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    name = request.node.name.replace("[", "-").replace("]", "")
+    if request.param == "local":
+        return Store(str(tmp_path))
+    if request.param == "memory":
+        return Store(f"memory://{name}")
+    endpoint = request.getfixturevalue("s3")
+    return Store(f"s3://bucket/{name}?endpoint_override={endpoint}&scheme=http")
+
+
+def test_create_takes_a_name_once(any_store: Store) -> None:
+    assert any_store.create("a/b/c", b"first")
+    assert not any_store.create("a/b/c", b"second")
+    assert any_store.read("a/b/c") == b"first"
+    any_store.write("a/b/c", b"third")
+    assert (any_store.read("a/b/c"), any_store.size("a/b/c")) == (b"third", 5)
+
+
+def test_listing_and_deleting(any_store: Store) -> None:
+    for name in ("x/1", "x/y/2", "z/3"):
+        any_store.write(name, b"data")
+    assert list(any_store.files("x")) == ["x/1", "x/y/2"]
+    assert list(any_store.files("nowhere")) == []
+    any_store.delete("x")
+    any_store.delete("nowhere")
+    assert not any_store.exists("x/1") and any_store.exists("z/3")
+    assert any_store.size("x/1") is None
+
+
+def test_missing_file_is_file_not_found(any_store: Store) -> None:
+    with pytest.raises(FileNotFoundError):
+        any_store.read("not/there")
+
+
+def test_digest(any_store: Store) -> None:
+    any_store.write("f", b"abc")
+    assert any_store.sha256("f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_publish_open_and_verify(any_store: Store) -> None:
+    rows = pa.table({"row_id": ["a"], "doc_id": ["d"], "position": pa.array([0], pa.int32()), "text": ["t"]})
+    with staging(any_store, "corpus", {"n": 1}, []) as place:
+        filesystem, path = any_store.locate(f"{place.directory}/train/part-0.parquet")
+        filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+        pq.write_table(rows.cast(schema.CORPUS), path, filesystem=filesystem)
+        made = place.publish(schema=schema.CORPUS, rows={"train": 1})
+    assert find(any_store, "corpus", {"n": 1}, []).id == made.id  # type: ignore[union-attr]
+    assert open_artifact(any_store, made.id, digests=True, schema=schema.CORPUS).manifest.rows == {"train": 1}
+    assert [link.problems for link in verify_chain(any_store, made.id)] == [[]]
+
+
+def test_verify_finds_the_store_of_a_directory(store: Store) -> None:
+    found, identity = locate(f"{store.root}/corpus/corpus-0123456789abcdef/")
+    assert (found.root, identity) == (store.root, "corpus-0123456789abcdef")
+
+
+def test_readers_never_see_a_part(store: Store) -> None:
+    """A file that is replaced again and again is always one of its whole versions."""
+    versions = [bytes([n]) * 200_000 for n in range(20)]
+    store.write("f", versions[0])
+    torn: list[int] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            data = store.read("f")
+            if data not in versions:
+                torn.append(len(data))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for version in versions:
+        store.write("f", version)
+    ended.set()
+    reader.join()
+    assert torn == []
+    assert os.listdir(store.root) == ["f"]
