@@ -14,7 +14,7 @@ from handoff.errors import BatonError
 from handoff.run_dir import STAGES, RunDir
 from orchestration.airflow_api import AirflowApi
 from orchestration.paths import run_key, run_uri
-from orchestration.services import RAY_PORT, USER, Services
+from orchestration.services import USER, Services
 from reporting.summary import stage_line, summary
 
 DAG_ID = "spark_to_ray"
@@ -31,7 +31,7 @@ def up(services: Services) -> None:
         print("starting Ray and Airflow ...", flush=True)
         services.start()
     print(f"Airflow  {services.ui}  user {USER}  password {services.password}")
-    print(f"Ray      http://127.0.0.1:{RAY_PORT}  token in {services.home / 'ray' / 'token'}")
+    print(f"Ray      http://127.0.0.1:{services.ray_port}  token in {services.home / 'ray' / 'token'}")
     print(f"logs     {services.logs}")
 
 

@@ -20,8 +20,6 @@ from handoff.errors import EngineUnavailable
 from orchestration.paths import baton_home
 
 PROJECT = Path(__file__).resolve().parent.parent
-UI_PORT = int(os.environ.get("BATON_UI_PORT", "8080"))
-RAY_PORT = int(os.environ.get("BATON_RAY_PORT", "8265"))
 USER = "admin"
 START_TIMEOUT_SECONDS = 180
 STOP_TIMEOUT_SECONDS = 30
@@ -35,7 +33,9 @@ class Services:
         self.home = baton_home()
         self.logs = self.home / "logs"
         self._state = self.home / "services.json"
-        self.ui = f"http://127.0.0.1:{UI_PORT}"
+        self.ui_port = int(os.environ.get("BATON_UI_PORT", "8080"))
+        self.ray_port = int(os.environ.get("BATON_RAY_PORT", "8265"))
+        self.ui = f"http://127.0.0.1:{self.ui_port}"
 
     # -- what is running
 
@@ -70,8 +70,8 @@ class Services:
         Raises:
             EngineUnavailable: a port is taken, or a service ended or did not answer in time; its log is named.
         """
-        _require_free(UI_PORT, "the Airflow UI", "BATON_UI_PORT")
-        _require_free(RAY_PORT, "Ray's dashboard", "BATON_RAY_PORT")
+        _require_free(self.ui_port, "the Airflow UI", "BATON_UI_PORT")
+        _require_free(self.ray_port, "Ray's dashboard", "BATON_RAY_PORT")
         self.logs.mkdir(parents=True, exist_ok=True)
         environment = self.environment()
         self._ensure_user()
@@ -84,8 +84,8 @@ class Services:
         self._launch("dag-processor", ["airflow", "dag-processor"], environment)
         self._launch("scheduler", ["airflow", "scheduler", "--skip-serve-logs"], environment)
         self._launch("triggerer", ["airflow", "triggerer", "--skip-serve-logs"], environment)
-        self._wait_until("ray", RAY_PORT)
-        self._wait_until("api-server", UI_PORT)
+        self._wait_until("ray", self.ray_port)
+        self._wait_until("api-server", self.ui_port)
 
     def _launch(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         with (self.logs / f"{name}.log").open("w") as log:
@@ -114,7 +114,7 @@ class Services:
         temporary = Path(tempfile.gettempdir()) / f"baton-ray-{os.getuid()}-{name}"
         return [
             "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={_any_free_port()}",
-            "--dashboard-host=127.0.0.1", f"--dashboard-port={RAY_PORT}", f"--temp-dir={temporary}",
+            "--dashboard-host=127.0.0.1", f"--dashboard-port={self.ray_port}", f"--temp-dir={temporary}",
             f"--ray-client-server-port={_any_free_port()}", f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats",
         ]  # fmt: skip
 
@@ -124,7 +124,7 @@ class Services:
         for directory in (airflow, self.home / "ray"):
             directory.mkdir(parents=True, exist_ok=True)
         token = _secret(self.home / "ray" / "token", secrets.token_hex(32))
-        ray = {"conn_type": "http", "host": "127.0.0.1", "port": RAY_PORT, "password": token}
+        ray = {"conn_type": "http", "host": "127.0.0.1", "port": self.ray_port, "password": token}
         spark = {"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client"}}
         bin_directory = str(Path(sys.executable).parent)
         defaults = {
@@ -161,7 +161,7 @@ class Services:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._passwords),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow / 'airflow.db'}",
             "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": str(UI_PORT),
+            "AIRFLOW__API__PORT": str(self.ui_port),
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API__BASE_URL": self.ui,
             "AIRFLOW__API__SECRET_KEY": _secret(airflow / "api-secret", secrets.token_hex(32)),

@@ -1,0 +1,84 @@
+"""A whole Baton of its own for the end-to-end tests: Airflow with its scheduler, Ray, Spark, on free ports."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "baton" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.e2e)
+
+
+@dataclass
+class Baton:
+    """Running services, and how to run the DAG on them."""
+
+    services: Any
+    home: Path
+
+    def run(self, conf: dict[str, Any]) -> "Ran":
+        """Run the DAG as ``make demo`` does; returns what it printed and where the run is."""
+        from handoff.run_dir import RunDir
+        from orchestration.local import demo
+        from orchestration.paths import run_uri
+
+        text = StringIO()
+        with redirect_stdout(text):
+            code = demo(self.services, conf)
+        printed = text.getvalue()
+        run_id = next(line.split()[1] for line in printed.split("\n") if line.startswith("run "))
+        return Ran(code, printed, run_id, RunDir(run_uri(run_id)))
+
+    def api(self) -> Any:
+        from orchestration.airflow_api import AirflowApi
+        from orchestration.services import USER
+
+        return AirflowApi(self.services.ui, USER, self.services.password)
+
+
+@dataclass
+class Ran:
+    code: int
+    printed: str
+    run_id: str
+    directory: Any
+
+
+@pytest.fixture(scope="session")
+def baton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baton]:
+    from orchestration.services import Services
+
+    home = tmp_path_factory.mktemp("baton")
+    settings = {
+        "BATON_HOME": str(home),
+        "BATON_UI_PORT": str(free_port()),
+        "BATON_RAY_PORT": str(free_port()),
+    }
+    keep = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    services = Services()
+    try:
+        services.start()
+        yield Baton(services, home)
+    finally:
+        services.stop()
+        for name, value in keep.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
