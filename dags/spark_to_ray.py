@@ -25,6 +25,7 @@ from orchestration.forms import form_params
 from orchestration.local_job import JobOperator
 from orchestration.policy import DEFAULT_ARGS, TAGS
 from orchestration.ray_job import RayJobOperator
+from orchestration.spark import spark_conf
 
 # -- to edit
 SCHEDULE = "@daily"
@@ -62,6 +63,7 @@ with DAG(
         conn_id="spark_default",
         application=str(PROJECT / "etl" / "job.py"),
         application_args=[RUN_DIR],
+        conf=spark_conf(),
         driver_memory=DRIVER_MEMORY,
     )
     train = RayJobOperator(

@@ -139,6 +139,7 @@ class Services:
             "PYTHONPATH": str(PROJECT),
             "PYTHONUNBUFFERED": "1",
             "BATON_HOME": str(self.home),
+            "SPARK_LOCAL_IP": "127.0.0.1",
             "JAVA_HOME": find_java_home(self.home / "cache"),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.home / "ray" / "token"),
