@@ -1,0 +1,212 @@
+"""Promotion: only a model that passed the gate, once per model, with all that MLflow needs to tell where it came from."""
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from handoff.artifact import Artifact
+from handoff.errors import EngineUnavailable, GateFailed
+from handoff.job import run_stage
+from handoff.manifest import now
+from handoff.publish import staging
+from handoff.run_dir import RunDir, StageRecord
+from handoff.store import Store
+from training.config import BaseModelConfig, LoraConfig, PromotionConfig, TrainingConfig
+from training.promote import promote
+
+STEPS = [
+    {"step": n, "loss": 4.0 - n / 10, "learning_rate": 1e-3, "tokens": 100 * n, "tokens_per_second": 50.0,
+     "grad_norm": 1.0, "seconds": 2.0 * n}
+    for n in (1, 2, 3)
+]  # fmt: skip
+
+
+def publish_model(store: Store, corpus: Artifact, name: str) -> Artifact:
+    with staging(store, "model", {"source": "base"}, []) as place:
+        Path(place.uri("config.json")).write_text("{}")
+        base = place.publish()
+    with staging(store, "model", {"name": name}, [corpus, base]) as place:
+        Path(place.uri("config.json")).write_text(json.dumps({"name": name}))
+        return place.publish(facts={"steps": STEPS, "train_tokens": 300, "seconds": 6.0})
+
+
+def make_run(directory: Path, store: Store, model: Artifact, *, ratio: float = 0.7) -> RunDir:
+    gate = {"split": "test", "ratio": ratio, "limit": 0.9, "passed": ratio <= 0.9}
+    split = {"base": {"perplexity": 60.0}, "tuned": {"perplexity": 60.0 * ratio}, "ratio": ratio}
+    with staging(store, "evaluation", {"ratio": ratio}, [model]) as place:
+        Path(place.uri("results.json")).write_text("{}")
+        evaluation = place.publish(facts={"splits": {"test": split}, "gate": gate})
+    run = RunDir(str(directory))
+    training = TrainingConfig(base=BaseModelConfig(source="/models/base"), lora=LoraConfig(rank=4))
+    config = {
+        "training": training.model_dump(mode="json"),
+        "promotion": PromotionConfig(model_name="poet").model_dump(),
+    }
+    run.create(store.root, config)
+    for stage, artifact in (("train", model), ("evaluate", evaluation)):
+        run.save(StageRecord(stage=stage, status="success", started=now(), ended=now(), artifact=artifact.id))
+    return run
+
+
+def promoted(run: RunDir) -> StageRecord:
+    with run.stage("promote") as record:
+        promote(run, record)
+    return record
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "home"
+
+
+def client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def test_the_embedded_mlflow_tells_the_whole_run(
+    home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = publish_model(store, tiny_corpus, "first")
+    run = make_run(tmp_path / "runs" / "manual-1", store, model)
+    assert run_stage("promote", promote, [run.uri]) == 0
+    record = run.record("promote")
+    assert record is not None
+    assert (
+        record.metrics["model"] == "poet" and record.metrics["version"] == "1" and record.metrics["alias"] == "champion"
+    )
+    logging.basicConfig(force=True, handlers=[logging.NullHandler()])  # the job's handler writes to this test's output
+    output = capfd.readouterr()
+    assert output.err == "" and len(output.out.splitlines()) < 10, (
+        "MLflow's migrations and warnings stay out of the log"
+    )
+
+    mlflow = client(record.metrics["tracking_uri"])
+    version = mlflow.get_model_version_by_alias("poet", "champion")
+    assert urlsplit(version.source).path == model.directory and version.tags["baton.model"] == model.id
+    logged = mlflow.get_run(record.metrics["run_id"])
+    assert logged.info.run_name == "manual-1" and logged.info.status == "FINISHED"
+    assert logged.data.params["lora.rank"] == "4" and logged.data.params["base.source"] == "/models/base"
+    assert logged.data.metrics["test/perplexity_tuned"] == pytest.approx(42.0)
+    assert logged.data.metrics["train/train_tokens"] == 300
+    losses = mlflow.get_metric_history(logged.info.run_id, "train/loss")
+    assert [(m.step, round(m.value, 3)) for m in losses] == [(1, 3.9), (2, 3.8), (3, 3.7)]
+    assert losses[1].timestamp - losses[0].timestamp == 2000
+    assert logged.data.tags["baton.corpus"] == tiny_corpus.id
+    assert logged.data.tags["baton.base"].startswith("model-") and logged.data.tags["baton.base"] != model.id
+    assert logged.info.artifact_uri.startswith(home.as_uri())
+    assert not list(Path.cwd().iterdir()), "nothing lands in the working directory"
+
+
+def test_a_model_is_registered_once_and_the_alias_follows_the_last_promotion(
+    home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path
+) -> None:
+    first, second = (publish_model(store, tiny_corpus, name) for name in ("first", "second"))
+    run_1 = make_run(tmp_path / "run-1", store, first)
+    assert promoted(run_1).metrics["version"] == "1"
+    again = promoted(make_run(tmp_path / "run-2", store, first))
+    assert again.reused and again.metrics["version"] == "1"
+    assert promoted(make_run(tmp_path / "run-3", store, second)).metrics["version"] == "2"
+    mlflow = client(again.metrics["tracking_uri"])
+    assert mlflow.get_model_version_by_alias("poet", "champion").version == 2
+    promoted(run_1)  # going back is promoting the earlier run again
+    assert mlflow.get_model_version_by_alias("poet", "champion").version == 1
+    experiment = mlflow.get_experiment_by_name("baton").experiment_id
+    assert len(mlflow.search_model_versions("name = 'poet'")) == 2 and len(mlflow.search_runs([experiment])) == 2
+
+
+def test_an_interrupted_promotion_is_completed_not_repeated(
+    home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", store, publish_model(store, tiny_corpus, "first"))
+    begun = promoted(run)
+    mlflow = client(begun.metrics["tracking_uri"])
+    mlflow.delete_model_version("poet", begun.metrics["version"])  # as if it had ended before this was made
+    again = promoted(run)
+    assert not again.reused and again.metrics["run_id"] == begun.metrics["run_id"]
+    assert len(mlflow.get_metric_history(begun.metrics["run_id"], "train/loss")) == len(STEPS)
+
+
+def test_a_failed_gate_writes_nothing(home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", store, publish_model(store, tiny_corpus, "first"), ratio=0.95)
+    with pytest.raises(GateFailed, match=r"perplexity on test is 0\.950 of the base model's, the limit is 0\.9"):
+        promoted(run)
+    assert not home.exists()
+
+
+def test_the_evaluation_of_another_model_does_not_count(
+    home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", store, publish_model(store, tiny_corpus, "first"))
+    other = publish_model(store, tiny_corpus, "other")
+    run.save(StageRecord(stage="train", status="success", started=now(), artifact=other.id))
+    with pytest.raises(GateFailed, match=f"is not an evaluation of {other.id}"):
+        promoted(run)
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A real tracking server on loopback."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = tmp_path / "server"
+    place.mkdir()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{place}/m.db", "--artifacts-destination", str(place / "artifacts")]
+    with open(place / "log", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=place, start_new_session=True)
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).read()
+                break
+            except OSError:
+                assert process.poll() is None, (place / "log").read_text()
+                time.sleep(0.25)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+
+
+def test_a_tracking_server_gets_the_files_of_a_model_it_could_not_reach(
+    server: str, home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    model = publish_model(store, tiny_corpus, "first")
+    record = promoted(make_run(tmp_path / "run", store, model))
+    mlflow = client(server)
+    version = mlflow.get_model_version_by_alias("poet", "champion")
+    assert version.source.startswith("mlflow-artifacts:") and version.tags["baton.directory"] == model.directory
+    copy = mlflow.download_artifacts(record.metrics["run_id"], "model/config.json", str(tmp_path))
+    assert json.loads(Path(copy).read_text()) == {"name": "first"}
+
+
+def test_an_mlflow_that_does_not_answer_is_named(
+    home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    run = make_run(tmp_path / "run", store, publish_model(store, tiny_corpus, "first"))
+    with pytest.raises(EngineUnavailable, match=r"MLflow at http://127\.0\.0\.1:9 .*Remedy") as error:
+        promoted(run)
+    assert "secret" not in str(error.value)
