@@ -93,7 +93,7 @@ def _inline(svg: str, label: str, name: str) -> Markup:
     """Matplotlib's document as an element of a page: no prologue, fonts and colours of the page, ids of its own."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"font(?:-family)?: [^;\"]*?(\d+(?:\.\d+)?)px[^;\"]*", r"font-size: \1px", svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, variable)
     svg = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{name}-", svg)

@@ -109,8 +109,7 @@ def outcome(run: Collected) -> tuple[str, str]:
         return f"All stages succeeded; the model passed its gate and was {named}{alias}.", "good"
     if gate and not gate.passed:
         return "The tuned model did not pass its gate: nothing was promoted.", "bad"
-    what = {"failed": "failed", "unfinished": "did not end", "absent": "did not start"}[run.failed.state]
-    return f"The run stopped: its {run.failed.name} stage {what}.", "bad"
+    return f"The run stopped: its {run.failed.name} stage {run.failed.ended_how}.", "bad"
 
 
 def figures(run: Collected) -> list[Figure]:
@@ -126,8 +125,14 @@ def figures(run: Collected) -> list[Figure]:
     else:
         shown.append(Figure("Training tokens", "–", run.stages["train"].why))
     if run.predictions.manifest:
-        errors = f"{predictions.errors or 'none'} with an error"
-        shown.append(Figure("Predictions", text.count(predictions.prompts), f"prompts answered, {errors}"))
+        speed = f" · {predictions.tokens_per_second:,.1f} tokens/s" if predictions.tokens_per_second else ""
+        shown.append(
+            Figure(
+                "Predictions",
+                text.count(predictions.prompts),
+                f"prompts, {predictions.errors or 'none'} with an error{speed}",
+            )
+        )
     started = text.date(run.timeline.started)
     shown.append(Figure("Total time", text.duration(run.timeline.seconds), f"from {started}"))
     return shown

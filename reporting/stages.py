@@ -61,6 +61,11 @@ class Stage:
         return STATES[self.state]
 
     @property
+    def ended_how(self) -> str:
+        """How a stage that did not do its work ended, after its name."""
+        return {"failed": "failed", "unfinished": "did not end", "absent": "did not start"}[self.state]
+
+    @property
     def seconds(self) -> float | None:
         """Time taken; None where the stage has not run or its end is not known."""
         return None if self.record is None or self.state in ("absent", "unfinished") else self.record.seconds
@@ -77,7 +82,7 @@ def stages_of(records: Sequence[StageRecord]) -> list[Stage]:
             first = not broken and all(s.state != "absent" for s in found)
             why = f"the {broken} stage failed before it" if broken else "the stages before it did not finish"
             found.append(
-                Stage(name, "absent", None, "it did not start: see the task's log in Airflow" if first else why)
+                Stage(name, "absent", None, "it did not start, see the task's log in Airflow" if first else why)
             )
         elif name == "report":
             found.append(Stage(name, "writing", record))

@@ -1,0 +1,42 @@
+"""The time line: all stages on one scale, also after a pause or with nested phases."""
+
+from datetime import timedelta
+
+import pytest
+
+from handoff.run_dir import Phase, StageRecord
+from reporting.stages import stages_of, timeline_of
+from tests.reporting.build_run import STARTED
+
+
+def record(stage: str, start: float, seconds: float, phases: list[Phase] | None = None) -> StageRecord:
+    begin = STARTED + timedelta(seconds=start)
+    end = begin + timedelta(seconds=seconds)
+    return StageRecord(stage=stage, status="success", started=begin, ended=end, phases=phases or [])
+
+
+def test_bars_lie_where_their_times_are() -> None:
+    line = timeline_of(stages_of([record("plan", 0, 10), record("corpus", 20, 60), record("train", 80, 20)]))
+    assert line.seconds == pytest.approx(100)
+    assert [(b.stage.name, round(b.left), round(b.width)) for b in line.bars] == [
+        ("plan", 0, 10),
+        ("corpus", 20, 60),
+        ("train", 80, 20),
+    ]
+    assert [seconds for _, seconds in line.ticks] == [0, 30, 60, 90]
+
+
+def test_a_rerun_on_the_next_day_leaves_its_pause_out_and_says_so() -> None:
+    line = timeline_of(stages_of([record("plan", 0, 10), record("corpus", 86_400, 30)]))
+    assert line.seconds == pytest.approx(40)
+    assert line.pauses == [("corpus", pytest.approx(86_390))]
+
+
+def test_nested_phases_do_not_run_out_of_their_bar() -> None:
+    phases = [Phase(name="all", seconds=10), Phase(name="part", seconds=6)]
+    line = timeline_of(stages_of([record("plan", 0, 10, phases)]))
+    assert sum(percent for _, percent in line.bars[0].segments) <= 100.0001
+
+
+def test_nothing_started_gives_an_empty_line() -> None:
+    assert timeline_of(stages_of([])).bars == []
