@@ -138,10 +138,10 @@ def _samples(predictions: Part[PredictionFacts]) -> tuple[Samples, str]:
 
 
 def _promotion(stage: Stage) -> Promotion | None:
-    if stage.state != "done" and stage.state != "made":
+    if stage.record is None or stage.record.status != "success":
         return None
     try:
-        return Promotion.model_validate(stage.record.metrics if stage.record else {})
+        return Promotion.model_validate(stage.record.metrics)
     except ValidationError:
         return None
 

@@ -22,6 +22,7 @@ class Example(Facts):
 
 class CorpusFacts(Facts):
     documents: int | None = None
+    documents_dropped: int = 0  # never became passages; counted in the manifest's `dropped`
     raw_bytes: int | None = None
     passages: int | None = None  # before the rules
     text_bytes: int | None = None  # kept

@@ -60,10 +60,11 @@ def funnel(manifest: Manifest, facts: CorpusFacts) -> list[Row]:
 
 
 def unaccounted(manifest: Manifest, facts: CorpusFacts) -> int:
-    """Passages cut that are neither kept nor dropped for a reason; other than 0 is worth a sentence."""
+    """Passages cut that are neither kept nor dropped for a reason: 0 where the counts add up."""
     if facts.passages is None:
         return 0
-    return facts.passages - sum(manifest.dropped.values()) - sum(manifest.rows.values())
+    dropped_passages = sum(manifest.dropped.values()) - facts.documents_dropped
+    return facts.passages - dropped_passages - sum(manifest.rows.values())
 
 
 def perplexities(facts: EvaluationFacts) -> list[Compared]:

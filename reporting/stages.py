@@ -19,6 +19,7 @@ ENGINE = {
     "predict": "Ray",
     "report": "Airflow",
 }
+PUBLISHING = ("corpus", "train", "evaluate", "predict")
 WORK = {
     "plan": "validates the configuration",
     "corpus": "cleans, cuts, filters, splits",
@@ -91,7 +92,7 @@ def stages_of(records: Sequence[StageRecord]) -> list[Stage]:
         elif record.status == "running":
             found.append(Stage(name, "unfinished", record, "its end was not recorded: it was killed, or still runs"))
         else:
-            made = "reused" if record.reused else "made" if record.artifact else "done"
+            made = "reused" if record.reused else "made" if name in PUBLISHING else "done"
             found.append(Stage(name, made, record))
     return found
 

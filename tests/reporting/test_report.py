@@ -69,6 +69,7 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
         "77 documents (9.6 MB)",
         "too few words 389",
         "kept 40",
+        "3 were whole documents",
         "train 30 75.0 % of kept",
         "spark session 7.1 s",
         "the gate's limit, 0.95 × base",
@@ -77,6 +78,8 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
         "usable of",
     ):
         assert expected in page.text
+    assert "do not add up" not in page.text
+    assert page.text.count("✓ made") == 4
     for stage in ("corpus", "train", "evaluate", "predict"):
         record = run.record(stage)
         assert record and record.artifact and record.artifact in page.text
