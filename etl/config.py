@@ -51,7 +51,10 @@ class QualityConfig(Frozen):
         default=0.6, description="least share of letters among non-space characters", ge=0, le=1
     )
     max_repeated_line_share: float = Field(
-        default=0.3, description="greatest share of a passage's lines that repeat an earlier one", ge=0, le=1
+        default=0.2,
+        description="greatest share of a passage's characters in lines that repeat an earlier one",
+        ge=0,
+        le=1,
     )
 
 

@@ -16,7 +16,7 @@ from etl.config import CorpusConfig
 from etl.failures import explained
 from etl.progress import progress_lines
 from etl.raw import publish_raw
-from etl.session import spark_session
+from etl.session import shuffle_partitions, spark_session
 from etl.source import Source, resolved
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
@@ -49,7 +49,9 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
         _finish(record, existing, reused=True)
         return
     with spark_session(f"baton corpus {run.name}", _log_file(run), cache) as spark:
-        log.info("spark: %s on %s", spark.version, spark.sparkContext.master)
+        cores = spark.sparkContext.defaultParallelism
+        log.info("spark: %s on %s, %d cores", spark.version, spark.sparkContext.master, cores)
+        spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, source.total_bytes))
         snapshot = make_snapshot(spark, run.store, raw, source, config, record)
     _finish(record, snapshot, reused=False)
 
@@ -178,7 +180,7 @@ def _finish(record: StageRecord, snapshot: Artifact, *, reused: bool) -> None:
     record.artifact, record.reused = snapshot.id, reused
     record.headline = (
         f"{manifest.facts['documents']:,} documents → {total:,} passages "
-        f"({', '.join(f'{n:,} {s}' for s, n in manifest.rows.items())})"
+        f"({', '.join(f'{manifest.rows[s]:,} {s}' for s in split.SPLITS if s in manifest.rows)})"
     )
     record.metrics = {"rows": manifest.rows, "dropped": manifest.dropped}
 

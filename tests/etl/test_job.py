@@ -1,0 +1,189 @@
+"""The corpus stage as a user runs it: raw files in, a verified snapshot out, and one line on what is wrong."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl.job import run_corpus
+from handoff.artifact import Artifact, open_artifact
+from handoff.errors import BatonError, ConfigError, SourceError
+from handoff.manifest import now
+from handoff.run_dir import RunDir, StageRecord
+from handoff.schema import CORPUS
+from handoff.verify import verify_chain
+from tests.support import VERSES
+
+NO_HELD_OUT = {"validation_fraction": 0, "test_fraction": 0}
+
+
+def prose(number: int) -> str:
+    """A text of about 1,500 characters in paragraphs, unlike that of any other number."""
+    verses = [f"{number}.{i} {VERSES[(number + i) % 8]} {VERSES[(number * 3 + i) % 8]}" for i in range(9)]
+    return "\n\n".join(verses)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
+
+
+def run(tmp_path: Path, uri: str, *, source: dict[str, Any] | None = None, **corpus: Any) -> tuple[StageRecord, RunDir]:
+    """Run the stage's body in this process, on the Spark that the tests share."""
+    directory = RunDir(str(tmp_path / "run"))
+    config = {"source": {"uri": uri, **(source or {})}, "passage_chars": 500, **corpus}
+    directory.create(str(tmp_path / "artifacts"), {"corpus": config})
+    record = StageRecord(stage="corpus", started=now())
+    run_corpus(directory, record)
+    return record, directory
+
+
+def snapshot(record: StageRecord, directory: RunDir) -> Artifact:
+    assert record.artifact
+    return open_artifact(directory.store, record.artifact, schema=CORPUS, digests=True)
+
+
+def rows(artifact: Artifact, split: str | None = None) -> list[dict[str, Any]]:
+    return pa.concat_tables(pq.read_table(f) for f in artifact.files(split)).to_pylist()
+
+
+def nothing_published(tmp_path: Path) -> bool:
+    return not list((tmp_path / "artifacts").glob("corpus/*/*"))
+
+
+@pytest.fixture
+def plays(tmp_path: Path) -> Path:
+    """Ten texts, two of them with a passage that a third has too, and one empty file."""
+    root = tmp_path / "plays"
+    root.mkdir()
+    for number in range(10):
+        (root / f"play{number}.txt").write_text(prose(number), encoding="utf-8")
+    (root / "copy.txt").write_text(prose(3))
+    (root / "empty.txt").touch()
+    return root
+
+
+def test_texts_become_a_snapshot_that_verifies_and_is_reused(spark: Any, plays: Path, tmp_path: Path) -> None:
+    split = {**NO_HELD_OUT, "test_documents": ["play1.txt"], "validation_documents": ["play2*"]}
+    record, directory = run(tmp_path, f"{plays}/*.txt", split=split, layout={"row_group_mib": 0.0625})
+    made = snapshot(record, directory)
+    assert {r["doc_id"] for r in rows(made, "test")} == {"play1.txt"}
+    assert {r["doc_id"] for r in rows(made, "validation")} == {"play2.txt"}
+    assert {r["doc_id"] for r in rows(made, "train")} == {"copy.txt", *(f"play{i}.txt" for i in (0, *range(4, 10)))}
+    everything = rows(made)
+    assert len({r["row_id"] for r in everything}) == len(everything) == sum(made.manifest.rows.values())
+    assert max(len(r["text"]) for r in everything) <= 500
+    assert made.manifest.dropped == {
+        "exact_duplicate": len([r for r in everything if r["doc_id"] == "copy.txt"]),
+        "no_text": 1,
+    }
+    facts = made.manifest.facts
+    assert (facts["documents"], facts["documents_dropped"]) == (12, 1)
+    assert facts["passages"] == len(everything) + made.manifest.dropped["exact_duplicate"]
+    assert facts["text_bytes"] == sum(len(r["text"].encode()) for r in everything)
+    assert facts["examples"][0]["reason"] == "exact_duplicate" and facts["examples"][0]["text"]
+    links = verify_chain(directory.store, made.id)
+    assert [link.problems for link in links] == [[], []] and links[1].id.startswith("raw-")
+    again, _ = run(tmp_path, f"{plays}/*.txt", split=split, layout={"row_group_mib": 0.0625})
+    assert (again.artifact, again.reused, again.headline) == (record.artifact, True, record.headline)
+
+
+def test_the_same_work_gives_the_same_rows_in_the_same_order(
+    spark: Any, plays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = rows(snapshot(*run(tmp_path / "a", f"{plays}/*.txt", split=NO_HELD_OUT)))
+    monkeypatch.setattr("etl.job.shuffle_partitions", lambda cores, raw_bytes: 7)
+    second = rows(snapshot(*run(tmp_path / "b", f"{plays}/*.txt", split=NO_HELD_OUT)))
+    reseeded = rows(snapshot(*run(tmp_path / "c", f"{plays}/*.txt", split=NO_HELD_OUT, seed=1)))
+    assert first == second
+    assert first != reseeded and sorted(r["row_id"] for r in first) == sorted(r["row_id"] for r in reseeded)
+
+
+def test_jsonl_counts_what_it_cannot_use(spark: Any, tmp_path: Path) -> None:
+    records = [json.dumps({"url": f"u{i}", "body": prose(i)}) for i in range(4)]
+    bad = [
+        '{"url": "u8", "body": "cut sho',
+        '{"url": "u9"}',
+        '{"url": "u10", "body": " "}',
+        json.dumps({"body": prose(5)}),
+    ]
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(records[:2]).encode()))
+    (tmp_path / "b.jsonl").write_text("\n".join([*records[2:], *bad]))
+    source = {"text_column": "body", "id_column": "url"}
+    made = snapshot(*run(tmp_path, f"{tmp_path}/*.jsonl*", source=source, split=NO_HELD_OUT))
+    assert {r["doc_id"] for r in rows(made)} == {"u0", "u1", "u2", "u3"}
+    assert made.manifest.dropped == {"no_text": 2, "malformed_record": 1, "no_id": 1}
+    assert (made.manifest.facts["documents"], made.manifest.facts["documents_dropped"]) == (8, 4)
+
+
+def test_parquet_with_numbered_documents(spark: Any, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"n": [7, 8], "text": [prose(7), prose(8)]}), tmp_path / "a b[1].parquet")
+    source = {"id_column": "n"}
+    made = snapshot(*run(tmp_path, str(tmp_path / "a b[1].parquet"), source=source, split=NO_HELD_OUT))
+    assert {r["doc_id"] for r in rows(made)} == {"7", "8"}
+
+
+def test_a_configured_encoding_is_decoded(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "caf\u00e9 1.txt").write_bytes(("\u201ccaf\u00e9\u201d " + prose(1)).encode("cp1252"))
+    made = snapshot(*run(tmp_path, f"{tmp_path}/*.txt", source={"encoding": "cp1252"}, split=NO_HELD_OUT))
+    first = next(r for r in rows(made) if r["position"] == 0)
+    assert first["doc_id"] == "caf\u00e9 1.txt" and first["text"].startswith("\u201ccaf\u00e9\u201d 1.0")
+
+
+def test_bad_bytes_deep_in_a_file_are_named_and_nothing_is_published(spark: Any, plays: Path, tmp_path: Path) -> None:
+    (plays / "late.txt").write_bytes(b"word " * 20_000 + b"\xff")
+    with pytest.raises(SourceError, match=r"late\.txt is not utf-8 text: byte 0xff near offset 100,000"):
+        run(tmp_path, f"{plays}/*.txt")
+    assert nothing_published(tmp_path)
+
+
+def test_a_gzip_that_ends_early_is_named_and_nothing_is_published(spark: Any, tmp_path: Path) -> None:
+    import random
+
+    noise = random.Random(0)
+    lines = "\n".join(json.dumps({"text": f"{noise.getrandbits(4000):x}"}) for _ in range(400))
+    packed = gzip.compress(lines.encode())
+    (tmp_path / "cut.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(SourceError, match=r"cut\.jsonl\.gz cannot be read \(.*[Uu]nexpected end.*Remedy"):
+        run(tmp_path, f"{tmp_path}/*.jsonl.gz")
+    assert nothing_published(tmp_path)
+
+
+def test_a_file_of_records_without_one_text_is_named(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "good.jsonl").write_text(json.dumps({"text": prose(1)}))
+    (tmp_path / "useless.jsonl").write_text('{"text": null}\n{"body": "x"}\n')
+    with pytest.raises(SourceError, match=r"no record has a text in .*useless\.jsonl \(2 records\)"):
+        run(tmp_path, f"{tmp_path}/*.jsonl", split=NO_HELD_OUT)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "error", "message"),
+    [
+        ({"quality": {"min_words": 500}}, SourceError, r"nothing is left of 12 documents \(too_few_words: \d+.*Remedy"),
+        ({"split": {**NO_HELD_OUT, "test_documents": ["hamlet*"]}}, ConfigError, "no document's id matches 'hamlet"),
+        ({"split": {"group_pattern": "(?P<n>play)"}}, ConfigError, r"group_pattern"),
+    ],
+)
+def test_an_outcome_nobody_can_train_on(
+    spark: Any, plays: Path, tmp_path: Path, corpus: dict[str, Any], error: type[BatonError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run(tmp_path, f"{plays}/*.txt", **corpus)
+    assert nothing_published(tmp_path)
+
+
+@pytest.mark.parametrize("module", [["-m", "etl.job"], [str(Path(__file__).parents[2] / "etl" / "job.py")]])
+def test_the_command_ends_with_2_and_one_line_before_spark_starts(tmp_path: Path, module: list[str]) -> None:
+    directory = RunDir(str(tmp_path / "run"))
+    directory.create(str(tmp_path / "artifacts"), {"corpus": {"source": {"uri": "/nowhere/*.txt"}}})
+    done = subprocess.run([sys.executable, *module, directory.uri], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[-1].startswith("ERROR corpus: /nowhere/*.txt matches no file")
+    record = directory.record("corpus")
+    assert record and record.status == "failed"

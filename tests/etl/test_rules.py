@@ -1,0 +1,142 @@
+"""Quality rules, exact duplicates and splits: each passage is judged for one stated reason, groups stay together."""
+
+from typing import Any
+
+import pytest
+
+from etl.config import QualityConfig, SplitConfig
+from etl.dedup import mark_exact
+from etl.quality import judge
+from etl.split import assign, check_splits
+from handoff.errors import ConfigError
+
+SENTENCE = (
+    "Shall I compare thee to a summer's day? Thou art more lovely and more temperate than the day itself, my love."
+)
+SCHEMA = "doc_id string, position int, text string, row_id string, reason string"
+
+
+def passages(spark: Any, *rows: tuple[Any, ...]) -> Any:
+    """Rows of (doc_id, position, text[, reason])."""
+    full = [(doc, at, text, f"{doc}-{at}", *(rest or (None,))) for doc, at, text, *rest in rows]
+    return spark.createDataFrame(full, SCHEMA)
+
+
+def reasons(frame: Any) -> dict[str, str | None]:
+    return {row.row_id: row.reason for row in frame.collect()}
+
+
+def test_each_rule_gives_its_reason_and_the_first_broken_one_counts(spark: Any) -> None:
+    judged = judge(
+        passages(
+            spark,
+            ("good", 0, SENTENCE),
+            ("short", 0, "Too short, and 1 2 3 4 5 6."),
+            ("tiny-words", 0, " ".join(["a"] * 30)),
+            ("long-words", 0, " ".join(["x" * 13] * 30)),
+            ("numbers", 0, " ".join(["1234 abc"] * 20)),
+            ("chorus", 0, "\n".join([SENTENCE, SENTENCE, "And one more line"])),
+            ("dialogue", 0, "\n".join(f"HAM.\n{SENTENCE[i : i + 60]}" for i in range(6))),
+            ("dropped", 0, None, "no_text"),
+        ),
+        QualityConfig(),
+    )
+    assert reasons(judged) == {
+        "good-0": None,
+        "short-0": "too_few_words",
+        "tiny-words-0": "words_too_short",
+        "long-words-0": "words_too_long",
+        "numbers-0": "too_few_letters",
+        "chorus-0": "repeated_lines",
+        "dialogue-0": None,  # speakers' names come again in every play
+        "dropped-0": "no_text",
+    }
+
+
+def test_letters_of_any_script_are_letters(spark: Any) -> None:
+    greek = "\u03bc\u1fc6\u03bd\u03b9\u03bd \u1f04\u03b5\u03b9\u03b4\u03b5 \u03b8\u03b5\u03ac " * 10
+    assert reasons(judge(passages(spark, ("iliad", 0, greek)), QualityConfig())) == {"iliad-0": None}
+
+
+def test_of_equal_passages_the_first_in_the_order_of_documents_stays(spark: Any) -> None:
+    marked = mark_exact(
+        passages(
+            spark,
+            ("b", 0, "To be, or not to be"),
+            ("a", 7, "to BE -- or not\nto be!"),
+            ("c", 1, "To be, or not to be."),
+            ("a", 9, "to be or not to be"),
+            ("a", 1, "To be or not to be", "too_few_words"),  # out of play: neither kept nor counted again
+            ("c", 2, "To be, or not two bee"),
+        )
+    )
+    duplicate = "exact_duplicate"
+    assert reasons(marked) == {
+        "b-0": duplicate, "a-7": None, "c-1": duplicate, "a-9": duplicate, "a-1": "too_few_words", "c-2": None,
+    }  # fmt: skip
+
+
+def splits(spark: Any, config: SplitConfig, documents: list[str], seed: int = 0) -> dict[str, str]:
+    frame = assign(passages(spark, *((doc, at, SENTENCE) for doc in documents for at in (0, 1))), config, seed)
+    found: dict[str, set[str]] = {}
+    for row in frame.collect():
+        found.setdefault(row.doc_id, set()).add(row.split)
+    assert all(len(s) == 1 for s in found.values()), "a document lies in two splits"
+    return {doc: s.pop() for doc, s in found.items()}
+
+
+def test_named_documents_take_their_group_along_and_test_wins(spark: Any) -> None:
+    config = SplitConfig(
+        validation_fraction=0,
+        test_fraction=0,
+        validation_documents=("macbeth_gut.txt", "ham*"),
+        test_documents=("hamlet_gut.txt",),
+        group_pattern="^(.+?)_gut",
+    )
+    documents = [f"{play}_gut{edition}.txt" for play in ("hamlet", "macbeth", "lear") for edition in ("", "_f")]
+    found = splits(spark, config, [*documents, "other.txt"])
+    assert found == {
+        "hamlet_gut.txt": "test",
+        "hamlet_gut_f.txt": "test",
+        "macbeth_gut.txt": "validation",
+        "macbeth_gut_f.txt": "validation",
+        "lear_gut.txt": "train",
+        "lear_gut_f.txt": "train",
+        "other.txt": "train",
+    }
+
+
+def test_fractions_are_of_groups_and_a_group_stays_where_it_is(spark: Any) -> None:
+    config = SplitConfig(validation_fraction=0.2, test_fraction=0.1, group_pattern="^(.+)-")
+    documents = [f"{i}-{edition}" for i in range(1000) for edition in "ab"]
+    found = splits(spark, config, documents)
+    assert all(found[f"{i}-a"] == found[f"{i}-b"] for i in range(1000))
+    share = {s: sum(v == s for v in found.values()) / len(found) for s in ("train", "validation", "test")}
+    assert share == pytest.approx({"train": 0.7, "validation": 0.2, "test": 0.1}, abs=0.04)
+    assert splits(spark, config, documents[:100]) == {d: found[d] for d in documents[:100]}
+    assert splits(spark, config, documents, seed=1) != found
+
+
+@pytest.mark.parametrize(
+    ("rows", "config", "globs_hit", "message"),
+    [
+        ({"train": 9}, SplitConfig(test_fraction=0), {}, "validation split came out empty"),
+        (
+            {"train": 9},
+            SplitConfig(validation_fraction=0, test_fraction=0, test_documents=("a*",)),
+            {"a*": True},
+            "test",
+        ),
+        ({"train": 9}, SplitConfig(test_documents=("hamlt*",)), {"hamlt*": False}, "no document's id matches 'hamlt"),
+        ({"test": 9, "validation": 1}, SplitConfig(), {}, "train split came out empty"),
+    ],
+)
+def test_a_split_that_was_asked_for_and_is_empty(
+    rows: dict[str, int], config: SplitConfig, globs_hit: dict[str, bool], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_splits(rows, config, globs_hit)
+
+
+def test_splits_that_nobody_asked_for_may_be_empty() -> None:
+    check_splits({"train": 1}, SplitConfig(validation_fraction=0, test_fraction=0), {})
