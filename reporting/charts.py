@@ -35,9 +35,14 @@ def speed_chart(steps: Sequence[Step]) -> Markup | None:
 
 def thin(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:
     """At most ``most`` points: the means of equal runs of neighbours, so that no region is left out."""
-    width = math.ceil(len(points) / most)
+    width = steps_per_point(len(points), most)
     runs = [points[i : i + width] for i in range(0, len(points), width)]
     return [(sum(x for x, _ in r) / len(r), sum(y for _, y in r) / len(r)) for r in runs]
+
+
+def steps_per_point(steps: int, most: int = MOST_POINTS) -> int:
+    """How many steps one point of a chart stands for."""
+    return math.ceil(steps / most)
 
 
 def running_mean(values: Sequence[float], window: int) -> list[float]:

@@ -49,6 +49,7 @@ def render(run: Collected, machine: dict[str, str]) -> str:
         unaccounted=sections.unaccounted(corpus.manifest, corpus.facts) if corpus.manifest else 0,
         loss_chart=charts.loss_chart(model.steps),
         speed_chart=charts.speed_chart(model.steps),
+        steps_per_point=charts.steps_per_point(len(model.steps)),
         perplexities=sections.perplexities(run.evaluation.facts),
         versions=versions(run),
         machine=machine,

@@ -226,6 +226,10 @@ def test_a_reused_artifact_is_marked(tmp_path: Path) -> None:
     assert page.text.count("↺ reused") == 1
 
 
+def test_a_long_training_says_that_its_chart_is_thinned(tmp_path: Path) -> None:
+    assert "the mean of every 3 steps" in written(build_run(tmp_path, Story(steps=1000))).text
+
+
 def test_rows_with_a_baseline_come_first(tmp_path: Path) -> None:
     page = written(build_run(tmp_path, Story(predictions=[*reversed(ROWS)])))
     assert page.text.index("The ghost of the king") < page.text.index("My phone is")
