@@ -51,8 +51,8 @@ def form_params() -> dict[str, "Param"]:
         None,
         type=["null", "object"],
         title="Overrides",
-        description="Any other setting, as JSON in the shape of run.json, such as "
-        '{"corpus": {"passage_chars": 1500}, "training": {"lora": {"rank": 8}}}',
+        description_md="Any other setting, as JSON in the shape of the run's configuration, such as "
+        '`{"corpus": {"passage_chars": 1500}, "training": {"lora": {"rank": 8}}}`',
     )
     return {"preset": preset, **fields, "overrides": overrides}
 
@@ -66,7 +66,6 @@ def _param(title: str, path: str) -> "Param":
     from airflow.sdk import Param
 
     schema = field_schema(path)
-    values = " · ".join(f"{name}: {_at(make().model_dump(mode='json'), path)}" for name, make in PRESETS.items())
     keywords: dict[str, Any] = {
         k: schema[k]
         for k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern")
@@ -75,8 +74,19 @@ def _param(title: str, path: str) -> "Param":
     if "enum" in schema:
         keywords["enum"] = [*schema["enum"], None]
         keywords["values_display"] = {None: "as in the preset"}
-    description = f"{schema['description']}. Empty: as in the preset ({values})."
-    return Param(None, type=["null", schema["type"]], title=title, description=description, **keywords)
+    said = schema["description"]
+    empty = "Not touched" if schema["type"] == "boolean" else "Empty"
+    description = f"{said[0].upper()}{said[1:]}. {empty}: as in the preset ({_preset_values(path)})."
+    return Param(None, type=["null", schema["type"]], title=title, description_md=description, **keywords)
+
+
+def _preset_values(path: str) -> str:
+    """What each preset has for a setting, presets of one value together: ``demo, tiny: 2 · gptj: 32``."""
+    names: dict[str, list[str]] = {}
+    for name, make in PRESETS.items():
+        value = _at(make().model_dump(mode="json"), path)
+        names.setdefault("unset" if value is None else str(value), []).append(name)
+    return " · ".join(f"{', '.join(presets)}: {value}" for value, presets in names.items())
 
 
 def field_schema(path: str) -> dict[str, Any]:
