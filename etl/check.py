@@ -49,7 +49,7 @@ def check_files(source: Source, config: SourceConfig) -> None:
         raise ConfigError(f"{config.encoding!r} is no text encoding. Remedy: correct corpus.source.encoding") from None
     check = {"txt": _check_text, "jsonl": _check_jsonl, "parquet": _check_parquet}[source.format]
     with ThreadPoolExecutor(max_workers=16) as pool:
-        faults = [f for f in pool.map(lambda file: check(file, config) if file.bytes else None, source.files) if f]
+        faults = [f for f in pool.map(lambda file: check(file, config), source.files) if f]
     if faults:
         more = f" (and {len(faults) - NAMED_FAULTS} more files)" if len(faults) > NAMED_FAULTS else ""
         raise SourceError("; ".join(faults[:NAMED_FAULTS]) + more)

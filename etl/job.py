@@ -73,6 +73,7 @@ def make_snapshot(
     """
     log.info("settings: passages of up to %s characters, seed %d", f"{config.passage_chars:,}", config.seed)
     with explained(lambda: find_undecodable(source, config.source.encoding)):
+        split.check_pattern(spark, config.split.group_pattern)
         with record.phase("clean and cut"), progress_lines(spark, "read, clean, cut"):
             passages = prepare(spark, source, config).persist()
             check_records(passages)

@@ -46,12 +46,14 @@ def _read_text(spark: "SparkSession", source: Source, config: SourceConfig) -> "
     root = engine_path(source.root).replace("file://", "file:")  # as Spark prints it
     files = spark.read.format("binaryFile").load(_paths(source))
     text = F.decode("content", config.encoding)
-    return files.select(
+    documents = files.select(
         F.substring("path", len(root) + 2, 1 << 20).alias("doc_id"),
         text.alias("text"),
         F.when(_is_blank(text), "no_text").alias("reason"),
         F.lit(None).cast("string").alias("file"),
     )
+    empty = [(f.name, "", "no_text", None) for f in source.files if not f.bytes]  # Spark passes over empty files
+    return documents.unionByName(spark.createDataFrame(empty, documents.schema)) if empty else documents
 
 
 def _read_jsonl(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":

@@ -7,10 +7,18 @@ from etl.config import SplitConfig
 from handoff.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 SPLITS = ("train", "validation", "test")
 HASH_STEPS = 1 << 20  # resolution of the fractions
+
+
+def check_pattern(spark: "SparkSession", pattern: str | None) -> None:
+    """Let Java compile the group pattern, which Python's syntax does not warrant; a Spark error where it cannot."""
+    from pyspark.sql import functions as F
+
+    if pattern is not None:
+        spark.range(1).select(F.regexp_extract(F.lit(""), pattern, 1)).collect()
 
 
 def group_of(doc_id: "Column", pattern: str | None) -> "Column":

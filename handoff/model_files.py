@@ -53,7 +53,7 @@ def _download(artifact: Artifact, root: str, paths: list[str]) -> str:
             filesystem, full = resolve(path)
             local = os.path.join(aside, path[len(root) + 1 :])
             os.makedirs(os.path.dirname(local), exist_ok=True)
-            with filesystem.open_input_stream(full) as source, open(local, "wb") as copy:
+            with filesystem.open_input_stream(full, compression=None) as source, open(local, "wb") as copy:
                 shutil.copyfileobj(source, copy, COPY_BUFFER_BYTES)
         _check_digests(artifact, aside, root, paths)
         try:

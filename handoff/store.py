@@ -61,14 +61,14 @@ class Store:
 
     def read(self, path: str) -> bytes:
         filesystem, full = self.locate(path)
-        with filesystem.open_input_stream(full) as stream:
+        with filesystem.open_input_stream(full, compression=None) as stream:
             return stream.read()
 
     def sha256(self, path: str) -> str:
         """Hex digest of a file's bytes, read in chunks of 8 MiB."""
         digest = hashlib.sha256()
         filesystem, full = self.locate(path)
-        with filesystem.open_input_stream(full) as stream:
+        with filesystem.open_input_stream(full, compression=None) as stream:
             while chunk := stream.read(CHUNK_BYTES):
                 digest.update(chunk)
         return digest.hexdigest()
@@ -86,7 +86,7 @@ class Store:
         full = f"{self._base}/{path}"
         self.fs.create_dir(os.path.dirname(full), recursive=True)
         if not self.is_local:  # an object appears when its upload is closed
-            with self.fs.open_output_stream(full) as stream:
+            with self.fs.open_output_stream(full, compression=None) as stream:
                 stream.write(data)
             return
         with _temporary_beside(full, data) as temporary:

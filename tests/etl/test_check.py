@@ -103,11 +103,13 @@ def test_parquet_of_a_wrong_schema_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["x"]}), tmp_path / "renamed.parquet")
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "numbers.parquet")
     pq.write_table(pa.table({"text": ["x"]}), tmp_path / "good.parquet")
+    (tmp_path / "empty.parquet").touch()
     (tmp_path / "garbage.parquet").write_bytes(b"no parquet at all")
     message = fault(tmp_path)
     assert "renamed.parquet has no column 'text', but body" in message
     assert "numbers.parquet: column 'text' is int64, not a string" in message
     assert "garbage.parquet is not readable as Parquet" in message
+    assert "empty.parquet is not readable as Parquet" in message
     assert "good.parquet" not in message
 
 

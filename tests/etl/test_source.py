@@ -1,5 +1,6 @@
 """Finding raw files: what a path, a glob, a directory and a package stand for, and what is said when it is nothing."""
 
+import gzip
 import hashlib
 import zipfile
 from pathlib import Path
@@ -123,3 +124,11 @@ def test_the_raw_artifacts_id_follows_the_bytes(books: Path, tmp_path: Path, sto
     assert raw_id() == first
     (books / "a.txt").write_text("text of A.txt")
     assert raw_id() != first
+
+
+def test_the_digest_of_a_compressed_file_is_of_its_bytes_as_they_lie(tmp_path: Path, store: Store) -> None:
+    packed = tmp_path / "a.jsonl.gz"
+    packed.write_bytes(gzip.compress(b'{"text": "x"}\n'))
+    with resolved(SourceConfig(uri=str(packed)), tmp_path) as source:
+        raw, _ = publish_raw(store, source)
+    assert raw.manifest.files[0].sha256 == hashlib.sha256(packed.read_bytes()).hexdigest()
