@@ -67,6 +67,9 @@ class TrainingConfig(Frozen):
     zero_stage: Literal[0, 1, 2, 3] = Field(default=2, description="DeepSpeed ZeRO: what is sharded over the workers")
     offload_optimizer: bool = Field(default=False, description="optimizer state in host memory (ZeRO 1 to 3)")
     offload_parameters: bool = Field(default=False, description="parameters in host memory (ZeRO 3)")
+    activation_checkpointing: bool = Field(
+        default=False, description="recompute activations in the backward pass: less memory, a third more time"
+    )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of weights and activations")
     num_workers: int = Field(default=1, description="Ray Train workers, one per GPU where use_gpu", ge=1, le=4096)
     cpus_per_worker: float = Field(default=1, description="CPU cores that each worker takes", gt=0)

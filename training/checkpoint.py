@@ -1,0 +1,96 @@
+"""Checkpoints of a training attempt: DeepSpeed's shards, ours beside them, and the digests that allow loading them.
+
+Each rank writes its own files into a local directory; Ray Train uploads them into one. DeepSpeed's shards are
+pickles, which can run code when loaded: they are read only after each rank has found its own files unchanged.
+"""
+
+import base64
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from handoff.errors import ArtifactError
+from training.ingest import Cursor
+
+TAG = "engine"
+EXPORT = "model"  # directory of the exported model in the last checkpoint
+TRACE = "trace.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands: optimizer steps done, blocks consumed, and the record of each step (rank 0 only)."""
+
+    step: int = 0
+    cursor: Cursor = field(default_factory=Cursor)
+    trace: tuple[dict[str, Any], ...] = ()
+
+
+def save(directory: Path, engine: Any, rank: int, progress: Progress, *, adapters_only: bool) -> None:
+    """Write this rank's part of a checkpoint; every rank calls it.
+
+    Args:
+        directory: empty, of this rank alone.
+        engine: the DeepSpeed engine.
+        rank: world rank.
+        progress: as of now.
+        adapters_only: leave frozen parameters out; they come from the base model.
+    """
+    engine.save_checkpoint(str(directory), tag=TAG, save_latest=False, exclude_frozen_parameters=adapters_only)
+    state = {"step": progress.step, "cursor": asdict(progress.cursor), "random": _random_state()}
+    (directory / f"state-rank{rank}.json").write_text(json.dumps(state))
+    if rank == 0:
+        (directory / TRACE).write_text(json.dumps(list(progress.trace)))
+    digests = {str(f.relative_to(directory)): _sha256(f) for f in sorted(directory.rglob("*")) if f.is_file()}
+    (directory / f"digests-rank{rank}.json").write_text(json.dumps(digests, indent=1))
+
+
+def verify(directory: Path, rank: int) -> None:
+    """Compare the files that a rank wrote with their digests.
+
+    Raises:
+        ArtifactError: naming every file that is missing or was changed.
+    """
+    listed = directory / f"digests-rank{rank}.json"
+    problems = [] if listed.is_file() else [f"{listed.name} is missing"]
+    for name, digest in json.loads(listed.read_text()).items() if not problems else ():
+        if not (directory / name).is_file():
+            problems.append(f"file {name} is missing")
+        elif _sha256(directory / name) != digest:
+            problems.append(f"file {name} was changed: its SHA-256 differs from the one noted when it was written")
+    if problems:
+        raise ArtifactError(f"checkpoint {directory}", problems, f"remove {directory.parent} to train from the start")
+
+
+def restore(directory: Path, engine: Any, rank: int, *, adapters_only: bool) -> Progress:
+    """Load model, optimizer and random state; call after every rank's :func:`verify`."""
+    engine.load_checkpoint(
+        str(directory), tag=TAG, load_module_strict=not adapters_only, load_lr_scheduler_states=False
+    )
+    state = json.loads((directory / f"state-rank{rank}.json").read_text())
+    _set_random_state(state["random"])
+    return Progress(state["step"], Cursor(**state["cursor"]), tuple(json.loads((directory / TRACE).read_text())))
+
+
+def _random_state() -> dict[str, str]:
+    import torch
+
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return {device: base64.b64encode(state.numpy().tobytes()).decode() for device, state in states.items()}
+
+
+def _set_random_state(states: dict[str, str]) -> None:
+    import torch
+
+    setters = {"cpu": torch.set_rng_state, "cuda": torch.cuda.set_rng_state}
+    for device, state in states.items():
+        setters[device](torch.frombuffer(bytearray(base64.b64decode(state)), dtype=torch.uint8))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,218 @@
+"""``python -m training.evaluate RUN_DIR``: perplexity of base and tuned model on held-out passages, and the gate."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from handoff import schema
+from handoff.artifact import Artifact, open_artifact
+from handoff.errors import ConfigError, GateFailed
+from handoff.job import Progress, run_stage
+from handoff.model_files import model_directory
+from handoff.publish import find, staging
+from handoff.run_dir import RunDir, StageRecord
+from training.config import EvaluationConfig
+from training.scoring import passage_nll, perplexity
+from training.session import check_actors, connect
+from training.tokenizer import PassageTokenizer
+
+log = logging.getLogger("baton")
+
+MODELS = ("base", "tuned")
+
+
+def evaluate(run: RunDir, record: StageRecord) -> None:
+    """Body of the evaluate stage.
+
+    Raises:
+        GateFailed: after publishing, where tuned / base perplexity on the last split is above the limit.
+    """
+    config = run.section("evaluation", EvaluationConfig)
+    with record.phase("open inputs"):
+        corpus = run.artifact("corpus", schema=schema.CORPUS)
+        tuned = run.artifact("train")
+        base = open_artifact(run.store, tuned.manifest.parents[1].id)
+        passages = {split: read_passages(corpus, split, config.max_passages) for split in config.splits}
+    models, made_of = {"base": base, "tuned": tuned}, identity(config)
+    parents = [tuned, base, corpus]
+    if evaluation := find(run.store, "evaluation", made_of, parents):
+        log.info("%s is already published: reused", evaluation.id)
+        record.reused = True
+    else:
+        for split, texts in passages.items():
+            log.info("%s: first %d of %d passages", split, len(texts), corpus.manifest.rows[split])
+        with record.phase("connect to Ray"):
+            connect()
+            check_actors(config)
+        with record.phase("score"):
+            splits = measure(models, passages, config)
+        with record.phase("publish"), staging(run.store, "evaluation", made_of, parents) as place:
+            facts = {"splits": splits, "gate": gate(splits, config)}
+            Path(place.uri("metrics.json")).write_text(json.dumps(facts, indent=2))
+            evaluation = place.publish(facts=facts)
+    facts = evaluation.manifest.facts
+    decision = facts["gate"]
+    record.artifact, record.metrics = evaluation.id, {"gate": decision}
+    for line in table(facts["splits"]):
+        log.info("%s", line)
+    log.info("evaluation: %s", evaluation.directory)
+    shown = facts["splits"][decision["split"]]
+    before, after = shown["base"]["perplexity"], shown["tuned"]["perplexity"]
+    record.headline = f"perplexity {before:.2f} → {after:.2f} on {decision['split']} (x {decision['ratio']:.3f})"
+    if not decision["passed"]:
+        raise GateFailed(
+            f"perplexity on {decision['split']} is {after:.2f} tuned and {before:.2f} base: ratio "
+            f"{decision['ratio']:.3f} is above evaluation.max_perplexity_ratio {decision['limit']:g}; the model is not "
+            "promoted. Remedy: train longer or with another learning rate, or raise the limit"
+        )
+
+
+def identity(config: EvaluationConfig) -> dict[str, Any]:
+    """What of the configuration determines the figures; part of the evaluation's id."""
+    return {"evaluation": config.model_dump(mode="json", exclude={"num_actors"})}
+
+
+def read_passages(corpus: Artifact, split: str, most: int) -> list[str]:
+    """The first passages of a split, in the manifest's order of files.
+
+    Raises:
+        ConfigError: the split has no rows.
+    """
+    if not corpus.manifest.rows.get(split):
+        raise ConfigError(
+            f"{corpus.id} has no {split} passages. Remedy: hold documents out for it in corpus.split, "
+            "or leave it out of evaluation.splits"
+        )
+    texts: list[str] = []
+    for entry in corpus.manifest.files:
+        if entry.split == split and len(texts) < most:
+            filesystem, path = corpus.store.locate(corpus.path_of(entry))
+            with pq.ParquetFile(path, filesystem=filesystem) as file:
+                for batch in file.iter_batches(min(most, 1024), columns=["text"]):
+                    texts += batch["text"].to_pylist()
+                    if len(texts) >= most:
+                        break
+    return texts[:most]
+
+
+def measure(
+    models: dict[str, Artifact], passages: dict[str, list[str]], config: EvaluationConfig
+) -> dict[str, dict[str, Any]]:
+    """Score all passages under both models on one pool of actors.
+
+    The batches of the base model come first: each actor holds one model at a time and changes once.
+
+    Returns:
+        Per split: base and tuned, each with perplexity, tokens and passages, and their ratio.
+    """
+    import ray
+
+    tokenizer = PassageTokenizer.of_model(models["base"])  # both models have the same
+    work = list(batches(passages, tokenizer, config))
+    progress = Progress("evaluate", "passages", len(MODELS) * sum(map(len, passages.values())))
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    scored = ray.data.from_arrow(work).map_batches(
+        Scorer,
+        fn_constructor_args=(models, tokenizer.eos_id),
+        batch_format="pyarrow",
+        batch_size=None,
+        compute=ray.data.ActorPoolStrategy(size=config.num_actors),
+        num_cpus=0 if config.use_gpu else 1,
+        num_gpus=1 if config.use_gpu else 0,
+    )
+    scores: dict[tuple[str, str], list[tuple[float, int]]] = {}
+    batch: Any
+    for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for row in batch.to_pylist():
+            scores.setdefault((row["split"], row["model"]), []).append((row["nll"], row["predicted"]))
+        progress.add(batch.num_rows)
+    return {split: compare({m: scores[split, m] for m in MODELS}) for split in passages}
+
+
+def batches(
+    passages: dict[str, list[str]], tokenizer: PassageTokenizer, config: EvaluationConfig
+) -> Iterator[pa.Table]:
+    """One table (model, split, ids) per forward pass: a split's passages by length, so that little is padded."""
+    encoded = {s: [ids[: config.max_tokens] for ids in tokenizer.encode(t, end=False)] for s, t in passages.items()}
+    for model in MODELS:
+        for split, rows in encoded.items():
+            ordered = sorted(rows, key=len, reverse=True)
+            for first in range(0, len(ordered), config.batch_size):
+                part = ordered[first : first + config.batch_size]
+                yield pa.table(
+                    {
+                        "model": [model] * len(part),
+                        "split": [split] * len(part),
+                        "ids": pa.array(part, pa.list_(pa.int32())),
+                    }
+                )
+
+
+class Scorer:
+    """An actor of the pool: scores a batch under the model that the batch names, which it loads when it changes."""
+
+    def __init__(self, models: dict[str, Artifact], pad_id: int) -> None:
+        self._models, self._pad_id = models, pad_id
+        self._loaded, self._model = "", None
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        name = batch["model"][0].as_py()
+        if name != self._loaded:
+            self._load(name)
+        scores = passage_nll(self._model, batch["ids"].to_pylist(), self._pad_id)
+        nll, predicted = zip(*scores, strict=True)
+        return (
+            batch.drop_columns("ids")
+            .append_column("nll", pa.array(nll))
+            .append_column("predicted", pa.array(predicted))
+        )
+
+    def _load(self, name: str) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        self._model = None  # freed before the next one is loaded
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model: Any = AutoModelForCausalLM.from_pretrained(model_directory(self._models[name]), dtype="auto")
+        self._model, self._loaded = model.to(device).eval(), name
+
+
+def compare(scores: dict[str, list[tuple[float, int]]]) -> dict[str, Any]:
+    """Perplexities of base and tuned on one split, and tuned / base."""
+    found: dict[str, Any] = {
+        name: {"perplexity": perplexity(s), "tokens": sum(n for _, n in s), "passages": len(s)}
+        for name, s in scores.items()
+    }
+    found["ratio"] = found["tuned"]["perplexity"] / found["base"]["perplexity"]
+    return found
+
+
+def gate(splits: dict[str, dict[str, Any]], config: EvaluationConfig) -> dict[str, Any]:
+    """Whether the tuned model is good enough on the last split; a ratio that is not a number is not."""
+    split = config.splits[-1]
+    ratio, limit = splits[split]["ratio"], config.max_perplexity_ratio
+    return {"split": split, "ratio": ratio, "limit": limit, "passed": ratio <= limit}
+
+
+def table(splits: dict[str, dict[str, Any]]) -> list[str]:
+    """The figures for people, a line per split."""
+    lines = [f"{'split':12} {'passages':>8} {'tokens':>9} {'base':>9} {'tuned':>9} {'ratio':>7}   (perplexity)"]
+    for split, found in splits.items():
+        base, tuned = found["base"], found["tuned"]
+        lines.append(
+            f"{split:12} {base['passages']:8,} {base['tokens']:9,} {base['perplexity']:9.2f} "
+            f"{tuned['perplexity']:9.2f} {found['ratio']:7.3f}"
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage("evaluate", evaluate, sys.argv[1:]))

@@ -1,0 +1,87 @@
+"""The trained weights as a Hugging Face directory: gathered from the ZeRO shards, merged where LoRA, safetensors."""
+
+from pathlib import Path
+from typing import Any
+
+from training.config import TrainingConfig
+
+ADAPTER = "adapter"
+
+
+def gather(model: Any, rank: int, *, zero_stage: int, trainable_only: bool) -> dict[str, Any]:
+    """Full parameters by name, on rank 0 in host memory; an empty dict elsewhere. Every rank calls it.
+
+    Args:
+        model: the module inside the engine.
+        rank: world rank.
+        zero_stage: 3 gathers each parameter from its shards, one at a time.
+        trainable_only: leave out what was frozen.
+    """
+    import contextlib
+
+    import deepspeed
+
+    gathered = {}
+    for name, parameter in model.named_parameters():
+        if trainable_only and not parameter.requires_grad:
+            continue
+        whole = deepspeed.zero.GatheredParameters([parameter]) if zero_stage == 3 else contextlib.nullcontext()
+        with whole:
+            if rank == 0:
+                gathered[name] = parameter.detach().cpu().clone()
+    return gathered
+
+
+def save_model(
+    weights: dict[str, Any], trained: Any, base_directory: str, directory: Path, config: TrainingConfig
+) -> None:
+    """Write the Hugging Face directory (rank 0).
+
+    Args:
+        weights: from :func:`gather`.
+        trained: the trained module; for LoRA a PEFT model, whose adapter configuration is used.
+        base_directory: the base model; its tokenizer files and generation configuration go along.
+        directory: where to write; created.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    unset_hf_deepspeed_config()  # what is loaded from here on is whole
+    directory.mkdir(parents=True, exist_ok=True)
+    if config.method == "lora":
+        adapter = directory / ADAPTER
+        _save_adapter(weights, trained, adapter)
+        model = _merged(base_directory, adapter)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(base_directory, dtype=next(iter(weights.values())).dtype)
+        missing, unexpected = model.load_state_dict(weights, strict=False)  # tied weights appear once
+        tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+        assert not unexpected and set(missing) <= tied | {k for k, _ in model.named_buffers()}, (missing, unexpected)
+    model.config.use_cache = True
+    model.save_pretrained(directory)
+    AutoTokenizer.from_pretrained(base_directory).save_pretrained(directory)
+
+
+def _save_adapter(weights: dict[str, Any], trained: Any, directory: Path) -> None:
+    import json
+
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    directory.mkdir()
+    state = get_peft_model_state_dict(trained, state_dict=weights)
+    save_file({k: v.contiguous() for k, v in state.items()}, directory / "adapter_model.safetensors")
+    settings = trained.peft_config["default"]
+    settings.inference_mode = True
+    settings.save_pretrained(directory)
+    # PEFT notes the local directory of the base model; the manifest's parents say better what it was.
+    file = directory / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": None}, indent=2))
+
+
+def _merged(base_directory: str, adapter: Path) -> Any:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(base_directory, dtype="auto")
+    return PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()

@@ -1,0 +1,25 @@
+"""Moving whole directories into a staging place."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+from handoff.publish import Staging
+
+
+def put_directory(source: Path, place: Staging) -> None:
+    """Put the files below a local directory into a staging place: linked where both lie on one disk, else copied."""
+    if place.store.is_local:
+        shutil.copytree(source, place.uri(), copy_function=_link_or_copy, dirs_exist_ok=True)
+        return
+    filesystem, target = place.store.locate(place.directory)
+    pafs.copy_files(str(source), target, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=filesystem)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

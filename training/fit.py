@@ -1,0 +1,129 @@
+"""Running Ray Train on the driver: workers, restarts, checkpoints in the store, and what came out."""
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handoff.artifact import Artifact
+from handoff.crash_points import ENVIRONMENT_VARIABLE
+from handoff.errors import ConfigError
+from handoff.store import resolve
+from training.board import Board, Follower
+from training.checkpoint import EXPORT, TRACE
+from training.config import TrainingConfig
+from training.ingest import Passages
+from training.loop import Plan, train_worker
+
+log = logging.getLogger("baton")
+
+CHECKPOINTS_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training.
+
+    Attributes:
+        checkpoint: the last one, a ``ray.train.Checkpoint`` with the exported model.
+        trace: one entry per step.
+        restarts: attempts after the first.
+        sizes: trainable_parameters, world_size, device.
+    """
+
+    checkpoint: Any
+    trace: list[dict[str, Any]]
+    restarts: int
+    sizes: dict[str, Any]
+
+    @contextlib.contextmanager
+    def local_export(self) -> Iterator[Path]:
+        """The exported Hugging Face directory on this machine; a copy where the store is remote."""
+        with self.checkpoint.as_directory() as directory:
+            yield Path(directory, EXPORT)
+
+
+def fit(
+    config: TrainingConfig, base: Artifact, passages: Passages, total_steps: int, storage: str, name: str
+) -> Outcome:
+    """Train; goes on from the last checkpoint under ``storage/name`` where an earlier attempt left one.
+
+    Args:
+        config: the training section.
+        base: model to start from.
+        passages: the train split.
+        total_steps: optimizer steps.
+        storage: path or URI of the directory for checkpoints.
+        name: directory of this training there.
+
+    Raises:
+        ConfigError: the loss became NaN or infinite.
+        ray.train.TrainingFailedError: workers failed more than ``max_failures`` times.
+    """
+    import ray
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    board = ray.remote(num_cpus=0)(Board).remote()
+    plan = Plan(config, base, passages, total_steps, board, os.environ.get(ENVIRONMENT_VARIABLE, ""))
+    filesystem, path = resolve(storage)
+    filesystem.create_dir(path, recursive=True)
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"plan": plan},
+        torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=config.num_workers,
+            use_gpu=config.use_gpu,
+            resources_per_worker={"CPU": config.cpus_per_worker, **({"GPU": 1} if config.use_gpu else {})},
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
+        ),
+    )
+    log.info("checkpoints every %d steps in %s/%s", config.checkpoint_every_steps, storage, name)
+    with Follower(board, config, total_steps) as follower:
+        result = trainer.fit()
+    if follower.diverged:
+        raise ConfigError(f"{follower.diverged}. Remedy: lower training.learning_rate, or raise warmup_fraction")
+    assert result.checkpoint is not None
+    with result.checkpoint.as_directory() as directory:
+        trace = json.loads(Path(directory, TRACE).read_text())
+    return Outcome(result.checkpoint, trace, max(follower.attempts - 1, 0), follower.sizes)
+
+
+def model_card(config: TrainingConfig, corpus: Artifact, base: Artifact, outcome: Outcome) -> str:
+    """README.md of the exported model: what it was made from, how, and what to mind."""
+    last = outcome.trace[-1]
+    settings = json.dumps(config.model_dump(mode="json"), indent=2)
+    adapter = "\nThe weights are merged; the adapter alone is in `adapter/`.\n" if config.method == "lora" else ""
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+---
+# A causal language model tuned by Baton
+
+| | |
+|---|---|
+| Base model | {base.manifest.facts.get("source")} (`{base.id}`) |
+| Data | corpus `{corpus.id}`, split `train` |
+| Trained on | {last["tokens"]:,} tokens in {last["step"]} steps |
+| Final training loss | {last["loss"]:.3f} nats per token |
+{adapter}
+The licences of the base model and of the training text apply to this model too: check both before you share it.
+It has learnt the style of its text, not to be right or harmless.
+
+## Configuration
+
+```json
+{settings}
+```
+"""

@@ -1,0 +1,244 @@
+"""Corpus snapshot → Ray Data → blocks for the workers, exactly the same ones in the same order at every attempt.
+
+    read_parquet ──▶ tokenise (CPU tasks) ──▶ BlockFeeder: pack in order ──▶ rank r's share of step s
+
+Ray Data's own ``streaming_split`` hands whole bundles to whichever rank has the fewest rows: with
+``equal=True`` it drops up to ``world_size - 1`` rows at the end, without it ranks may get different numbers of rows,
+and neither leaves a place for packing across bundles. So Ray Data streams and tokenises, in order, and one feeder
+actor packs what arrives (50 million tokens a second, far more than a cluster trains on) and deals it out:
+
+- Step ``s`` is blocks ``s * B`` to ``(s + 1) * B``, where ``B`` is blocks per step; each rank gets an equal,
+  contiguous share. What has been consumed is therefore always a prefix, and the cursor a position in the stream.
+- Every rank takes the same number of steps. Where the last step of the last epoch lacks blocks it is filled
+  with blocks without targets; no block is dropped.
+- A resume opens the files from the one that holds the cursor's passage on, and skips to it.
+- A bounded number of rows is in flight: Ray Data holds tokenising back while nobody asks for blocks.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from handoff.artifact import Artifact
+from training.packing import Block, Ids, Position, pack
+from training.tokenizer import PassageTokenizer
+
+ROWS_PER_BATCH = 512  # passages tokenised at a time
+FEW_TOKENS = 2_000_000  # counted in this process in 2 s; starting Ray Data takes longer
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What training has consumed; saved in every checkpoint."""
+
+    blocks: int = 0
+    epoch: int = 0
+    index: int = 0  # next block within the epoch
+    passage: int = 0
+    token: int = 0
+
+
+@dataclass(frozen=True)
+class Passages:
+    """The train split as Ray Data reads it.
+
+    Args:
+        filesystem: pyarrow filesystem of the files; None for local ones.
+        paths: files in the manifest's order.
+        rows: passages in each file.
+        tokenizer: makes tokens of them.
+        cpus_per_task: CPU slots of a read-and-tokenise task.
+        max_tasks: tasks at a time.
+    """
+
+    filesystem: Any
+    paths: tuple[str, ...]
+    rows: tuple[int, ...]
+    tokenizer: PassageTokenizer
+    cpus_per_task: float
+    max_tasks: int
+
+    @classmethod
+    def of_corpus(
+        cls, corpus: Artifact, split: str, tokenizer: PassageTokenizer, cpus_per_task: float, max_tasks: int
+    ) -> "Passages":
+        """The files of one split of a corpus artifact."""
+        entries = [f for f in corpus.manifest.files if f.split == split and f.rows]
+        located = [corpus.store.locate(corpus.path_of(f)) for f in entries]
+        filesystem = None if corpus.store.is_local else located[0][0]
+        rows = tuple(f.rows or 0 for f in entries)
+        return cls(filesystem, tuple(p for _, p in located), rows, tokenizer, cpus_per_task, max_tasks)
+
+    def stream(self, first: int = 0) -> Iterator[Ids]:
+        """Token ids of each passage in order, from passage ``first`` on; runs Ray Data in this process.
+
+        Raises:
+            RuntimeError: rows did not arrive in the manifest's order or number: training on them could not be repeated.
+        """
+        import ray
+
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        ends = np.cumsum(self.rows)
+        at_file = int(np.searchsorted(ends, first, side="right"))
+        paths = self.paths[at_file:]
+        passed = int(ends[at_file - 1]) if at_file else 0
+        if not paths:
+            return
+        dataset = ray.data.read_parquet(
+            list(paths),
+            filesystem=self.filesystem,
+            include_paths=True,
+            partitioning=None,
+            num_cpus=self.cpus_per_task,
+            concurrency=self.max_tasks,
+        ).map_batches(
+            tokenise,  # type: ignore[arg-type]
+            fn_args=(self.tokenizer, paths),
+            batch_format="pyarrow",
+            batch_size=ROWS_PER_BATCH,
+            num_cpus=self.cpus_per_task,
+            compute=ray.data.TaskPoolStrategy(size=self.max_tasks),
+        )
+        seen = np.zeros(len(paths), np.int64)
+        batch: Any
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            files = batch["file"].to_numpy()
+            if len(files) and (np.any(np.diff(files) < 0) or np.any(seen[files[0] + 1 :])):
+                raise RuntimeError("Ray Data did not keep the order of the corpus files")
+            seen += np.bincount(files, minlength=len(paths))
+            for chunk in batch["tokens"].chunks:
+                values, offsets = chunk.values.to_numpy(), chunk.offsets.to_numpy()
+                for begin, end in itertools.pairwise(offsets):
+                    passed += 1
+                    if passed > first:
+                        yield values[begin:end]
+        if tuple(seen) != self.rows[at_file:]:
+            raise RuntimeError(f"Ray Data read {seen.sum()} passages, the manifest says {sum(self.rows[at_file:])}")
+
+    def stream_here(self) -> Iterator[Ids]:
+        """The same passages from the first on, tokenised by this process alone: for a short look."""
+        for path in self.paths:
+            with pq.ParquetFile(path, filesystem=self.filesystem) as file:
+                for batch in file.iter_batches(ROWS_PER_BATCH, columns=["text"]):
+                    for ids in self.tokenizer.encode(batch["text"].to_pylist(), end=True):
+                        yield np.asarray(ids, np.int32)
+
+
+def tokenise(batch: pa.Table, tokenizer: PassageTokenizer, paths: tuple[str, ...]) -> pa.Table:
+    """Passages → ``file`` (int32, place in ``paths``) and ``tokens`` (list<int32>, EOS included)."""
+    names = pa.array([p.rsplit("/", 1)[-1] for p in paths])
+    found = pc.replace_substring_regex(batch["path"], r"^.*/", "")
+    ids = tokenizer.encode(batch["text"].to_pylist(), end=True)
+    return pa.table(
+        {"file": pc.cast(pc.index_in(found, names), pa.int32()), "tokens": pa.array(ids, pa.list_(pa.int32()))}
+    )
+
+
+def count_blocks(passages: Passages, seq_len: int, enough: int | None) -> int:
+    """Blocks in one epoch, by tokenising the split once; stops at ``enough``, where given."""
+    if enough is not None and enough * seq_len <= FEW_TOKENS:
+        return _count(passages.stream_here(), seq_len, enough)
+    import ray
+
+    # In a task: what Ray Data has to say then goes to the session's log files.
+    def count() -> int:
+        return _count(passages.stream(), seq_len, enough)
+
+    return ray.get(ray.remote(num_cpus=0)(count).remote())
+
+
+def _count(passages: Iterator[Ids], seq_len: int, enough: int | None) -> int:
+    tokens = 0
+    for ids in passages:
+        tokens += len(ids)
+        if enough is not None and tokens >= enough * seq_len:
+            return enough
+    return -(-tokens // seq_len)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one rank trains on in one step.
+
+    Attributes:
+        ids: int32, shape (blocks, seq_len).
+        tokens: int32, shape (blocks,): real tokens of each block; 0 for a filler.
+        step_targets: predicted tokens of the step over all ranks, which the loss is divided by.
+        step_tokens: real tokens of the step over all ranks.
+        step_blocks: blocks of the step over all ranks, fillers not counted.
+        cursor: what has been consumed after this step.
+    """
+
+    ids: Ids
+    tokens: npt.NDArray[np.int32]
+    step_targets: int
+    step_tokens: int
+    step_blocks: int
+    cursor: Cursor
+
+
+class BlockFeeder:
+    """Packs the token stream and deals it out; one actor per attempt, owned by rank 0 and gone with it.
+
+    Args:
+        passages: the train split.
+        seq_len: tokens in a block.
+        epochs: passes over the split.
+        world_size: ranks that ask.
+        blocks_per_rank: blocks that each of them gets per step.
+        start: where to go on.
+    """
+
+    def __init__(
+        self, passages: Passages, seq_len: int, epochs: int, world_size: int, blocks_per_rank: int, start: Cursor
+    ) -> None:
+        self._passages, self._seq_len, self._epochs = passages, seq_len, epochs
+        self._world_size, self._per_rank = world_size, blocks_per_rank
+        self._cursor = start
+        self._stream = self._blocks(start)
+        self._dealt: dict[int, list[Share]] = {}
+        self._taken: dict[int, int] = {}
+        self._next = start.blocks // (world_size * blocks_per_rank)
+
+    def share(self, step: int, rank: int) -> Share:
+        """The share of one rank in one step; each rank asks for each step once, in order."""
+        while self._next <= step:
+            self._dealt[self._next], self._taken[self._next] = self._deal(), 0
+            self._next += 1
+        mine = self._dealt[step][rank]
+        self._taken[step] += 1
+        if self._taken[step] == self._world_size:
+            del self._dealt[step], self._taken[step]
+        return mine
+
+    def _blocks(self, start: Cursor) -> Iterator[tuple[int, Block]]:
+        pad, at, index = self._passages.tokenizer.eos_id, Position(start.passage, start.token), start.index
+        for epoch in range(start.epoch, self._epochs):
+            for block in pack(self._passages.stream(at.passage), self._seq_len, pad, at, index):
+                yield epoch, block
+            at, index = Position(), 0
+
+    def _deal(self) -> list[Share]:
+        wanted = self._world_size * self._per_rank
+        ids = np.full((wanted, self._seq_len), self._passages.tokenizer.eos_id, np.int32)
+        tokens, count = np.zeros(wanted, np.int32), 0
+        for epoch, block in self._stream:
+            ids[count], tokens[count], count = block.ids, block.tokens, count + 1
+            self._cursor = Cursor(self._cursor.blocks + 1, epoch, block.index + 1, block.end.passage, block.end.token)
+            if count == wanted:
+                break
+        targets = int(np.maximum(tokens - 1, 0).sum())
+        n = self._per_rank
+        return [
+            Share(ids[r * n : r * n + n], tokens[r * n : r * n + n], targets, int(tokens.sum()), count, self._cursor)
+            for r in range(self._world_size)
+        ]

@@ -1,0 +1,138 @@
+"""``python -m training.job RUN_DIR``: corpus snapshot + base model → tuned model. Runs as the driver of a Ray job."""
+
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from handoff import schema
+from handoff.artifact import Artifact
+from handoff.crash_points import crash_point
+from handoff.job import run_stage
+from handoff.publish import find, staging
+from handoff.run_dir import RunDir, StageRecord
+from training.base_model import cache_directory, publish_base_model
+from training.config import TrainingConfig
+from training.files import put_directory
+from training.fit import Outcome, fit, model_card
+from training.ingest import Passages, count_blocks
+from training.session import check_workers, connect, data_slots
+from training.tokenizer import PassageTokenizer
+
+log = logging.getLogger("baton")
+
+CHECKPOINTS = "_training"  # beside the artifacts, one directory per model id, gone once that is published
+
+
+def train(run: RunDir, record: StageRecord) -> None:
+    """Body of the train stage."""
+    config = run.section("training", TrainingConfig)
+    with record.phase("open inputs"):
+        corpus = run.artifact("corpus", schema=schema.CORPUS, split="train")
+        base = publish_base_model(config.base, run.store, cache_directory())
+    log.info("corpus %s: %d train passages", corpus.id, corpus.manifest.rows["train"])
+    log.info("base model %s: %s", base.id, _described(base))
+    made_of = identity(config)
+    if found := find(run.store, "model", made_of, [corpus, base]):
+        log.info("%s is already published: reused", found.id)
+        record.artifact, record.reused = found.id, True
+        record.headline = f"model {found.id} reused"
+        return
+    log.info("%s", describe(config))
+    tokenizer = PassageTokenizer.of_model(base)
+    with record.phase("connect to Ray"):
+        connect()
+        check_workers(config)
+    passages = Passages.of_corpus(corpus, "train", tokenizer, *data_slots(config))
+    with record.phase("count tokens"):
+        total_steps = count_steps(passages, config)
+    log.info(
+        "%d steps x %d tokens (%d workers x %d blocks x %d tokens)",
+        total_steps, config.tokens_per_step, config.num_workers, config.blocks_per_step // config.num_workers,
+        config.seq_len,
+    )  # fmt: skip
+    with staging(run.store, "model", made_of, [corpus, base]) as place:
+        with record.phase("train"):
+            outcome = fit(config, base, passages, total_steps, f"{run.store.root}/{CHECKPOINTS}", place.id)
+        with record.phase("publish"):
+            with outcome.local_export() as exported:
+                card = model_card(config, corpus, base, outcome)
+                with tempfile.TemporaryDirectory() as scratch:
+                    Path(scratch, "README.md").write_text(card)
+                    put_directory(exported, place)
+                    put_directory(Path(scratch), place)
+            crash_point("train.exported")
+            model = place.publish(facts=facts(config, base, outcome))
+            run.store.delete(f"{CHECKPOINTS}/{model.id}")
+    last = outcome.trace[-1]
+    record.artifact = model.id
+    record.metrics = {"steps": last["step"], "loss": last["loss"], "tokens": last["tokens"]}
+    record.headline = (
+        f"{last['tokens']:,} tokens in {last['step']} steps, loss {outcome.trace[0]['loss']:.2f} → {last['loss']:.2f}, "
+        f"{last['tokens'] / last['seconds']:.0f} tokens/s"
+    )
+    log.info("model: %s", model.data)
+
+
+def identity(config: TrainingConfig) -> dict[str, Any]:
+    """What of the configuration determines the weights; part of the model's id. The base model is a parent."""
+    left_out = {"base", "max_failures", "checkpoint_every_steps", "cpus_per_worker", "activation_checkpointing"}
+    return {
+        "training": config.model_dump(mode="json", exclude=left_out | ({"lora"} if config.method == "full" else set()))
+    }
+
+
+def describe(config: TrainingConfig) -> str:
+    """One line of the settings that people ask about."""
+    method = f"LoRA rank {config.lora.rank}" if config.method == "lora" else "full fine-tuning"
+    offloaded = [
+        n for n, on in [("optimizer", config.offload_optimizer), ("parameters", config.offload_parameters)] if on
+    ]
+    return (
+        f"{method}, {config.precision}, ZeRO {config.zero_stage}"
+        + (f" with {' and '.join(offloaded)} in host memory" if offloaded else "")
+        + f", {config.num_workers} workers on {'GPUs, NCCL' if config.use_gpu else 'CPUs, gloo'}, "
+        f"peak learning rate {config.learning_rate:g} ({config.schedule})"
+    )
+
+
+def count_steps(passages: Passages, config: TrainingConfig) -> int:
+    """Optimizer steps: what the epochs hold, at most ``max_steps``.
+
+    Counting tokenises the split once, or until there is enough for ``max_steps``.
+    """
+    wanted = config.max_steps and config.max_steps * config.blocks_per_step
+    per_epoch = wanted and -(-wanted // config.epochs)
+    blocks = count_blocks(passages, config.seq_len, per_epoch)
+    if wanted is None:
+        log.info("%d blocks in an epoch, %d epochs", blocks, config.epochs)
+    steps = -(-blocks * config.epochs // config.blocks_per_step)
+    return min(steps, config.max_steps) if config.max_steps else steps
+
+
+def facts(config: TrainingConfig, base: Artifact, outcome: Outcome) -> dict[str, Any]:
+    """What the model's manifest tells besides."""
+    last = outcome.trace[-1]
+    return {
+        "steps": [{k: v for k, v in entry.items() if k != "blocks"} for entry in outcome.trace],
+        "train_tokens": last["tokens"],
+        "blocks": last["blocks"],
+        "real_token_share": last["tokens"] / (last["step"] * config.tokens_per_step),
+        "parameters": base.manifest.facts.get("parameters"),
+        "restarts": outcome.restarts,
+        **outcome.sizes,
+        "seconds": last["seconds"],
+        "method": config.method,
+        "zero_stage": config.zero_stage,
+    }
+
+
+def _described(base: Artifact) -> str:
+    known = base.manifest.facts
+    count = known.get("parameters")
+    return f"{known.get('architecture')}" + (f", {count / 1e6:.1f} M parameters" if count else "")
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage("train", train, sys.argv[1:]))

@@ -1,0 +1,272 @@
+"""The training function that every Ray Train worker runs: DeepSpeed over the blocks that the feeder deals out."""
+
+import contextlib
+import json
+import math
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handoff.artifact import Artifact
+from handoff.crash_points import ENVIRONMENT_VARIABLE, crash_point
+from handoff.model_files import model_directory
+from training import checkpoint, export
+from training.config import TrainingConfig
+from training.deepspeed_config import deepspeed_config, learning_rate, make_optimizer
+from training.ingest import BlockFeeder, Passages, Share
+from training.packing import labels
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a worker needs to know.
+
+    Args:
+        config: the training section.
+        base: model artifact to start from.
+        passages: the train split.
+        total_steps: optimizer steps.
+        board: actor handle of :class:`training.board.Board`.
+        crash_at: crash point of a test, from the driver's environment.
+    """
+
+    config: TrainingConfig
+    base: Artifact
+    passages: Passages
+    total_steps: int
+    board: Any
+    crash_at: str = ""
+
+
+class Diverged(Exception):
+    """The loss is not a number; every rank sees the same one."""
+
+
+def train_worker(settings: dict[str, Any]) -> None:
+    """Body of a worker; ``settings["plan"]`` is a :class:`Plan`."""
+    import ray
+    import ray.train
+
+    plan: Plan = settings["plan"]
+    os.environ[ENVIRONMENT_VARIABLE] = plan.crash_at
+    resumed_from = ray.train.get_checkpoint()
+    with contextlib.ExitStack() as opened:
+        kept = Path(opened.enter_context(resumed_from.as_directory())) if resumed_from else None
+        if kept and (kept / checkpoint.EXPORT).is_dir():
+            return  # all done but for publishing
+        trainer = Trainer(plan, kept)
+        opened.close()
+    try:
+        trainer.run()
+    except Diverged as stop:
+        # The same data would give the same loss again: end without a retry, the driver raises.
+        if trainer.rank == 0:
+            ray.get(plan.board.diverged.remote(str(stop)))
+
+
+class Trainer:
+    """One rank's model, engine and place in the data.
+
+    Args:
+        plan: what to train.
+        kept: directory of the checkpoint to resume from.
+    """
+
+    def __init__(self, plan: Plan, kept: Path | None) -> None:
+        config = plan.config
+        if not config.use_gpu:
+            os.environ["DS_ACCELERATOR"] = "cpu"  # right before the import that reads it
+        import deepspeed
+        import ray
+        import ray.train.torch
+        import torch
+        from ray.train.collective import barrier, broadcast_from_rank_zero
+
+        context = ray.train.get_context()
+        self.plan, self.config = plan, config
+        self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
+        self.device = ray.train.torch.get_device()
+        torch.set_num_threads(max(1, int(config.cpus_per_worker)))
+        # On CPU DeepSpeed would compile a shared-memory all-reduce here: it needs a C++ compiler, and after a kill in
+        # mid-build every later worker waits for ever on the lock that torch's extension builder left behind.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        deepspeed.init_distributed(dist_backend="nccl" if config.use_gpu else "gloo")
+        torch.manual_seed(config.seed)  # the same adapters on every rank
+        self.base_directory = model_directory(plan.base)
+        self.model = load_model(self.base_directory, config)
+        self.engine, *_ = deepspeed.initialize(
+            model=self.model,
+            optimizer=make_optimizer(self.model, config),
+            config=deepspeed_config(config),
+            dist_init_required=False,
+        )
+        torch.manual_seed(config.seed + self.rank)  # other dropout on every rank
+        self.progress = checkpoint.Progress()
+        if kept:
+            checkpoint.verify(kept, self.rank)
+            barrier()  # a rank whose files were changed has raised: nobody has loaded anything
+            self.progress = checkpoint.restore(kept, self.engine, self.rank, adapters_only=config.method == "lora")
+        self.first_attempt = kept is None
+        feeder = None
+        if self.rank == 0:
+            # DEFAULT: outside of the workers' placement group. Owned by this process, so it ends with the attempt.
+            actor = ray.remote(num_cpus=0, scheduling_strategy="DEFAULT")(BlockFeeder)
+            feeder = actor.remote(
+                plan.passages,
+                config.seq_len,
+                config.epochs,
+                self.world_size,
+                config.micro_batch_size * config.gradient_accumulation,
+                self.progress.cursor,
+            )
+            plan.board.started.remote(self.progress.step, list(self.progress.trace), self._sizes())
+        self.feeder = broadcast_from_rank_zero(feeder)
+
+    def _sizes(self) -> dict[str, Any]:
+        sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in self.model.parameters()]
+        return {
+            "trainable_parameters": sum(n for n, trained in sizes if trained),
+            "world_size": self.world_size,
+            "device": self._device_name(),
+        }
+
+    def _device_name(self) -> str:
+        import torch
+
+        return torch.cuda.get_device_name(self.device) if self.config.use_gpu else "CPU"
+
+    def run(self) -> None:
+        """Train to the last step, then export.
+
+        Raises:
+            Diverged: the loss is not a number.
+        """
+        import ray
+
+        trace = list(self.progress.trace)
+        tokens = trace[-1]["tokens"] if trace else 0
+        began = time.monotonic() - (trace[-1]["seconds"] if trace else 0.0)
+        ahead = self.feeder.share.remote(self.progress.step, self.rank)
+        for step in range(self.progress.step, self.plan.total_steps):
+            clock = time.monotonic()
+            share: Share = ray.get(ahead)
+            if step + 1 < self.plan.total_steps:
+                ahead = self.feeder.share.remote(step + 1, self.rank)
+            rate = learning_rate(step, self.plan.total_steps, self.config)
+            loss, norm = self._step(share, rate)
+            if self.first_attempt:
+                crash_point(f"train.step{step + 1}.rank{self.rank}")
+            if not math.isfinite(loss):
+                raise Diverged(f"the loss is {loss} at step {step + 1} of {self.plan.total_steps}")
+            tokens += share.step_tokens
+            trace.append(
+                {
+                    "step": step + 1,
+                    "loss": loss,
+                    "learning_rate": rate,
+                    "tokens": tokens,
+                    "blocks": share.cursor.blocks,
+                    "tokens_per_second": share.step_tokens / (time.monotonic() - clock),
+                    "grad_norm": norm,
+                    "seconds": time.monotonic() - began,
+                }
+            )
+            self.progress = checkpoint.Progress(step + 1, share.cursor, tuple(trace) if self.rank == 0 else ())
+            if self.rank == 0:
+                self.plan.board.stepped.remote(trace[-1])
+            if (step + 1) % self.config.checkpoint_every_steps == 0 and step + 1 < self.plan.total_steps:
+                self._checkpoint()
+        self._export()
+
+    def _step(self, share: Share, rate: float) -> tuple[float, float]:
+        """One optimizer step; returns loss (nats per predicted token, over all ranks) and gradient norm."""
+        import torch
+        import torch.distributed
+
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate
+        ids, targets = share.ids, labels(share.ids, share.tokens)
+        summed = torch.zeros(1, dtype=torch.float64)
+        size, accumulation = self.config.micro_batch_size, self.config.gradient_accumulation
+        # DeepSpeed averages gradients over ranks and micro-batches. Undone, so that each token weighs the same.
+        scale = self.world_size * accumulation / share.step_targets
+        for first in range(0, len(ids), size):
+            part = slice(first, first + size)
+            inputs = torch.as_tensor(ids[part], dtype=torch.long, device=self.device)
+            wanted = torch.as_tensor(targets[part], device=self.device)
+            logits = self.engine(input_ids=inputs, use_cache=False).logits
+            loss = torch.nn.functional.cross_entropy(
+                logits[:, :-1].flatten(0, 1).float(), wanted[:, 1:].flatten(), reduction="sum"
+            )
+            summed += loss.detach().double().cpu()
+            self.engine.backward(loss * scale)
+            self.engine.step()
+        summed = summed.to(self.device)
+        torch.distributed.all_reduce(summed)
+        norm = self.engine.get_global_grad_norm()
+        return float(summed) / share.step_targets, float(norm) if norm is not None else 0.0
+
+    def _checkpoint(self) -> None:
+        import ray.train
+
+        with tempfile.TemporaryDirectory() as scratch:
+            checkpoint.save(
+                Path(scratch), self.engine, self.rank, self.progress, adapters_only=self.config.method == "lora"
+            )
+            ray.train.report({"step": self.progress.step}, checkpoint=ray.train.Checkpoint.from_directory(scratch))
+        if self.rank == 0:
+            self.plan.board.saved.remote(self.progress.step)
+
+    def _export(self) -> None:
+        import ray.train
+
+        weights = export.gather(
+            self.model, self.rank, zero_stage=self.config.zero_stage, trainable_only=self.config.method == "lora"
+        )
+        if self.rank != 0:
+            ray.train.report({"step": self.progress.step})
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            directory = Path(scratch)
+            export.save_model(weights, self.model, self.base_directory, directory / checkpoint.EXPORT, self.config)
+            (directory / checkpoint.TRACE).write_text(json.dumps(list(self.progress.trace)))
+            ray.train.report({"step": self.progress.step}, checkpoint=ray.train.Checkpoint.from_directory(scratch))
+
+
+def load_model(directory: str, config: TrainingConfig) -> Any:
+    """The base model ready for DeepSpeed; with adapters, and all else frozen, for LoRA.
+
+    Under ZeRO 3 each weight is sharded as it is loaded, so no worker ever holds the whole model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.integrations import HfDeepSpeedConfig
+
+    sharding = HfDeepSpeedConfig(deepspeed_config(config)) if config.zero_stage == 3 else None
+    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
+    del sharding  # transformers keeps a weak reference: it had to live until here
+    model.config.use_cache = False
+    if config.activation_checkpointing:
+        model.gradient_checkpointing_enable()
+    if config.method == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        if config.activation_checkpointing:
+            model.enable_input_require_grads()
+        lora, targets = config.lora, config.lora.targets
+        model = get_peft_model(
+            model,
+            LoraConfig(
+                r=lora.rank,
+                lora_alpha=lora.alpha,  # type: ignore[arg-type]
+                lora_dropout=lora.dropout,
+                target_modules=targets if isinstance(targets, str) else list(targets),
+                task_type="CAUSAL_LM",
+            ),
+        )
+    model.train()
+    return model

@@ -1,0 +1,91 @@
+"""This process's connection to Ray, and whether the cluster can give what the configuration asks for."""
+
+import logging
+import os
+from typing import Any
+
+from handoff.errors import EngineUnavailable
+from training.config import EvaluationConfig, TrainingConfig
+
+log = logging.getLogger("baton")
+
+MOST_DATA_TASKS = 8  # tokenising runs at half a million tokens a second and task: more than any worker group consumes
+UNBOUND_ADDRESS = "RAY_ADDRESS"
+
+
+def connect() -> None:
+    """Connect to the cluster that RAY_ADDRESS names (as it does in a Ray job), or start a Ray of this process alone.
+
+    What Ray, its libraries and the workers say goes to Ray's session log files, not to this job's log.
+
+    Raises:
+        EngineUnavailable: no cluster answers at RAY_ADDRESS.
+    """
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    import ray
+
+    if not ray.is_initialized():
+        where = {"address": "auto"} if os.environ.get(UNBOUND_ADDRESS) else {"include_dashboard": False}
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
+        except ConnectionError as error:
+            raise EngineUnavailable(
+                f"no Ray answers at {os.environ.get(UNBOUND_ADDRESS)} ({str(error).splitlines()[0]}). "
+                f"Remedy: start it (`ray start --head`), or unset {UNBOUND_ADDRESS}"
+            ) from error
+    import ray.data
+
+    for handler in logging.getLogger("ray.data").handlers:
+        if type(handler).__name__ == "PlainRayHandler":  # the console; the session's file stays
+            handler.setLevel(logging.ERROR)
+    session: Any = ray._private.worker._global_node
+    log.info("Ray %s · engine logs in %s", ray.__version__, session.get_logs_dir_path())
+
+
+def check_workers(config: TrainingConfig) -> None:
+    """See that the cluster has room for the workers, whoever uses it now.
+
+    Raises:
+        EngineUnavailable: it never could hold them.
+    """
+    _check(config.num_workers, config.cpus_per_worker, int(config.use_gpu), "workers", "training.num_workers")
+
+
+def check_actors(config: EvaluationConfig) -> None:
+    """See that the cluster has room for the evaluation's actors. Raises EngineUnavailable."""
+    _check(config.num_actors, 1, int(config.use_gpu), "actors", "evaluation.num_actors")
+
+
+def _check(count: int, cpus: float, gpus: int, what: str, key: str) -> None:
+    import ray
+
+    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
+    room = sum(places(node, cpus, gpus) for node in nodes)
+    if room >= count:
+        return
+    needs = f"{count} {what} x {cpus:g} CPU" + (f" + {gpus} GPU" if gpus else "")
+    has = " + ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
+    raise EngineUnavailable(
+        f"needs {needs}, the Ray cluster has {has}: room for {room}. "
+        f"Remedy: lower {key}" + (" or set use_gpu to false" if gpus and not room else "") + ", or add nodes"
+    )
+
+
+def places(node: dict[str, Any], cpus: float, gpus: int) -> int:
+    """Workers that fit on one node, from its total resources."""
+    by_cpu = int((node.get("CPU", 0) + 1e-6) // cpus)
+    return min(by_cpu, int(node.get("GPU", 0) // gpus)) if gpus else by_cpu
+
+
+def data_slots(config: TrainingConfig) -> tuple[float, int]:
+    """CPU slots per read-and-tokenise task, and how many such tasks may run.
+
+    Ray runs a task only where a CPU slot is free, and workers hold theirs to the end: on a cluster that they fill,
+    a task that asks for a whole CPU would wait for ever, and the workers for it. So tasks ask for a CPU where the
+    workers leave some over, and otherwise for none: one at a time, it shares the workers' cores
+    (tokenising takes under 1 % of a CPU training step's time).
+    """
+    import ray
+
+    spare = int(ray.cluster_resources().get("CPU", 0) - config.num_workers * config.cpus_per_worker + 1e-6)
+    return (1.0, min(spare, MOST_DATA_TASKS)) if spare >= 1 else (0.0, 1)
