@@ -181,9 +181,9 @@ def test_an_outcome_nobody_can_train_on(
 @pytest.mark.parametrize("module", [["-m", "etl.job"], [str(Path(__file__).parents[2] / "etl" / "job.py")]])
 def test_the_command_ends_with_2_and_one_line_before_spark_starts(tmp_path: Path, module: list[str]) -> None:
     directory = RunDir(str(tmp_path / "run"))
-    directory.create(str(tmp_path / "artifacts"), {"corpus": {"source": {"uri": "/nowhere/*.txt"}}})
+    directory.create(str(tmp_path / "artifacts"), {"corpus": {"source": {"uri": f"{tmp_path}/none/*.txt"}}})
     done = subprocess.run([sys.executable, *module, directory.uri], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stdout.splitlines()[-1].startswith("ERROR corpus: /nowhere/*.txt matches no file")
+    assert done.stdout.splitlines()[-1].startswith(f"ERROR corpus: {tmp_path}/none/*.txt matches no file")
     record = directory.record("corpus")
     assert record and record.status == "failed"

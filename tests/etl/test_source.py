@@ -55,10 +55,10 @@ def test_a_file_uri_is_as_good_as_a_path(books: Path, tmp_path: Path) -> None:
     assert names(f"file://{books}/*.txt", tmp_path) == ["a.txt", "b[1].txt"]
 
 
-@pytest.mark.parametrize("uri", ["/nowhere/*.txt", "/nowhere", "relative/nowhere.txt"])
+@pytest.mark.parametrize("uri", ["{}/nowhere/*.txt", "{}/nowhere", "relative/nowhere.txt"])
 def test_no_match_is_an_error_that_names_the_setting(tmp_path: Path, uri: str) -> None:
     with pytest.raises(SourceError, match=r"matches no file\. Remedy: .*corpus\.source\.uri"):
-        check_source(SourceConfig(uri=uri), tmp_path)
+        check_source(SourceConfig(uri=uri.format(tmp_path)), tmp_path)
 
 
 def test_an_unknown_extension_is_named(books: Path, tmp_path: Path) -> None:
