@@ -1,0 +1,34 @@
+"""Runs of the training stages on the tiny model and corpus."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handoff.artifact import Artifact
+from handoff.run_dir import RunDir
+from training.config import BaseModelConfig, EvaluationConfig, TrainingConfig
+
+TINY: dict[str, Any] = {
+    "method": "full", "seq_len": 32, "max_steps": 6, "learning_rate": 1e-3, "zero_stage": 3,
+    "num_workers": 2, "cpus_per_worker": 1, "checkpoint_every_steps": 2,
+}  # fmt: skip
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, tiny_model: Path, tiny_corpus: Artifact) -> Callable[..., RunDir]:
+    """``make_run("name", zero_stage=2)``: a run directory whose corpus stage is done."""
+
+    def make(name: str, evaluation: dict[str, Any] | None = None, **training: Any) -> RunDir:
+        base = BaseModelConfig(source=str(tiny_model))
+        config = TrainingConfig(base=base, **{**TINY, **training})
+        evaluated = EvaluationConfig(**{"num_actors": 1, "max_passages": 4, **(evaluation or {})})
+        run = RunDir(str(tmp_path / "runs" / name))
+        sections = {"training": config, "evaluation": evaluated}
+        run.create(tiny_corpus.store.root, {k: v.model_dump(mode="json") for k, v in sections.items()})
+        with run.stage("corpus") as record:
+            record.artifact = tiny_corpus.id
+        return run
+
+    return make
