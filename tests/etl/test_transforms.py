@@ -57,14 +57,16 @@ def test_a_document_with_a_reason_keeps_one_row(spark: Any) -> None:
 
 
 def test_whole_paragraphs_are_packed(spark: Any) -> None:
-    paragraphs = ["a" * 40, "b" * 40, "c" * 40, "d" * 90]
-    assert passages(spark, "\n\n".join(paragraphs), 100) == [f"{paragraphs[0]}\n\n{paragraphs[1]}", *paragraphs[2:]]
+    short, two_lines = "a b " * 5 + "a", "c d " * 8 + "c\n" + "e f " * 8 + "e"
+    text = "\n\n".join([short, short, two_lines, short])  # 21, 21, 67 and 21 characters
+    # A line and some words of the third paragraph would still fit into the first passage.
+    assert passages(spark, text, 100) == [f"{short}\n\n{short}", f"{two_lines}\n\n{short}"]
 
 
 def test_a_long_paragraph_is_cut_at_lines_then_words_then_anywhere(spark: Any) -> None:
-    lines = "\n".join(["x" * 45] * 3)
+    line = "x y " * 11 + "x"  # 45 characters: two lines fit, and some words of the third would
     words = " ".join(["y" * 30] * 4)
-    assert passages(spark, lines, 100) == ["\n".join(["x" * 45] * 2), "x" * 45]
+    assert passages(spark, "\n".join([line] * 3), 100) == [f"{line}\n{line}", line]
     assert passages(spark, words, 100) == [" ".join(["y" * 30] * 3), "y" * 30]
     assert passages(spark, "z" * 250, 100) == ["z" * 100, "z" * 100, "z" * 50]
 
