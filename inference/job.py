@@ -21,7 +21,7 @@ from inference.lineage import Inputs, find_inputs, made_of
 from inference.pipeline import LIGHT_CPUS, ROWS_PER_FILE, predict
 from inference.progress import reported, start_counter
 from inference.prompts import load_prompts, publish_prompt_file, spread
-from inference.text_stages import ModelReference, max_positions
+from inference.text_stages import ModelReference, max_positions, tokenizer_definition
 
 SAMPLES = 3  # completions shown in the log
 
@@ -31,7 +31,7 @@ def main_stage(run: RunDir, record: StageRecord) -> None:
     config = run.section("inference", InferenceConfig)
     inputs = find_inputs(run, config)
     prompts = load_prompts(config, inputs.corpus)
-    positions = check_positions(config, inputs)
+    positions = check_models(config, inputs)
     prompt_file = publish_prompt_file(run.store, config.prompts) if config.prompts else None
     settings, parents = made_of(config, inputs, prompt_file)
     if published := find(run.store, "predictions", settings, parents):
@@ -60,9 +60,16 @@ def main_stage(run: RunDir, record: StageRecord) -> None:
     log.info("predictions: %s", predictions.directory)
 
 
-def check_positions(config: InferenceConfig, inputs: Inputs) -> int | None:
-    """Longest sequence that both models allow. Raises ConfigError where the completion alone fills it."""
-    known = [max_positions(model_directory(m)) for m in (inputs.tuned, inputs.base) if m is not None]
+def check_models(config: InferenceConfig, inputs: Inputs) -> int | None:
+    """Longest sequence that both models allow, in tokens; None where they do not say.
+
+    Raises:
+        ConfigError: the completion alone fills it, or a model has no fast tokenizer.
+    """
+    directories = [model_directory(model) for model in (inputs.tuned, inputs.base) if model is not None]
+    for directory in directories:
+        tokenizer_definition(directory)
+    known = [max_positions(directory) for directory in directories]
     positions = min((p for p in known if p is not None), default=None)
     if positions is not None and positions <= config.max_new_tokens:
         raise ConfigError(

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from inference.config import InferenceConfig
 from inference.generator import Generator
-from inference.text_stages import ModelReference, finish, render, render_arguments
+from inference.text_stages import ModelReference, finish, render, render_arguments, tokenizer_definition
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -54,8 +54,9 @@ def predict(
         counter: the ``progress.Counter`` actor.
     """
     rows = batch_rows(len(prompts), config)
+    tokenizer = tokenizer_definition(model.directory())
     tokenised = blocks_of(prompts, rows).map_batches(
-        partial(render, **render_arguments(model, config, positions)), **light(config)
+        partial(render, **render_arguments(tokenizer, config, positions)), **light(config)
     )
     return on_actors(
         tokenised,
@@ -65,13 +66,13 @@ def predict(
         rows=rows,
         cpus=config.cpus_per_actor,
         gpus=int(config.use_gpu),
-    ).map_batches(partial(finish, model=model, baseline=baseline), **light(config))
+    ).map_batches(partial(finish, tokenizer=tokenizer, baseline=baseline), **light(config))
 
 
 def light(config: InferenceConfig) -> dict[str, Any]:
     """``map_batches`` arguments of a light stage: whole blocks, no slot, one task at a time per eight actors.
 
-    Each of its worker processes pays for importing transformers, several seconds of CPU.
+    More of them would only be more worker processes to start, each several seconds of CPU.
     """
     from ray.data import TaskPoolStrategy
 
@@ -91,7 +92,7 @@ def blocks_of(prompts: pa.Table, rows: int) -> "Dataset":
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_options.preserve_order = True
-    context.max_consecutive_actor_init_deaths = RETRIES
+    context.max_consecutive_actor_init_deaths = 0  # a death while loading has had its restarts already
     with ray.data.DataContext.current(context):  # the dataset keeps this context
         return ray.data.from_arrow([prompts.slice(start, rows) for start in range(0, len(prompts), rows)])
 

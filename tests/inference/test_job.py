@@ -16,9 +16,11 @@ from handoff.store import Store
 from handoff.verify import verify_chain
 from inference.cluster import require_actors
 from inference.config import InferenceConfig
+from inference.generator import Generator
 from inference.job import main_stage
 from inference.pipeline import RETRIES, batch_rows, blocks_of, on_actors
-from inference.prompts import MODERN, PROMPTS
+from inference.prompts import MODERN, PROMPTS, load_prompts
+from inference.text_stages import ModelReference, finish, render, render_arguments, tokenizer_definition
 from tests.inference.support import make_run, publish_models
 
 
@@ -39,7 +41,12 @@ def models(store: Store, tiny_model: Path, tiny_corpus: Artifact) -> tuple[Artif
 
 
 def test_predictions_of_the_default_prompts_on_two_actors(
-    ray_cluster: None, store: Store, models: tuple[Artifact, Artifact], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ray_cluster: None,
+    store: Store,
+    models: tuple[Artifact, Artifact],
+    tiny_corpus: Artifact,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     base, tuned = models
     config = InferenceConfig(
@@ -53,6 +60,7 @@ def test_predictions_of_the_default_prompts_on_two_actors(
     assert [r["prompt"] for r in rows[3:]] == list(MODERN)
     assert all(r["error"] is None and r["completion"] is not None for r in rows)
     assert [i for i, r in enumerate(rows) if r["baseline"] is not None] == [0, 3, 6, 9, 12]
+    assert [r["completion"] for r in rows] == one_by_one(tuned, load_prompts(config, tiny_corpus), config)
     assert any(r["baseline"] != r["completion"] for r in rows if r["baseline"] is not None)
 
     predictions = run.artifact("predict")
@@ -71,38 +79,34 @@ def test_predictions_of_the_default_prompts_on_two_actors(
     assert again.reused and again.artifact == record.artifact
 
 
-def test_a_prompt_file_keeps_every_row_and_one_actor_gives_the_same_texts(
+def test_a_prompt_file_keeps_every_row(
     ray_cluster: None, store: Store, models: tuple[Artifact, Artifact], tmp_path: Path
 ) -> None:
     _, tuned = models
-    file = tmp_path / "asked.jsonl"
     asked = [*MODERN[:5], "", "thee " * 200]
+    file = tmp_path / "asked.jsonl"
     file.write_text("".join(json.dumps({"id": i, "prompt": p}) + "\n" for i, p in enumerate(asked)))
-    texts = []
-    for number, (actors, batch) in enumerate([(1, 3), (2, 1)]):
-        config = InferenceConfig(
-            prompts=str(file), baseline_prompts=0, max_new_tokens=8, max_prompt_tokens=100, num_actors=actors,
-            batch_size=batch,
-        )  # fmt: skip
-        own_store = store if number == 0 else _copy_of(store, tmp_path / "second")  # else the first is found
-        run = make_run(tmp_path / f"run-{number}", own_store, tuned, config)
-        record = run_predict(run)
-        rows = rows_of(run)
-        assert [r["id"] for r in rows] == [str(i) for i in range(7)]
-        assert [r["error"] is None for r in rows] == [True] * 5 + [False] * 2
-        assert {r["source"] for r in rows} == {"asked.jsonl"} and {r["baseline"] for r in rows} == {None}
-        assert record.metrics["errors"] == 2
-        parents = [p.id.split("-")[0] for p in run.artifact("predict").manifest.parents]
-        assert parents == ["model", "raw"]
-        texts.append([r["completion"] for r in rows])
-    assert texts[0] == texts[1]
+    config = InferenceConfig(
+        prompts=str(file), baseline_prompts=0, max_new_tokens=8, max_prompt_tokens=100, batch_size=3
+    )
+    run = make_run(tmp_path / "run", store, tuned, config)
+    record = run_predict(run)
+    rows = rows_of(run)
+    assert [r["id"] for r in rows] == [str(i) for i in range(7)]
+    assert [r["error"] is None for r in rows] == [True] * 5 + [False] * 2
+    assert {r["source"] for r in rows} == {"asked.jsonl"} and {r["baseline"] for r in rows} == {None}
+    assert record.metrics["errors"] == 2
+    assert [p.id.split("-")[0] for p in run.artifact("predict").manifest.parents] == ["model", "raw"]
+    assert [r["completion"] for r in rows] == one_by_one(tuned, load_prompts(config, None), config)
 
 
-def _copy_of(store: Store, directory: Path) -> Store:
-    import shutil
-
-    shutil.copytree(store.root, directory, ignore=shutil.ignore_patterns("predictions"))
-    return Store(str(directory))
+def one_by_one(model: Artifact, prompts: pa.Table, config: InferenceConfig) -> list[str | None]:
+    """The completions that this process makes of each prompt alone."""
+    reference = ModelReference.of(model)
+    generator, tokenizer = Generator(reference, config), tokenizer_definition(reference.directory())
+    arguments = render_arguments(tokenizer, config, None)
+    batches = [generator(render(prompts.slice(i, 1), **arguments)) for i in range(len(prompts))]
+    return [finish(batch, tokenizer, {})["completion"][0].as_py() for batch in batches]
 
 
 class Crash:
