@@ -19,9 +19,9 @@ class Board:
     def __init__(self) -> None:
         self._events: list[tuple[str, Any]] = []
 
-    def started(self, step: int, trace: list[dict[str, Any]], sizes: dict[str, Any]) -> None:
-        """An attempt begins after ``step`` steps, of which ``trace`` tells."""
-        self._events.append(("started", (step, trace, sizes)))
+    def started(self, step: int, sizes: dict[str, Any]) -> None:
+        """An attempt begins after ``step`` steps."""
+        self._events.append(("started", (step, sizes)))
 
     def stepped(self, entry: dict[str, Any]) -> None:
         """One optimizer step: step, loss, learning_rate, tokens, blocks, tokens_per_second, grad_norm, seconds."""
@@ -60,7 +60,7 @@ class Follower(threading.Thread):
         self._closed = threading.Event()
         self._seen = 0
         self._progress: Progress | None = None
-        self._step = 0
+        self._last_step = 0
         self.attempts = 0
         self.sizes: dict[str, Any] = {}
         self.diverged: str | None = None
@@ -69,10 +69,11 @@ class Follower(threading.Thread):
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         self._closed.set()
         self.join()
-        self._read()
+        if failure is None:  # else the board may be gone with the cluster, and there is an error to show
+            self._read()
 
     def run(self) -> None:
         waited = 0.0
@@ -90,10 +91,9 @@ class Follower(threading.Thread):
         for kind, content in events:
             getattr(self, f"_on_{kind}")(content)
 
-    def _on_started(self, content: tuple[int, list[dict[str, Any]], dict[str, Any]]) -> None:
-        step, _, self.sizes = content
+    def _on_started(self, content: tuple[int, dict[str, Any]]) -> None:
+        step, self.sizes = content
         self.attempts += 1
-        self._step = step
         if self.attempts > 1:
             log.info(
                 "train: a worker was lost after step %d; restart %d of %d from %s",
@@ -121,5 +121,3 @@ class Follower(threading.Thread):
 
     def _on_diverged(self, message: str) -> None:
         self.diverged = message
-
-    _last_step = 0

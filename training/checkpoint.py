@@ -64,14 +64,18 @@ def verify(directory: Path, rank: int) -> None:
         raise ArtifactError(f"checkpoint {directory}", problems, f"remove {directory.parent} to train from the start")
 
 
-def restore(directory: Path, engine: Any, rank: int, *, adapters_only: bool) -> Progress:
+def progress_of(directory: Path, rank: int) -> Progress:
+    """Where training stood; call after :func:`verify`."""
+    state = json.loads((directory / f"state-rank{rank}.json").read_text())
+    return Progress(state["step"], Cursor(**state["cursor"]), tuple(json.loads((directory / TRACE).read_text())))
+
+
+def restore(directory: Path, engine: Any, rank: int, *, adapters_only: bool) -> None:
     """Load model, optimizer and random state; call after every rank's :func:`verify`."""
     engine.load_checkpoint(
         str(directory), tag=TAG, load_module_strict=not adapters_only, load_lr_scheduler_states=False
     )
-    state = json.loads((directory / f"state-rank{rank}.json").read_text())
-    _set_random_state(state["random"])
-    return Progress(state["step"], Cursor(**state["cursor"]), tuple(json.loads((directory / TRACE).read_text())))
+    _set_random_state(json.loads((directory / f"state-rank{rank}.json").read_text())["random"])
 
 
 def _random_state() -> dict[str, str]:

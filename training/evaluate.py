@@ -38,7 +38,9 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
         corpus = run.artifact("corpus", schema=schema.CORPUS)
         tuned = run.artifact("train")
         base = open_artifact(run.store, tuned.manifest.parents[1].id)
-        passages = {split: read_passages(corpus, split, config.max_passages) for split in config.splits}
+        passages: dict[str, list[str]] = {
+            split: read_passages(corpus, split, config.max_passages) for split in config.splits
+        }
     models, made_of = {"base": base, "tuned": tuned}, identity(config)
     parents = [tuned, base, corpus]
     if evaluation := find(run.store, "evaluation", made_of, parents):
@@ -119,7 +121,7 @@ def measure(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
-    scored = ray.data.from_arrow(work).map_batches(
+    scored = ray.data.from_blocks(work).map_batches(
         Scorer,
         fn_constructor_args=(models, tokenizer.eos_id),
         batch_format="pyarrow",

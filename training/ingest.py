@@ -1,6 +1,10 @@
 """Corpus snapshot → Ray Data → blocks for the workers, exactly the same ones in the same order at every attempt.
 
-    read_parquet ──▶ tokenise (CPU tasks) ──▶ BlockFeeder: pack in order ──▶ rank r's share of step s
+    the manifest's files ──▶ read and tokenise (CPU tasks) ──▶ BlockFeeder: pack in order ──▶ rank r's share of step s
+
+Tasks read the files that the manifest names. ``ray.data.read_parquet`` would list and sample them again, in tasks
+that take a whole CPU slot each whatever they are told; on a cluster full of workers none comes free, the workers
+wait for data, and nothing moves any more (Ray 2.60, either reader).
 
 Ray Data's own ``streaming_split`` hands whole bundles to whichever rank has the fewest rows: with
 ``equal=True`` it drops up to ``world_size - 1`` rows at the end, without it ranks may get different numbers of rows,
@@ -23,7 +27,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from handoff.artifact import Artifact
@@ -93,28 +96,22 @@ class Passages:
         passed = int(ends[at_file - 1]) if at_file else 0
         if not paths:
             return
-        dataset = ray.data.read_parquet(
-            list(paths),
-            filesystem=self.filesystem,
-            include_paths=True,
-            partitioning=None,
-            num_cpus=self.cpus_per_task,
-            concurrency=self.max_tasks,
-        ).map_batches(
-            tokenise,  # type: ignore[arg-type]
-            fn_args=(self.tokenizer, paths),
+        files = [pa.table({"file": pa.array([n], pa.int32()), "path": [path]}) for n, path in enumerate(paths)]
+        dataset = ray.data.from_blocks(files).map_batches(
+            read_and_tokenise,  # type: ignore[arg-type]
+            fn_args=(self.filesystem, self.tokenizer),
             batch_format="pyarrow",
-            batch_size=ROWS_PER_BATCH,
+            batch_size=None,
             num_cpus=self.cpus_per_task,
             compute=ray.data.TaskPoolStrategy(size=self.max_tasks),
         )
         seen = np.zeros(len(paths), np.int64)
         batch: Any
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            files = batch["file"].to_numpy()
-            if len(files) and (np.any(np.diff(files) < 0) or np.any(seen[files[0] + 1 :])):
+            numbers = batch["file"].to_numpy()
+            if len(numbers) and (np.any(np.diff(numbers) < 0) or np.any(seen[numbers[0] + 1 :])):
                 raise RuntimeError("Ray Data did not keep the order of the corpus files")
-            seen += np.bincount(files, minlength=len(paths))
+            seen += np.bincount(numbers, minlength=len(paths))
             for chunk in batch["tokens"].chunks:
                 values, offsets = chunk.values.to_numpy(), chunk.offsets.to_numpy()
                 for begin, end in itertools.pairwise(offsets):
@@ -127,20 +124,24 @@ class Passages:
     def stream_here(self) -> Iterator[Ids]:
         """The same passages from the first on, tokenised by this process alone: for a short look."""
         for path in self.paths:
-            with pq.ParquetFile(path, filesystem=self.filesystem) as file:
-                for batch in file.iter_batches(ROWS_PER_BATCH, columns=["text"]):
-                    for ids in self.tokenizer.encode(batch["text"].to_pylist(), end=True):
-                        yield np.asarray(ids, np.int32)
+            for tokens in _tokens(path, self.filesystem, self.tokenizer):
+                for ids in tokens:
+                    yield np.asarray(ids, np.int32)
 
 
-def tokenise(batch: pa.Table, tokenizer: PassageTokenizer, paths: tuple[str, ...]) -> pa.Table:
-    """Passages → ``file`` (int32, place in ``paths``) and ``tokens`` (list<int32>, EOS included)."""
-    names = pa.array([p.rsplit("/", 1)[-1] for p in paths])
-    found = pc.replace_substring_regex(batch["path"], r"^.*/", "")
-    ids = tokenizer.encode(batch["text"].to_pylist(), end=True)
-    return pa.table(
-        {"file": pc.cast(pc.index_in(found, names), pa.int32()), "tokens": pa.array(ids, pa.list_(pa.int32()))}
-    )
+def read_and_tokenise(files: pa.Table, filesystem: Any, tokenizer: PassageTokenizer) -> Iterator[pa.Table]:
+    """A task's work: files (file, path) → tables of ``file`` (int32) and ``tokens`` (list<int32>, EOS included)."""
+    for file in files.to_pylist():
+        for tokens in _tokens(file["path"], filesystem, tokenizer):
+            numbers = pa.array([file["file"]] * len(tokens), pa.int32())
+            yield pa.table({"file": numbers, "tokens": pa.array(tokens, pa.list_(pa.int32()))})
+
+
+def _tokens(path: str, filesystem: Any, tokenizer: PassageTokenizer) -> Iterator[list[list[int]]]:
+    """Token ids of a file's passages, ROWS_PER_BATCH at a time; holds one row group in memory."""
+    with pq.ParquetFile(path, filesystem=filesystem) as file:
+        for batch in file.iter_batches(ROWS_PER_BATCH, columns=["text"]):
+            yield tokenizer.encode(batch["text"].to_pylist(), end=True)
 
 
 def count_blocks(passages: Passages, seq_len: int, enough: int | None) -> int:

@@ -76,26 +76,56 @@ class Trainer:
     """
 
     def __init__(self, plan: Plan, kept: Path | None) -> None:
-        config = plan.config
-        if not config.use_gpu:
-            os.environ["DS_ACCELERATOR"] = "cpu"  # right before the import that reads it
-        import deepspeed
         import ray
         import ray.train.torch
-        import torch
         from ray.train.collective import barrier, broadcast_from_rank_zero
 
         context = ray.train.get_context()
-        self.plan, self.config = plan, config
+        self.plan, self.config = plan, plan.config
         self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
         self.device = ray.train.torch.get_device()
+        self.first_attempt = kept is None
+        self.progress = checkpoint.Progress()
+        if kept:
+            checkpoint.verify(kept, self.rank)
+            barrier()  # a rank whose files were changed has raised: nobody loads anything
+            self.progress = checkpoint.progress_of(kept, self.rank)
+        # Before the model is loaded, so that the first blocks are ready when it is.
+        self.feeder = broadcast_from_rank_zero(self._start_feeder() if self.rank == 0 else None)
+        self._ahead = self.feeder.share.remote(self.progress.step, self.rank)
+        self._load(kept)
+        if self.rank == 0:
+            plan.board.started.remote(self.progress.step, self._sizes())
+
+    def _start_feeder(self) -> Any:
+        import ray
+
+        # DEFAULT: outside of the workers' placement group. Owned by this process, so it ends with the attempt.
+        actor = ray.remote(num_cpus=0, scheduling_strategy="DEFAULT")(BlockFeeder)
+        config = self.config
+        return actor.remote(
+            self.plan.passages,
+            config.seq_len,
+            config.epochs,
+            self.world_size,
+            config.micro_batch_size * config.gradient_accumulation,
+            self.progress.cursor,
+        )
+
+    def _load(self, kept: Path | None) -> None:
+        config = self.config
+        if not config.use_gpu:
+            os.environ["DS_ACCELERATOR"] = "cpu"  # right before the import that reads it
+        import deepspeed
+        import torch
+
         torch.set_num_threads(max(1, int(config.cpus_per_worker)))
         # On CPU DeepSpeed would compile a shared-memory all-reduce here: it needs a C++ compiler, and after a kill in
         # mid-build every later worker waits for ever on the lock that torch's extension builder left behind.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         deepspeed.init_distributed(dist_backend="nccl" if config.use_gpu else "gloo")
         torch.manual_seed(config.seed)  # the same adapters on every rank
-        self.base_directory = model_directory(plan.base)
+        self.base_directory = model_directory(self.plan.base)
         self.model = load_model(self.base_directory, config)
         self.engine, *_ = deepspeed.initialize(
             model=self.model,
@@ -104,26 +134,8 @@ class Trainer:
             dist_init_required=False,
         )
         torch.manual_seed(config.seed + self.rank)  # other dropout on every rank
-        self.progress = checkpoint.Progress()
         if kept:
-            checkpoint.verify(kept, self.rank)
-            barrier()  # a rank whose files were changed has raised: nobody has loaded anything
-            self.progress = checkpoint.restore(kept, self.engine, self.rank, adapters_only=config.method == "lora")
-        self.first_attempt = kept is None
-        feeder = None
-        if self.rank == 0:
-            # DEFAULT: outside of the workers' placement group. Owned by this process, so it ends with the attempt.
-            actor = ray.remote(num_cpus=0, scheduling_strategy="DEFAULT")(BlockFeeder)
-            feeder = actor.remote(
-                plan.passages,
-                config.seq_len,
-                config.epochs,
-                self.world_size,
-                config.micro_batch_size * config.gradient_accumulation,
-                self.progress.cursor,
-            )
-            plan.board.started.remote(self.progress.step, list(self.progress.trace), self._sizes())
-        self.feeder = broadcast_from_rank_zero(feeder)
+            checkpoint.restore(kept, self.engine, self.rank, adapters_only=config.method == "lora")
 
     def _sizes(self) -> dict[str, Any]:
         sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in self.model.parameters()]
@@ -148,13 +160,12 @@ class Trainer:
 
         trace = list(self.progress.trace)
         tokens = trace[-1]["tokens"] if trace else 0
-        began = time.monotonic() - (trace[-1]["seconds"] if trace else 0.0)
-        ahead = self.feeder.share.remote(self.progress.step, self.rank)
+        started = time.monotonic() - (trace[-1]["seconds"] if trace else 0.0)
         for step in range(self.progress.step, self.plan.total_steps):
             clock = time.monotonic()
-            share: Share = ray.get(ahead)
+            share: Share = ray.get(self._ahead)
             if step + 1 < self.plan.total_steps:
-                ahead = self.feeder.share.remote(step + 1, self.rank)
+                self._ahead = self.feeder.share.remote(step + 1, self.rank)
             rate = learning_rate(step, self.plan.total_steps, self.config)
             loss, norm = self._step(share, rate)
             if self.first_attempt:
@@ -171,7 +182,7 @@ class Trainer:
                     "blocks": share.cursor.blocks,
                     "tokens_per_second": share.step_tokens / (time.monotonic() - clock),
                     "grad_norm": norm,
-                    "seconds": time.monotonic() - began,
+                    "seconds": time.monotonic() - started,
                 }
             )
             self.progress = checkpoint.Progress(step + 1, share.cursor, tuple(trace) if self.rank == 0 else ())

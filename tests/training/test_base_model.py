@@ -1,0 +1,105 @@
+"""The base model as an artifact, and one-line errors for what is not one."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from handoff.errors import ConfigError, SourceError
+from handoff.model_files import model_directory
+from handoff.store import Store
+from training.base_model import check_base_model, count_parameters, publish_base_model
+from training.config import BaseModelConfig
+from training.tokenizer import PassageTokenizer
+
+
+@pytest.fixture
+def model(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+def of(source: Path | str) -> BaseModelConfig:
+    return BaseModelConfig(source=str(source))
+
+
+def test_a_directory_is_published_in_place(model: Path, store: Store) -> None:
+    artifact = publish_base_model(of(model), store, Path("unused"))
+    assert model_directory(artifact) == str(model)
+    assert artifact.manifest.facts["architecture"] == "LlamaForCausalLM"
+    assert artifact.manifest.facts["parameters"] == count_parameters(model)
+    assert publish_base_model(of(model), store, Path("unused")).id == artifact.id
+
+
+def test_another_weight_is_another_model(model: Path, store: Store) -> None:
+    before = publish_base_model(of(model), store, Path("unused")).id
+    weights = model / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert publish_base_model(of(model), store, Path("unused")).id != before
+
+
+def test_parameters_are_counted_from_the_headers(tiny_model: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    assert count_parameters(tiny_model) == sum(p.numel() for p in model.parameters())
+
+
+def test_a_good_model_is_described(tiny_model: Path) -> None:
+    assert "LlamaForCausalLM" in check_base_model(of(tiny_model), Path("unused"))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda d: shutil.rmtree(d), "does not exist"),
+        (lambda d: (d / "config.json").unlink(), "has no config.json"),
+        (lambda d: (d / "config.json").write_text("{"), "is not a JSON object"),
+        (lambda d: (d / "config.json").write_text('{"architectures": ["BertForMaskedLM"]}'), "BertForMaskedLM"),
+        (lambda d: (d / "config.json").write_text("{}"), "no causal language model"),
+    ],
+)
+def test_what_is_no_causal_model_is_named_before_a_run(model: Path, break_it: object, message: str) -> None:
+    break_it(model)  # type: ignore[operator]
+    with pytest.raises(SourceError, match=message) as error:
+        check_base_model(of(model), Path("unused"))
+    assert "Remedy" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_model_without_weights_is_not_published(model: Path, store: Store) -> None:
+    (model / "model.safetensors").unlink()
+    with pytest.raises(SourceError, match="holds no weights"):
+        publish_base_model(of(model), store, Path("unused"))
+    assert not list(store.files("model"))
+
+
+def test_an_unknown_hub_id_offline_is_a_source_error() -> None:
+    with pytest.raises(SourceError, match=r"nobody/nothing.*Remedy"):
+        check_base_model(of("nobody/nothing"), Path("unused"))
+
+
+def test_tokenizer_ends_passages_with_the_models_eos(tiny_model: Path, store: Store) -> None:
+    tokenizer = PassageTokenizer.of_model(publish_base_model(of(tiny_model), store, Path("unused")))
+    (ended,), (plain,) = tokenizer.encode(["Shall I"], end=True), tokenizer.encode(["Shall I"], end=False)
+    assert ended == [*plain, tokenizer.eos_id] and tokenizer.eos_id == 0
+
+
+def test_tokenizer_agrees_with_transformers(tiny_model: Path, store: Store) -> None:
+    from transformers import AutoTokenizer
+
+    text = "Rough winds do shake\nthe darling buds — of May"
+    ours = PassageTokenizer.of_model(publish_base_model(of(tiny_model), store, Path("unused")))
+    assert ours.encode([text], end=False) == [AutoTokenizer.from_pretrained(tiny_model)(text)["input_ids"]]
+
+
+def test_a_model_without_eos_is_an_error(model: Path, store: Store) -> None:
+    for name in ("tokenizer_config.json", "config.json"):
+        settings = json.loads((model / name).read_text())
+        settings.pop("eos_token", None)
+        settings.pop("eos_token_id", None)
+        (model / name).write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match="end-of-sequence"):
+        PassageTokenizer.of_model(publish_base_model(of(model), store, Path("unused")))

@@ -1,0 +1,47 @@
+"""Perplexity: the textbook figure, independent of batching and padding."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.scoring import passage_nll, perplexity
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(tiny_model).eval()
+
+
+def test_nll_is_the_models_own_loss(model: Any) -> None:
+    import torch
+
+    ids = [5, 17, 3, 90, 41]
+    (nll, predicted), *_ = passage_nll(model, [ids], pad_id=0)
+    tensor = torch.tensor([ids])
+    assert predicted == 4
+    assert nll / predicted == pytest.approx(model(input_ids=tensor, labels=tensor).loss.item(), rel=1e-5)
+
+
+def test_a_passage_scores_the_same_in_any_batch(model: Any) -> None:
+    short, long = [5, 17, 3], list(range(10, 60))
+    alone = passage_nll(model, [short], 0)[0]
+    beside = passage_nll(model, [long, short], 0)[1]
+    assert beside == pytest.approx(alone, rel=1e-5)
+
+
+def test_perplexity_weighs_tokens_not_passages() -> None:
+    assert perplexity([(1.0, 1), (9.0, 9)]) == pytest.approx(math.e)
+    assert perplexity([(3.0, 1), (0.0, 2)]) == pytest.approx(math.e)
+
+
+def test_nothing_predicted_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no token"):
+        perplexity([(0.0, 0)])
+
+
+def test_a_hopeless_model_has_infinite_perplexity() -> None:
+    assert perplexity([(1e6, 1)]) == math.inf
