@@ -1,10 +1,11 @@
 """The first stage: validate what was asked for, look before leaping, and write the run's directory."""
 
-import json
 import logging
-import re
 from typing import Any
 
+import yaml
+
+from handoff.manifest import now
 from handoff.run_dir import RunDir
 from orchestration import forms, preflight
 from orchestration.paths import baton_home, run_key, run_uri, storage_root
@@ -25,15 +26,17 @@ def plan(run_id: str, request: dict[str, Any]) -> str:
     Raises:
         BatonError: naming what is wrong and the remedy; no run directory is left behind.
     """
+    started = now()
     config = forms.build_config(request)
     log.info("preset %s; what the run will do:", config.preset)
-    for line in json.dumps(config.model_dump(mode="json", exclude={"preset"}), indent=1).split("\n"):
-        if re.search(r"[\w\]]", line):
-            log.info("  %s", line.replace('"', "").rstrip(",{"))
+    settings = config.model_dump(mode="json", exclude={"preset"})
+    for line in yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=140).splitlines():
+        log.info("  %s", line)
     found = preflight.check(config, baton_home() / "cache")
     run = RunDir(run_uri(run_key(run_id)))
     run.create(storage_root(), config.model_dump(mode="json"))
     with run.stage("plan") as record:
+        record.started = started  # the checks came before there was a directory to record them in
         record.metrics = {"checks": found}
         record.headline = f"preset {config.preset}; " + "; ".join(found)
     log.info("run directory: %s", run.uri)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from airflow.sdk import BaseHook
 
-from etl.java import find_java_home
 from etl.check import check_source
+from etl.java import find_java_home
 from handoff.errors import BatonError, EngineUnavailable
 from inference.prompts import check_prompts
 from orchestration.ray_job import cluster_url, jobs_client

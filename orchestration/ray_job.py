@@ -1,6 +1,7 @@
 """RayJobOperator: run a command as a job of a Ray cluster, through the Ray Jobs API."""
 
 import asyncio
+import logging
 import re
 import shlex
 import time
@@ -35,6 +36,7 @@ def jobs_client(connection: "Connection") -> "JobSubmissionClient":
     """
     from ray.job_submission import JobSubmissionClient
 
+    logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells of every closed stream
     headers = {"Authorization": f"Bearer {connection.password}"} if connection.password else None
     try:
         return JobSubmissionClient(cluster_url(connection), headers=headers)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -94,8 +95,8 @@ def test_the_champion_is_the_tuned_model(baton: Baton, first: Ran) -> None:
     from mlflow import MlflowClient
 
     champion = MlflowClient(f"sqlite:///{baton.home / 'mlflow.db'}").get_model_version_by_alias("tiny", "champion")
-    assert champion.tags["artifact"] == first.directory.artifact("train").id
-    assert Path(str(champion.source).removeprefix("file://"), "config.json").exists()
+    assert champion.tags["baton.model"] == first.directory.artifact("train").id
+    assert Path(urlsplit(champion.source).path) == Path(first.directory.artifact("train").directory)
 
 
 def test_the_same_run_again_writes_nothing_twice(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
