@@ -18,14 +18,15 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from handoff.errors import ConfigError, SourceError
+from handoff.home import baton_home
 
 CHUNK_BYTES = 1 << 20
 _SPEC = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.+!-]*)")
 
 
 def cache_dir() -> Path:
-    """Where downloads of this machine are kept: ``cache/`` below BATON_HOME, which is ``./var`` where it is not set."""
-    return Path(os.environ.get("BATON_HOME", "var")).resolve() / "cache"
+    """Where downloads of this machine are kept: ``cache/`` below BATON_HOME."""
+    return baton_home() / "cache"
 
 
 def download_package(spec: str, sha256: str, cache_dir: Path) -> Path:

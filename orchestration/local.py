@@ -75,10 +75,10 @@ def run_dag(services: Services, conf: dict[str, Any], memory: "_PeakMemory", clo
             api.set_paused(DAG_ID, True)
     run = RunDir(run_uri(run_key(run_id)))
     print(f"{state} in {time.monotonic() - clock:.0f} s, peak memory {memory.peak_bytes / 2**30:.1f} GiB")
-    if state != "success":
-        for task, task_state in api.task_states(DAG_ID, run_id).items():
-            if task_state == "failed":
-                print(f"{task} failed; the end of its log:\n" + _indented(api.task_log(DAG_ID, run_id, task)))
+    failed = [task for task, task_state in api.task_states(DAG_ID, run_id).items() if task_state == "failed"]
+    for task in failed:  # a failed report, a teardown, leaves the run's state as it is
+        print(f"{task} failed; the end of its log:\n" + _indented(api.task_log(DAG_ID, run_id, task)))
+    if failed or state != "success":
         return 1
     for line in summary(run):
         print(line)

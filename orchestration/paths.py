@@ -3,12 +3,8 @@
 import hashlib
 import os
 import re
-from pathlib import Path
 
-
-def baton_home() -> Path:
-    """Everything that runs write lies below this directory: ``BATON_HOME``, by default ``./var`` of the project."""
-    return Path(os.environ.get("BATON_HOME") or Path(__file__).resolve().parent.parent / "var").absolute()
+from handoff.home import baton_home
 
 
 def run_key(run_id: str) -> str:

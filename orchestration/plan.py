@@ -5,10 +5,11 @@ from typing import Any
 
 import yaml
 
+from handoff.home import baton_home
 from handoff.manifest import now
 from handoff.run_dir import RunDir
 from orchestration import forms, preflight
-from orchestration.paths import baton_home, run_key, run_uri, storage_root
+from orchestration.paths import run_key, run_uri, storage_root
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def plan(run_id: str, request: dict[str, Any]) -> str:
         BatonError: naming what is wrong and the remedy; no run directory is left behind.
     """
     started = now()
+    log.info("plan · run %s", run_key(run_id))
     config = forms.build_config(request)
     log.info("preset %s; what the run will do:", config.preset)
     settings = config.model_dump(mode="json", exclude={"preset"})

@@ -34,13 +34,14 @@ def jobs_client(connection: "Connection") -> "JobSubmissionClient":
     Raises:
         ConnectionError: when no Ray answers at that address, or it refuses the token.
     """
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells of every closed stream
     headers = {"Authorization": f"Bearer {connection.password}"} if connection.password else None
     try:
         return JobSubmissionClient(cluster_url(connection), headers=headers)
-    except RuntimeError as error:
+    except (RuntimeError, AuthenticationError) as error:
         raise ConnectionError(str(error).strip().split("\n")[0]) from error
 
 

@@ -17,7 +17,7 @@ import psutil
 
 from etl.java import find_java_home
 from handoff.errors import EngineUnavailable
-from orchestration.paths import baton_home
+from handoff.home import baton_home
 
 PROJECT = Path(__file__).resolve().parent.parent
 USER = "admin"

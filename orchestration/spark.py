@@ -1,7 +1,8 @@
 """What spark-submit is given besides the job: where Spark's own log goes."""
 
 from etl.session import quiet_conf
-from orchestration.paths import baton_home, run_uri
+from handoff.home import baton_home
+from orchestration.paths import run_uri
 
 
 def spark_conf() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """RayJobOperator on a real Ray: its log, its failures, its end."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -32,12 +33,13 @@ def operator(baton: Baton, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield make
 
 
-def test_lines_appear_as_they_are_written(operator: Any, caplog: pytest.LogCaptureFixture) -> None:
-    job, context = operator("print('one', flush=True)\nprint('two; $(three) `four`')")
-    with caplog.at_level("INFO"):
-        job.execute(context)
-    lines = [r.getMessage() for r in caplog.records]
-    assert lines.index("one") < lines.index("two; $(three) `four`")
+def test_every_line_of_the_job_is_in_the_log_once_and_in_order(
+    operator: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job, context = operator("for n in range(50): print('line', n, '; $(echo no shell) `ls`', flush=True)")
+    job.execute(context)
+    logged = re.findall(r"line (\d+) ; \$\(echo no shell\) `ls`", capsys.readouterr().out)
+    assert logged == [str(n) for n in range(50)]
 
 
 def test_a_failure_carries_the_end_of_the_log(operator: Any) -> None:
