@@ -19,9 +19,9 @@ class Board:
     def __init__(self) -> None:
         self._events: list[tuple[str, Any]] = []
 
-    def started(self, step: int, sizes: dict[str, Any]) -> None:
+    def started(self, step: int) -> None:
         """An attempt begins after ``step`` steps."""
-        self._events.append(("started", (step, sizes)))
+        self._events.append(("started", step))
 
     def stepped(self, entry: dict[str, Any]) -> None:
         """One optimizer step: step, loss, learning_rate, tokens, blocks, tokens_per_second, grad_norm, seconds."""
@@ -50,7 +50,6 @@ class Follower(threading.Thread):
 
     Attributes:
         attempts: how often a group of workers started to train.
-        sizes: trainable_parameters, world_size, device.
         diverged: why training stopped early, or None.
     """
 
@@ -62,7 +61,6 @@ class Follower(threading.Thread):
         self._progress: Progress | None = None
         self._last_step = 0
         self.attempts = 0
-        self.sizes: dict[str, Any] = {}
         self.diverged: str | None = None
 
     def __enter__(self) -> "Follower":
@@ -91,8 +89,7 @@ class Follower(threading.Thread):
         for kind, content in events:
             getattr(self, f"_on_{kind}")(content)
 
-    def _on_started(self, content: tuple[int, dict[str, Any]]) -> None:
-        step, self.sizes = content
+    def _on_started(self, step: int) -> None:
         self.attempts += 1
         if self.attempts > 1:
             log.info(

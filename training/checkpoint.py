@@ -21,10 +21,16 @@ TRACE = "trace.json"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: optimizer steps done, blocks consumed, and the record of each step (rank 0 only)."""
+    """Where training stands: optimizer steps done, blocks consumed, and what rank 0 notes for the record.
+
+    Attributes:
+        restarts: attempts before this one that left a checkpoint.
+        trace: one entry per step.
+    """
 
     step: int = 0
     cursor: Cursor = field(default_factory=Cursor)
+    restarts: int = 0
     trace: tuple[dict[str, Any], ...] = ()
 
 
@@ -42,7 +48,7 @@ def save(directory: Path, engine: Any, rank: int, progress: Progress, *, adapter
     state = {"step": progress.step, "cursor": asdict(progress.cursor), "random": _random_state()}
     (directory / f"state-rank{rank}.json").write_text(json.dumps(state))
     if rank == 0:
-        (directory / TRACE).write_text(json.dumps(list(progress.trace)))
+        write_trace(directory, progress, {})
     digests = {str(f.relative_to(directory)): _sha256(f) for f in sorted(directory.rglob("*")) if f.is_file()}
     (directory / f"digests-rank{rank}.json").write_text(json.dumps(digests, indent=1))
 
@@ -67,7 +73,14 @@ def verify(directory: Path, rank: int) -> None:
 def progress_of(directory: Path, rank: int) -> Progress:
     """Where training stood; call after :func:`verify`."""
     state = json.loads((directory / f"state-rank{rank}.json").read_text())
-    return Progress(state["step"], Cursor(**state["cursor"]), tuple(json.loads((directory / TRACE).read_text())))
+    noted = json.loads((directory / TRACE).read_text())
+    return Progress(state["step"], Cursor(**state["cursor"]), noted["restarts"], tuple(noted["steps"]))
+
+
+def write_trace(directory: Path, progress: Progress, sizes: dict[str, Any]) -> None:
+    """Note what the model's manifest will tell: the steps, restarts, and sizes of the model and the group."""
+    noted = {"restarts": progress.restarts, "steps": list(progress.trace), "sizes": sizes}
+    (directory / TRACE).write_text(json.dumps(noted))
 
 
 def restore(directory: Path, engine: Any, rank: int, *, adapters_only: bool) -> None:

@@ -1,12 +1,12 @@
 """The training function that every Ray Train worker runs: DeepSpeed over the blocks that the feeder deals out."""
 
 import contextlib
-import json
 import math
 import os
+import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +89,14 @@ class Trainer:
         if kept:
             checkpoint.verify(kept, self.rank)
             barrier()  # a rank whose files were changed has raised: nobody loads anything
-            self.progress = checkpoint.progress_of(kept, self.rank)
+            left = checkpoint.progress_of(kept, self.rank)
+            self.progress = replace(left, restarts=left.restarts + 1)
         # Before the model is loaded, so that the first blocks are ready when it is.
         self.feeder = broadcast_from_rank_zero(self._start_feeder() if self.rank == 0 else None)
         self._ahead = self.feeder.share.remote(self.progress.step, self.rank)
         self._load(kept)
         if self.rank == 0:
-            plan.board.started.remote(self.progress.step, self._sizes())
+            plan.board.started.remote(self.progress.step)
 
     def _start_feeder(self) -> Any:
         import ray
@@ -116,6 +117,7 @@ class Trainer:
         config = self.config
         if not config.use_gpu:
             os.environ["DS_ACCELERATOR"] = "cpu"  # right before the import that reads it
+        import_deepspeed()
         import deepspeed
         import torch
 
@@ -185,7 +187,7 @@ class Trainer:
                     "seconds": time.monotonic() - started,
                 }
             )
-            self.progress = checkpoint.Progress(step + 1, share.cursor, tuple(trace) if self.rank == 0 else ())
+            self.progress = replace(self.progress, step=step + 1, cursor=share.cursor, trace=tuple(trace))
             if self.rank == 0:
                 self.plan.board.stepped.remote(trace[-1])
             if (step + 1) % self.config.checkpoint_every_steps == 0 and step + 1 < self.plan.total_steps:
@@ -243,8 +245,20 @@ class Trainer:
         with tempfile.TemporaryDirectory() as scratch:
             directory = Path(scratch)
             export.save_model(weights, self.model, self.base_directory, directory / checkpoint.EXPORT, self.config)
-            (directory / checkpoint.TRACE).write_text(json.dumps(list(self.progress.trace)))
+            checkpoint.write_trace(directory, self.progress, self._sizes())
             ray.train.report({"step": self.progress.step}, checkpoint=ray.train.Checkpoint.from_directory(scratch))
+
+
+def import_deepspeed() -> None:
+    """Import DeepSpeed without MLflow, which its autotuner imports wherever it is installed: 4 s of each worker's CPU."""
+    absent = "mlflow" not in sys.modules
+    if absent:
+        sys.modules["mlflow"] = None  # type: ignore[assignment]
+    try:
+        import deepspeed  # noqa: F401
+    finally:
+        if absent:
+            del sys.modules["mlflow"]
 
 
 def load_model(directory: str, config: TrainingConfig) -> Any:

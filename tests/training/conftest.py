@@ -1,4 +1,4 @@
-"""Runs of the training stages on the tiny model and corpus."""
+"""Runs of the training stages on the tiny model and a tiny corpus."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from handoff.artifact import Artifact
 from handoff.run_dir import RunDir
+from handoff.store import Store
+from tests.support import publish_corpus
 from training.config import BaseModelConfig, EvaluationConfig, TrainingConfig
 
 TINY: dict[str, Any] = {
@@ -16,19 +17,22 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def make_run(tmp_path: Path, tiny_model: Path, tiny_corpus: Artifact) -> Callable[..., RunDir]:
-    """``make_run("name", zero_stage=2)``: a run directory whose corpus stage is done."""
+@pytest.fixture(scope="module")
+def make_run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Callable[..., RunDir]:
+    """``make_run("name", zero_stage=2)``: a run directory whose corpus stage is done; all share one store."""
+    root = tmp_path_factory.mktemp("training")
+    store = Store(str(root / "artifacts"))
+    corpus = publish_corpus(store, root / "verses.txt", {"train": 64, "validation": 8, "test": 8}, files=2)
 
     def make(name: str, evaluation: dict[str, Any] | None = None, **training: Any) -> RunDir:
         base = BaseModelConfig(source=str(tiny_model))
-        config = TrainingConfig(base=base, **{**TINY, **training})
+        config = TrainingConfig(**{"base": base, **TINY, **training})
         evaluated = EvaluationConfig(**{"num_actors": 1, "max_passages": 4, **(evaluation or {})})
-        run = RunDir(str(tmp_path / "runs" / name))
+        run = RunDir(str(root / "runs" / name))
         sections = {"training": config, "evaluation": evaluated}
-        run.create(tiny_corpus.store.root, {k: v.model_dump(mode="json") for k, v in sections.items()})
+        run.create(store.root, {k: v.model_dump(mode="json") for k, v in sections.items()})
         with run.stage("corpus") as record:
-            record.artifact = tiny_corpus.id
+            record.artifact = corpus.id
         return run
 
     return make
