@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 USER_ERROR_EXIT_CODE = 2  # a job's way to say that a retry cannot help
 TERMINAL = ("SUCCEEDED", "FAILED", "STOPPED")
 TAIL_LINES = 15
+AGENT_WAIT_SECONDS = 120.0
 KILL_GRACE_SECONDS = 4.0  # Airflow kills a stopped task about 5 s after asking it to end
 
 
@@ -100,7 +101,8 @@ class RayJobOperator(BaseOperator):
         self.job_url = f"{cluster_url(connection)}/#/jobs/{quote(self._submission_id)}"
         # Airflow stores links when a task ends; people want this one while the job runs.
         instance.xcom_push(key=RayJobLink().xcom_key, value=self.job_url)
-        client.submit_job(
+        submit_when_ready(
+            client,
             entrypoint=shlex.join(self.entrypoint),
             submission_id=self._submission_id,
             runtime_env=self.runtime_env or connection.extra_dejson.get("runtime_env"),
@@ -161,6 +163,23 @@ class RayJobOperator(BaseOperator):
         deadline = time.monotonic() + KILL_GRACE_SECONDS
         while time.monotonic() < deadline and self._client.get_job_status(self._submission_id) not in TERMINAL:
             time.sleep(0.2)
+
+
+def submit_when_ready(client: "JobSubmissionClient", **job: Any) -> None:
+    """Submit; wait for a cluster that has just started, whose API answers before an agent can take jobs.
+
+    Raises:
+        RuntimeError: the cluster refused the job, or has had no agent for AGENT_WAIT_SECONDS.
+    """
+    deadline = time.monotonic() + AGENT_WAIT_SECONDS
+    while True:
+        try:
+            client.submit_job(**job)
+            return
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(1)
 
 
 def submission_id(dag_id: str, run_id: str, task_id: str, try_number: int) -> str:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -84,8 +85,8 @@ class Services:
         self._launch("dag-processor", ["airflow", "dag-processor"], environment)
         self._launch("scheduler", ["airflow", "scheduler", "--skip-serve-logs"], environment)
         self._launch("triggerer", ["airflow", "triggerer", "--skip-serve-logs"], environment)
-        self._wait_until("ray", self.ray_port)
-        self._wait_until("api-server", self.ui_port)
+        self._wait_until("ray", self._ray_is_up)
+        self._wait_until("api-server", lambda: not _is_free(self.ui_port))
 
     def _launch(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         with (self.logs / f"{name}.log").open("w") as log:
@@ -95,9 +96,13 @@ class Services:
         recorded = {n: (p.pid, p.create_time()) for n, p in self.running().items()}
         self._state.write_text(json.dumps({**recorded, name: (child.pid, psutil.Process(child.pid).create_time())}))
 
-    def _wait_until(self, name: str, port: int) -> None:
+    def _ray_is_up(self) -> bool:
+        """The dashboard listens before the node is complete, and is gone again where that fails."""
+        return "--block" in (self.logs / "ray.log").read_text(errors="replace") and not _is_free(self.ray_port)
+
+    def _wait_until(self, name: str, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while _is_free(port):
+        while not ready():
             dead = name not in self.running()
             if dead or time.monotonic() > deadline:
                 tail = (self.logs / f"{name}.log").read_text(errors="replace").strip().split("\n")[-1]
@@ -146,6 +151,7 @@ class Services:
             # `ray start` turns 127.0.0.1 into the machine's outer address and listens on every interface, except
             # where clusters are off, as they are by default on macOS and Windows. A cluster of one needs no more.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_raylet_start_wait_time_s": str(START_TIMEOUT_SECONDS),  # 60 s were too few on a busy machine
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
