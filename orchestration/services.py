@@ -81,11 +81,17 @@ class Services:
             subprocess.run(
                 ["airflow", "db", "migrate"], env=environment, check=True, stdout=log, stderr=subprocess.STDOUT
             )
+        # Ray gives its parts 30 s to find each other, which is too short while four Airflow services start as well
+        # on two cores (seen with other work on the machine): they come after it, and it may try once more.
+        try:
+            self._wait_until("ray", self._ray_is_up)
+        except EngineUnavailable:
+            self._launch("ray", self._ray_command(), environment)
+            self._wait_until("ray", self._ray_is_up)
         self._launch("api-server", ["airflow", "api-server"], environment)
         self._launch("dag-processor", ["airflow", "dag-processor"], environment)
         self._launch("scheduler", ["airflow", "scheduler", "--skip-serve-logs"], environment)
         self._launch("triggerer", ["airflow", "triggerer", "--skip-serve-logs"], environment)
-        self._wait_until("ray", self._ray_is_up)
         self._wait_until("api-server", lambda: not _is_free(self.ui_port))
 
     def _launch(self, name: str, command: list[str], environment: dict[str, str]) -> None:
@@ -151,7 +157,6 @@ class Services:
             # `ray start` turns 127.0.0.1 into the machine's outer address and listens on every interface, except
             # where clusters are off, as they are by default on macOS and Windows. A cluster of one needs no more.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            "RAY_raylet_start_wait_time_s": str(START_TIMEOUT_SECONDS),  # 60 s were too few on a busy machine
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
