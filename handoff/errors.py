@@ -24,8 +24,12 @@ class ArtifactError(BatonError):
 
     def __init__(self, subject: str, problems: list[str], remedy: str) -> None:
         self.problems = problems
+        self._made_of = (subject, problems, remedy)
         detail = problems[0] if len(problems) == 1 else "".join(f"\n  - {p}" for p in problems)
         super().__init__(f"{subject}: {detail}{chr(10) if len(problems) > 1 else ' '}Remedy: {remedy}")
+
+    def __reduce__(self) -> tuple[type["ArtifactError"], tuple[str, list[str], str]]:
+        return type(self), self._made_of  # workers raise it in other processes
 
 
 class GateFailed(BatonError):

@@ -123,7 +123,7 @@ def measure(
     context.execution_options.preserve_order = True
     scored = ray.data.from_blocks(work).map_batches(
         Scorer,
-        fn_constructor_args=(models, tokenizer.eos_id),
+        fn_constructor_args=(models, tokenizer.eos_id, "cuda" if config.use_gpu else "cpu"),
         batch_format="pyarrow",
         batch_size=None,
         compute=ray.data.ActorPoolStrategy(size=config.num_actors),
@@ -161,8 +161,8 @@ def batches(
 class Scorer:
     """An actor of the pool: scores a batch under the model that the batch names, which it loads when it changes."""
 
-    def __init__(self, models: dict[str, Artifact], pad_id: int) -> None:
-        self._models, self._pad_id = models, pad_id
+    def __init__(self, models: dict[str, Artifact], pad_id: int, device: str) -> None:
+        self._models, self._pad_id, self._device = models, pad_id, device
         self._loaded, self._model = "", None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -178,13 +178,11 @@ class Scorer:
         )
 
     def _load(self, name: str) -> None:
-        import torch
         from transformers import AutoModelForCausalLM
 
         self._model = None  # freed before the next one is loaded
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         model: Any = AutoModelForCausalLM.from_pretrained(model_directory(self._models[name]), dtype="auto")
-        self._model, self._loaded = model.to(device).eval(), name
+        self._model, self._loaded = model.to(self._device).eval(), name
 
 
 def compare(scores: dict[str, list[tuple[float, int]]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from handoff.artifact import Artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
-from handoff.errors import ConfigError
+from handoff.errors import BatonError, ConfigError
 from handoff.store import resolve
 from training.board import Board, Follower
 from training.checkpoint import EXPORT, TRACE
@@ -62,10 +62,11 @@ def fit(
 
     Raises:
         ConfigError: the loss became NaN or infinite.
-        ray.train.TrainingFailedError: workers failed more than ``max_failures`` times.
+        BatonError: what a worker raised, where the user can fix it.
+        RuntimeError: workers failed more than ``max_failures`` times.
     """
     import ray
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
     if len(ray.nodes()) == 1:  # nothing to move to: saves a process, 5 s of CPU at each start
@@ -92,8 +93,11 @@ def fit(
         ),
     )
     log.info("checkpoints every %d steps in %s/%s", config.checkpoint_every_steps, storage, name)
-    with Follower(board, config, total_steps) as follower:
-        result = trainer.fit()
+    try:
+        with Follower(board, config, total_steps) as follower:
+            result = trainer.fit()
+    except TrainingFailedError as error:
+        raise _plain(error) from error
     if follower.diverged:
         filesystem.delete_dir(f"{path}/{name}")  # going on from there would end the same way
         raise ConfigError(f"{follower.diverged}. Remedy: lower training.learning_rate, or raise warmup_fraction")
@@ -102,6 +106,20 @@ def fit(
         noted = json.loads(Path(directory, TRACE).read_text())
     restarts = max(noted["restarts"], follower.attempts - 1)  # the first counts those of earlier drivers too
     return Outcome(result.checkpoint, noted["steps"], restarts, noted["sizes"])
+
+
+def _plain(error: Any) -> Exception:
+    """Why the workers failed, in one line; the error itself where it is the user's to fix."""
+    failures: dict[int, Exception] = getattr(error, "worker_failures", {})
+    causes = {rank: getattr(failure, "_base_exc", failure) for rank, failure in sorted(failures.items())}
+    for cause in causes.values():
+        if isinstance(cause, BatonError):
+            return cause
+    reasons = [f"rank {rank}: {type(c).__name__}: {str(c).strip().splitlines()[0]}" for rank, c in causes.items()]
+    return RuntimeError(
+        f"workers failed more often than training.max_failures allows ({'; '.join(reasons) or error}); "
+        "their logs are among the engine logs named above, in train/. The next attempt goes on from the last checkpoint"
+    )
 
 
 def model_card(config: TrainingConfig, corpus: Artifact, base: Artifact, outcome: Outcome) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from training import checkpoint, export
 from training.config import TrainingConfig
 from training.deepspeed_config import deepspeed_config, learning_rate, make_optimizer
 from training.ingest import BlockFeeder, Passages, Share
+from training.model import import_deepspeed, load_model
 from training.packing import labels
 
 
@@ -247,51 +247,3 @@ class Trainer:
             export.save_model(weights, self.model, self.base_directory, directory / checkpoint.EXPORT, self.config)
             checkpoint.write_trace(directory, self.progress, self._sizes())
             ray.train.report({"step": self.progress.step}, checkpoint=ray.train.Checkpoint.from_directory(scratch))
-
-
-def import_deepspeed() -> None:
-    """Import DeepSpeed without MLflow, which its autotuner imports wherever it is installed: 4 s of each worker's CPU."""
-    absent = "mlflow" not in sys.modules
-    if absent:
-        sys.modules["mlflow"] = None  # type: ignore[assignment]
-    try:
-        import deepspeed  # noqa: F401
-    finally:
-        if absent:
-            del sys.modules["mlflow"]
-
-
-def load_model(directory: str, config: TrainingConfig) -> Any:
-    """The base model ready for DeepSpeed; with adapters, and all else frozen, for LoRA.
-
-    Under ZeRO 3 each weight is sharded as it is loaded, so no worker ever holds the whole model.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.integrations import HfDeepSpeedConfig
-
-    sharding = HfDeepSpeedConfig(deepspeed_config(config)) if config.zero_stage == 3 else None
-    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-    model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
-    del sharding  # transformers keeps a weak reference: it had to live until here
-    model.config.use_cache = False
-    if config.activation_checkpointing:
-        model.gradient_checkpointing_enable()
-    if config.method == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        if config.activation_checkpointing:
-            model.enable_input_require_grads()
-        lora, targets = config.lora, config.lora.targets
-        model = get_peft_model(
-            model,
-            LoraConfig(
-                r=lora.rank,
-                lora_alpha=lora.alpha,  # type: ignore[arg-type]
-                lora_dropout=lora.dropout,
-                target_modules=targets if isinstance(targets, str) else list(targets),
-                task_type="CAUSAL_LM",
-            ),
-        )
-    model.train()
-    return model

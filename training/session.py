@@ -10,7 +10,7 @@ from training.config import EvaluationConfig, TrainingConfig
 log = logging.getLogger("baton")
 
 MOST_DATA_TASKS = 8  # tokenising runs at half a million tokens a second and task: more than any worker group consumes
-UNBOUND_ADDRESS = "RAY_ADDRESS"
+ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 
 def connect() -> None:
@@ -25,13 +25,13 @@ def connect() -> None:
     import ray
 
     if not ray.is_initialized():
-        where = {"address": "auto"} if os.environ.get(UNBOUND_ADDRESS) else {"include_dashboard": False}
+        where = {"address": "auto"} if os.environ.get(ADDRESS_VARIABLE) else {"include_dashboard": False}
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         except ConnectionError as error:
             raise EngineUnavailable(
-                f"no Ray answers at {os.environ.get(UNBOUND_ADDRESS)} ({str(error).splitlines()[0]}). "
-                f"Remedy: start it (`ray start --head`), or unset {UNBOUND_ADDRESS}"
+                f"no Ray answers at {os.environ.get(ADDRESS_VARIABLE)} ({str(error).splitlines()[0]}). "
+                f"Remedy: start it (`ray start --head`), or unset {ADDRESS_VARIABLE}"
             ) from error
     import ray.data
 
