@@ -103,7 +103,7 @@ class Passages:
             batch_format="pyarrow",
             batch_size=None,
             num_cpus=self.cpus_per_task,
-            compute=ray.data.TaskPoolStrategy(size=self.max_tasks),
+            compute=ray.data.TaskPoolStrategy(size=min(self.max_tasks, len(paths))),
         )
         seen = np.zeros(len(paths), np.int64)
         batch: Any
