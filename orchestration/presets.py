@@ -109,6 +109,7 @@ def gptj() -> RunConfig:
             offload_parameters=True,
             precision="bf16",
             num_workers=32,
+            activation_checkpointing=True,
             cpus_per_worker=8,
             use_gpu=True,
         ),
