@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from handoff.home import baton_home
 from handoff.manifest import now
+from handoff.packages import cache_dir
 from handoff.run_dir import RunDir
 from orchestration import forms, preflight
 from orchestration.paths import run_key, run_uri, storage_root
@@ -34,7 +34,7 @@ def plan(run_id: str, request: dict[str, Any]) -> str:
     settings = config.model_dump(mode="json", exclude={"preset"})
     for line in yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=140).splitlines():
         log.info("  %s", line)
-    found = preflight.check(config, baton_home() / "cache")
+    found = preflight.check(config, cache_dir())
     run = RunDir(run_uri(run_key(run_id)))
     run.create(storage_root(), config.model_dump(mode="json"))
     with run.stage("plan") as record:

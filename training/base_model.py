@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import multiprocessing
-import os
 import struct
 import tempfile
 from pathlib import Path
@@ -26,11 +25,6 @@ log = logging.getLogger("baton")
 FILES = ("*.json", "*.safetensors", "tokenizer.model", "vocab.txt", "merges.txt", "*.jinja")
 PICKLED = "pytorch_model*.bin"
 CAUSAL = ("ForCausalLM", "LMHeadModel")
-
-
-def cache_directory() -> Path:
-    """Where downloads are kept: ``BATON_HOME``/cache."""
-    return Path(os.environ.get("BATON_HOME", "var")).absolute() / "cache"
 
 
 def check_base_model(config: BaseModelConfig, cache: Path) -> str:

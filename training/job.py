@@ -10,9 +10,10 @@ from handoff import schema
 from handoff.artifact import Artifact
 from handoff.crash_points import crash_point
 from handoff.job import run_stage
+from handoff.packages import cache_dir
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
-from training.base_model import cache_directory, publish_base_model
+from training.base_model import publish_base_model
 from training.config import TrainingConfig
 from training.files import put_directory
 from training.fit import Outcome, fit, model_card
@@ -30,7 +31,7 @@ def train(run: RunDir, record: StageRecord) -> None:
     config = run.section("training", TrainingConfig)
     with record.phase("open inputs"):
         corpus = run.artifact("corpus", schema=schema.CORPUS, split="train")
-        base = publish_base_model(config.base, run.store, cache_directory())
+        base = publish_base_model(config.base, run.store, cache_dir())
     log.info("corpus %s: %d train passages", corpus.id, corpus.manifest.rows["train"])
     log.info("base model %s: %s", base.id, _described(base))
     made_of = identity(config)
