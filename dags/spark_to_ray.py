@@ -21,10 +21,10 @@ from pathlib import Path
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG, get_current_context, task
 
+from airflow_ray.operator import RayJobOperator
 from orchestration.forms import form_params
 from orchestration.local_job import JobOperator
 from orchestration.policy import DEFAULT_ARGS, TAGS
-from orchestration.ray_job import RayJobOperator
 from orchestration.spark import spark_conf
 
 # -- to edit

@@ -1,9 +1,8 @@
-"""Airflow plugin: shows a run's report in the UI, and registers the operators' links."""
+"""Airflow plugin: shows a run's report in the UI, and registers its link."""
 
 from airflow.plugins_manager import AirflowPlugin
 
 from orchestration.local_job import REPORT_URL_PREFIX, ReportLink
-from orchestration.ray_job import RayJobLink
 
 
 def report_app() -> "object":
@@ -32,7 +31,7 @@ def report_app() -> "object":
 
 class BatonPlugin(AirflowPlugin):
     name = "baton"
-    operator_extra_links = [ReportLink(), RayJobLink()]  # noqa: RUF012  (the plugin manager reads class attributes)
+    operator_extra_links = [ReportLink()]  # noqa: RUF012  (the plugin manager reads class attributes)
 
     @classmethod
     def on_load(cls, *args: object, **kwargs: object) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from airflow.sdk import BaseHook
 
+from airflow_ray.errors import RayUnreachable
+from airflow_ray.hook import RayHook
 from etl.check import check_source
 from etl.java import find_java_home
-from handoff.errors import BatonError, EngineUnavailable
+from handoff.errors import BatonError, ConfigError, EngineUnavailable
 from inference.prompts import check_prompts
-from orchestration.ray_job import cluster_url, jobs_client
 from orchestration.run_config import RunConfig
 from training.base_model import check_base_model
 
@@ -77,13 +78,13 @@ def check_spark(conn_id: str, cache: Path) -> str:
 
 
 def check_ray(conn_id: str) -> str:
-    """The Ray cluster that a connection names, and its version."""
-    connection = BaseHook.get_connection(conn_id)
+    """The Ray cluster that a connection names: its version and what it has."""
     try:
-        version = jobs_client(connection).get_version()
-    except ConnectionError as error:
+        client = RayHook(conn_id).get_conn()
+        return f"Ray {client.version()} at {client.get_address()}: {client.resources()}"
+    except RayUnreachable as error:
         raise EngineUnavailable(
-            f"no Ray answers at {cluster_url(connection)} ({error}). "
-            f"Remedy: start it (`make up` starts one here), or correct the connection {conn_id}"
+            f"{error}. Remedy: start it (`make up` starts one here), or correct the connection {conn_id}"
         ) from error
-    return f"Ray at {cluster_url(connection)}, API version {version}"
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

@@ -135,7 +135,7 @@ class Services:
         for directory in (airflow, self.home / "ray"):
             directory.mkdir(parents=True, exist_ok=True)
         token = _secret(self.home / "ray" / "token", secrets.token_hex(32))
-        ray = {"conn_type": "http", "host": "127.0.0.1", "port": self.ray_port, "password": token}
+        ray = {"conn_type": "ray", "host": "127.0.0.1", "port": self.ray_port, "password": token}
         spark = {"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client"}}
         bin_directory = str(Path(sys.executable).parent)
         defaults = {
@@ -169,6 +169,7 @@ class Services:
             "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.ui}/execution/",
             "AIRFLOW__CORE__FERNET_KEY": "",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",  # the Test button of connections
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._passwords),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow / 'airflow.db'}",

@@ -5,7 +5,6 @@ import re
 import pytest
 
 from orchestration.paths import run_key
-from orchestration.ray_job import submission_id
 
 
 @pytest.mark.parametrize(
@@ -21,9 +20,3 @@ def test_keys_are_plain_names(run_id: str) -> None:
 def test_different_runs_have_different_keys() -> None:
     assert run_key("a:b") != run_key("a/b")
     assert run_key("plain_id-1.2") == "plain_id-1.2"
-
-
-def test_submission_ids_are_one_word_and_differ_by_attempt() -> None:
-    first = submission_id("spark_to_ray", "manual__2026-11-24T06:00:00+00:00", "train", 1)
-    assert re.fullmatch(r"[A-Za-z0-9_.-]+", first)
-    assert first != submission_id("spark_to_ray", "manual__2026-11-24T06:00:00+00:00", "train", 2)

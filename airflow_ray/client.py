@@ -1,0 +1,144 @@
+"""Ray's own Jobs client, with a time limit on every request and the few questions that an operator asks.
+
+Ray takes over a second to import: only code that handles a job imports this module.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import requests
+from ray.exceptions import AuthenticationError  # noqa: TID253
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient  # noqa: TID253
+
+from airflow_ray.errors import RayUnreachable
+
+if TYPE_CHECKING:
+    from airflow_ray.cluster import Cluster
+
+CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
+AGENT_SECONDS = 120  # a cluster that has just started answers before an agent can take its first job
+Result = TypeVar("Result")
+
+logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells of every closed stream
+
+
+class RayClient(JobSubmissionClient):
+    """Jobs API of one cluster. Every call may raise RayUnreachable."""
+
+    @classmethod
+    def connect(cls, cluster: "Cluster") -> "RayClient":
+        headers = {"Authorization": f"Bearer {cluster.token}"} if cluster.token else None
+        try:
+            return cls(cluster.url, headers=headers, verify=cluster.verify)
+        except (ConnectionError, RuntimeError, AuthenticationError) as error:
+            raise RayUnreachable(f"no Ray at {cluster.url}: {str(error).strip().splitlines()[0]}") from error
+
+    def _do_request(self, method: str, endpoint: str, **keywords: Any) -> requests.Response:
+        # Ray's client sets no time limit: a head that hangs would hang the task for ever.
+        keywords.setdefault("timeout", (CONNECT_SECONDS, ANSWER_SECONDS))
+        try:
+            answer = super()._do_request(method, endpoint, **keywords)
+        except requests.RequestException as error:
+            raise RayUnreachable(f"no answer from {self.get_address()}: {type(error).__name__}") from error
+        if answer.status_code in (502, 503, 504):  # what proxies say while the head is away
+            raise RayUnreachable(f"{self.get_address()} answered {answer.status_code}")
+        return answer
+
+    def find(self, submission_id: str) -> JobDetails | None:
+        """The job, or None where the cluster does not know it."""
+        try:
+            return self.get_job_info(submission_id)
+        except RuntimeError as error:
+            if "status code 404" in str(error):
+                return None
+            raise RayUnreachable(str(error)) from error
+
+    def submit_once(self, **job: Any) -> None:
+        """Submit; a job of this id that is there already is taken for the one that a lost answer was about.
+
+        Raises:
+            RuntimeError: the cluster refuses the job.
+            RayUnreachable: also when the cluster has had no agent for AGENT_SECONDS.
+        """
+        deadline = time.monotonic() + AGENT_SECONDS
+        while True:
+            try:
+                self.submit_job(**job)
+                return
+            except RuntimeError as error:
+                if "already exists" in str(error):
+                    return
+                if "No available agent" not in str(error):
+                    raise
+                if time.monotonic() > deadline:
+                    raise RayUnreachable(f"{self.get_address()} has no agent that takes jobs") from error
+            time.sleep(1)
+
+    def stop_and_wait(self, submission_id: str, seconds: float) -> bool:
+        """Stop a job, and wait until it has ended and its actors and placement groups are gone.
+
+        Returns:
+            Whether all of that happened within ``seconds``.
+        """
+        deadline = time.monotonic() + seconds
+        details = self.find(submission_id)
+        while details is not None and not is_terminal(details):
+            self._ask_to_stop(submission_id)
+            if not wait_until(lambda: (d := self.find(submission_id)) is None or is_terminal(d), deadline):
+                return False
+            details = self.find(submission_id)
+        return details is None or wait_until(lambda: not self.leftovers(details), deadline)
+
+    def _ask_to_stop(self, submission_id: str) -> None:
+        try:
+            self.stop_job(submission_id)
+        except RuntimeError as error:  # not there yet, or not any more: the caller looks again
+            logging.getLogger(__name__).debug("stop of %s: %s", submission_id, error)
+
+    def leftovers(self, details: JobDetails) -> list[str]:
+        """Actors and placement groups of a job that still hold resources, such as ``actor TrainWorker 0f3a…``."""
+        from ray.util.state import StateApiClient
+        from ray.util.state.common import ListApiOptions, StateResource
+
+        if not details.job_id:
+            return []
+        # The state API knows no address but its own client's; both share session, headers and error handling.
+        state = StateApiClient(self.get_address(), headers=dict(self._headers))
+
+        def alive(resource: StateResource, job_key: str, end: str) -> list[Any]:
+            options = ListApiOptions(limit=1000, filters=[(job_key, "=", details.job_id), ("state", "!=", end)])
+            return state.list(resource, options, raise_on_missing_output=False)
+
+        try:
+            actors = alive(StateResource.ACTORS, "job_id", "DEAD")
+            groups = alive(StateResource.PLACEMENT_GROUPS, "creator_job_id", "REMOVED")
+        except Exception as error:
+            raise RayUnreachable(f"{self.get_address()} does not list actors: {error}") from error
+        found = [f"actor {a.class_name} {a.actor_id[:8]}" for a in actors]
+        return found + [f"placement group {g.placement_group_id[:8]}" for g in groups]
+
+    def version(self) -> str:
+        """Version of Ray on the cluster."""
+        return str(self._do_request("GET", "/api/version").json()["ray_version"])
+
+    def resources(self) -> str:
+        """What the cluster has, such as ``2 nodes, 64 CPU, 8 GPU``."""
+        usage = self._do_request("GET", "/api/cluster_status").json()["data"]["clusterStatus"]["loadMetricsReport"]
+        totals = {name: total for name, (_, total) in usage["usage"].items()}
+        nodes = len(usage.get("usageByNode") or usage.get("usage_by_node") or {}) or 1
+        return f"{nodes} node{'s' * (nodes != 1)}, {totals.get('CPU', 0):g} CPU, {totals.get('GPU', 0):g} GPU"
+
+
+def is_terminal(details: JobDetails) -> bool:
+    return JobStatus(details.status).is_terminal()
+
+
+def wait_until(done: Callable[[], bool], deadline: float) -> bool:
+    """Ask until the answer is yes or the deadline (``time.monotonic``) has passed."""
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True

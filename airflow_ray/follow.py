@@ -1,0 +1,151 @@
+"""Follow a job to its end: every line that it writes, once and in order, through lost connections."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from airflow_ray.errors import RayJobLost, RayUnreachable
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobDetails
+
+    from airflow_ray.client import RayClient
+
+TAIL_LINES = 15
+LINE_CHARACTERS = 20_000  # of a line without an end: longer ones are shown in pieces, so that memory stays bounded
+REMEMBER_SECONDS = 5.0
+DRAIN_SECONDS = 10.0  # Ray's log stream ends within 2 s of its job
+FRUITLESS_CONNECTIONS = 6
+
+
+class Follower:
+    """One job's log and state.
+
+    Args:
+        client: of the cluster.
+        submission_id: of the job.
+        emit: gets every line.
+        log: gets what the follower itself has to say.
+        position: characters of the log that were shown before.
+        remember: called with the position after complete lines, every few seconds and at the end.
+        patience_seconds: for how long the cluster may stay silent.
+        poll_seconds: between looks at the job's state.
+    """
+
+    def __init__(
+        self,
+        client: "RayClient",
+        submission_id: str,
+        *,
+        emit: Callable[[str], None],
+        log: logging.Logger,
+        position: int = 0,
+        remember: Callable[[int], Awaitable[None]] | None = None,
+        patience_seconds: float = 300,
+        poll_seconds: float = 1,
+    ) -> None:
+        self._client, self._job = client, submission_id
+        self._emit, self._log, self._remember = emit, log, remember
+        self._patience, self._poll = patience_seconds, poll_seconds
+        self._shown = position  # characters received, the incomplete line among them
+        self._rest = ""
+        self._remembered = (time.monotonic(), position)
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+
+    @property
+    def position(self) -> int:
+        """Characters of complete lines shown."""
+        return self._shown - len(self._rest)
+
+    async def run(self, until: Callable[[], bool] = lambda: False) -> "JobDetails | None":
+        """Returns the job's details once it has ended; None as soon as ``until`` says so.
+
+        Raises:
+            RayUnreachable: no answer for ``patience_seconds``. The job may go on.
+            RayJobLost: the cluster does not know the job.
+        """
+        reader = asyncio.create_task(self._read())
+        try:
+            while not until():
+                details = await self._details()
+                if details.status in ("SUCCEEDED", "FAILED", "STOPPED"):
+                    await asyncio.wait({reader}, timeout=DRAIN_SECONDS)
+                    self._flush()
+                    await self._note_position(force=True)
+                    return details
+                await self._note_position()
+                await asyncio.sleep(self._poll)
+            return None
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _details(self) -> "JobDetails":
+        silent_since: float | None = None
+        while True:
+            try:
+                details = await asyncio.to_thread(self._client.find, self._job)
+            except RayUnreachable as error:
+                now = time.monotonic()
+                if silent_since is None:
+                    silent_since = now
+                    self._log.warning("%s; trying for %.0f s more", error, self._patience)
+                elif now - silent_since > self._patience:
+                    raise RayUnreachable(
+                        f"{error}, for {self._patience:.0f} s. Job {self._job} may still run; "
+                        "a retry of this task finds it again. Remedy: bring the Ray head back"
+                    ) from error
+                await asyncio.sleep(min(self._poll, 5))
+                continue
+            if silent_since is not None:
+                self._log.info("Ray answers again")
+            if details is None:
+                raise RayJobLost(
+                    f"Ray does not know job {self._job} any more: its head was replaced. A retry of this task submits it anew"
+                )
+            return details
+
+    async def _read(self) -> None:
+        """The stream starts at the beginning with every connection: what was shown already is skipped."""
+        fruitless, reason = 0, ""
+        while fruitless < FRUITLESS_CONNECTIONS:
+            position, before = 0, self._shown
+            try:
+                async for chunk in self._client.tail_job_logs(self._job):
+                    self._take(chunk[max(self._shown - position, 0) :])
+                    position += len(chunk)
+                return
+            except Exception as error:  # whatever websocket, proxy or head do: the job's state decides, not its log
+                reason = str(error) or type(error).__name__
+            fruitless = 0 if self._shown > before else fruitless + 1
+            if fruitless <= 1:
+                self._log.warning("the log stream broke off (%s); connecting again", reason)
+            await asyncio.sleep(min(2**fruitless / 2, 10))
+        self._log.warning("the log cannot be streamed (%s); the job's page on the Ray dashboard has it", reason)
+
+    def _take(self, text: str) -> None:
+        self._shown += len(text)
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._show(line)
+        while len(self._rest) > LINE_CHARACTERS:
+            self._show(self._rest[:LINE_CHARACTERS])
+            self._rest = self._rest[LINE_CHARACTERS:]
+
+    def _flush(self) -> None:
+        if self._rest:
+            self._show(self._rest)
+            self._rest = ""
+
+    def _show(self, line: str) -> None:
+        self.tail.append(line[:LINE_CHARACTERS])
+        self._emit(line)
+
+    async def _note_position(self, force: bool = False) -> None:
+        at, position = self._remembered
+        if self._remember and self.position != position and (force or time.monotonic() - at >= REMEMBER_SECONDS):
+            self._remembered = (time.monotonic(), self.position)
+            await self._remember(self.position)

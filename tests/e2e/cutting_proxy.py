@@ -1,0 +1,66 @@
+"""A TCP proxy that cuts connections: what load balancers and networks do to long streams."""
+
+import asyncio
+import contextlib
+import threading
+from types import TracebackType
+
+
+class CuttingProxy:
+    """Forwards to a local port; cuts every connection after so many bytes of answers. Gone at the end of ``with``.
+
+    Attributes:
+        cut: connections that were cut.
+        connections: connections that were made.
+    """
+
+    def __init__(self, target: int, after_bytes: int | None = None) -> None:
+        self._target, self._after = target, after_bytes
+        self.cut = self.connections = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> "CuttingProxy":
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop
+        ).result()
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        async def end() -> None:
+            self._server.close()
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        answers = asyncio.create_task(self._copy(to_reader, writer, self._after))
+        questions = asyncio.create_task(self._copy(reader, to_writer, None))
+        try:
+            await asyncio.wait({answers, questions}, return_when=asyncio.FIRST_COMPLETED)
+            if answers.done() and not answers.cancelled() and answers.result():
+                self.cut += 1
+        finally:
+            questions.cancel()
+            answers.cancel()
+            for end in (writer, to_writer):
+                with contextlib.suppress(Exception):
+                    end.transport.abort()
+
+    async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, limit: int | None) -> bool:
+        """Returns whether the limit was reached."""
+        copied = 0
+        while data := await source.read(1 << 14):
+            target.write(data)
+            await target.drain()
+            copied += len(data)
+            if limit and copied > limit:
+                return True
+        return False

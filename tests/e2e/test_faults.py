@@ -1,0 +1,306 @@
+"""Whatever dies or is stopped, with a real scheduler and a real Ray: no job is lost, none is doubled.
+
+Each test injects a fault, asserts that it happened, then what survived, then that a plain retry (a clear) succeeds.
+Those marked ``faults`` take longer and run with ``make test-faults``.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import Baton
+
+WAIT_SECONDS = 150
+
+BODY = """
+import pathlib, ray, time
+here = pathlib.Path({directory!r})
+ray.init(log_to_driver=False)
+@ray.remote(num_cpus=0)
+class Worker:
+    def ready(self): return True
+worker = Worker.remote(); ray.get(worker.ready.remote())
+(here / f"started-{{time.time_ns()}}").touch()
+n = 0
+while not (here / "go").exists():
+    print("line", n, flush=True); n += 1; time.sleep(0.1)
+print("last line", flush=True)
+"""
+
+
+class Run:
+    """One run of one of the DAGs in tests/e2e/dags, and what people and machines do to it."""
+
+    def __init__(self, baton: Baton, dag_id: str, directory: Path) -> None:
+        self.baton, self.dag_id, self.directory = baton, dag_id, directory
+        self.run_id = f"run{time.time_ns()}"
+        self.api = baton.api()
+        self.client = baton.ray()
+        wait_until(lambda: self.api.dag(dag_id) is not None, f"{dag_id} is parsed")
+        self.api.set_paused(dag_id, False)
+        self.trigger()
+
+    def trigger(self) -> None:
+        self.api.trigger(self.dag_id, self.run_id, {"body": BODY.format(directory=str(self.directory))})
+
+    # -- what there is
+
+    def jobs(self) -> list[Any]:
+        found = [j for j in self.client.list_jobs() if (j.metadata or {}).get("run_id") == self.run_id]
+        return sorted(found, key=lambda j: j.start_time)
+
+    def statuses(self) -> list[str]:
+        return [str(j.status.value) for j in self.jobs()]
+
+    def state(self) -> str | None:
+        return self.api.task_states(self.dag_id, self.run_id)["job"]
+
+    def starts(self) -> int:
+        return len(list(self.directory.glob("started-*")))
+
+    def log(self, attempt: int) -> str:
+        return self.api.task_log(self.dag_id, self.run_id, "job", attempt)
+
+    def wait_for(self, state: str) -> None:
+        wait_until(lambda: self.state() == state, f"the task is {state}", lambda: f"{self.state()}, jobs {self.statuses()}")
+
+    def wait_for_job(self, number: int = 1) -> None:
+        """Until the body of job ``number`` runs."""
+        wait_until(lambda: self.starts() >= number and self.statuses()[-1] == "RUNNING", f"job {number} runs", self.statuses)
+
+    def no_two_alive(self) -> None:
+        jobs = self.jobs()
+        for earlier, later in zip(jobs, jobs[1:], strict=False):
+            assert earlier.end_time and earlier.end_time <= later.start_time, "two jobs were alive at once"
+
+    def nothing_left(self) -> None:
+        left = [line for job in self.jobs() for line in self.client.leftovers(job)]
+        assert left == []
+
+    def processes(self) -> list[psutil.Process]:
+        """The worker of the task: the process that runs it and the one that supervises that."""
+        scheduler = self.baton.services.running()["scheduler"]
+        return [p for p in scheduler.children(recursive=True) if self.run_id in " ".join(_cmdline(p)) or _is_task(p)]
+
+    # -- what happens
+
+    def set_state(self, state: str) -> None:
+        path = f"/api/v2/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/job"
+        self.api._call("PATCH", path, json={"new_state": state})
+
+    def clear(self) -> None:
+        body = {"dry_run": False, "dag_run_id": self.run_id, "task_ids": ["job"], "only_failed": False, "reset_dag_runs": True}
+        self.api._call("POST", f"/api/v2/dags/{self.dag_id}/clearTaskInstances", json=body)
+
+    def go(self) -> None:
+        (self.directory / "go").touch()
+
+    def succeeds_when_cleared(self) -> None:
+        """The plain retry after a fault."""
+        before = len(self.jobs())
+        self.go()
+        self.clear()
+        wait_until(lambda: len(self.jobs()) == before + 1, "a new job", self.statuses)
+        self.wait_for("success")
+        assert self.statuses()[-1] == "SUCCEEDED"
+        self.no_two_alive()
+
+
+def _cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _is_task(process: psutil.Process) -> bool:
+    return any(word in " ".join(_cmdline(process)) for word in ("airflow worker", "airflow task"))
+
+
+def wait_until(done: Callable[[], bool], what: str, seen: Callable[[], object] = lambda: "") -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not done():
+        assert time.monotonic() < deadline, f"not within {WAIT_SECONDS} s: {what}; seen: {seen()}"
+        time.sleep(0.3)
+
+
+@pytest.fixture
+def start(baton: Baton, tmp_path: Path) -> Iterator[Callable[[str], Run]]:
+    runs: list[Run] = []
+
+    def make(dag_id: str) -> Run:
+        directory = tmp_path / str(len(runs))
+        directory.mkdir()
+        runs.append(Run(baton, dag_id, directory))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.go()
+        for job in run.jobs():
+            run.client.stop_and_wait(job.submission_id, 30)
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    assert processes, "nothing to kill"
+    for process in processes:
+        process.kill()
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not alive, "the fault did not happen"
+
+
+# -- machines die
+
+
+def test_a_killed_worker_loses_nothing(start: Callable[[str], Run]) -> None:
+    run = start("faults_worker")
+    run.wait_for_job()
+    wait_until(lambda: "line 5" in run.log(1), "lines in the log")
+    kill(run.processes())
+    assert run.statuses() == ["RUNNING"]
+    wait_until(lambda: "following it" in run.log(2), "the second attempt follows the job", run.state)
+    run.go()
+    run.wait_for("success")
+    assert run.statuses() == ["SUCCEEDED"] and run.starts() == 1
+    assert "last line" in run.log(2)
+    run.nothing_left()
+    run.succeeds_when_cleared()
+
+
+def test_a_killed_triggerer_loses_nothing(start: Callable[[str], Run], baton: Baton) -> None:
+    run = start("faults_triggerer")
+    run.wait_for_job()
+    run.wait_for("deferred")
+    time.sleep(8)  # what was shown is remembered every few seconds
+    kill([baton.services.running()["triggerer"]])
+    assert run.statuses() == ["RUNNING"]
+    baton.services.launch("triggerer")
+    time.sleep(10)
+    run.go()
+    run.wait_for("success")
+    assert run.statuses() == ["SUCCEEDED"] and run.starts() == 1
+    lines = re.findall(r"^line (\d+)$", run.log(1), re.M)
+    assert len(lines) - len(set(lines)) < 60, "more than a few seconds of lines were shown twice"
+    assert {int(n) for n in lines} == set(range(max(map(int, lines)) + 1)), "lines were lost"
+    run.nothing_left()
+    run.succeeds_when_cleared()
+
+
+@pytest.mark.faults
+def test_a_killed_scheduler_loses_nothing(start: Callable[[str], Run], baton: Baton) -> None:
+    run = start("faults_worker")
+    run.wait_for_job()
+    kill([baton.services.running()["scheduler"]])
+    assert run.statuses() == ["RUNNING"]
+    baton.services.launch("scheduler")
+    time.sleep(30)
+    run.go()
+    run.wait_for("success")
+    assert run.statuses()[-1] == "SUCCEEDED" and len(run.jobs()) <= 2
+    run.no_two_alive()
+    run.nothing_left()
+    run.succeeds_when_cleared()
+
+
+@pytest.mark.faults
+def test_a_ray_head_that_is_replaced_costs_one_attempt(start: Callable[[str], Run], baton: Baton) -> None:
+    run = start("faults_worker")
+    run.wait_for_job()
+    head = baton.services.running()["ray"]
+    kill([*head.children(recursive=True), head])
+    baton.services.launch("ray")
+    wait_until(lambda: baton.ray_answers() and run.starts() == 2, "the job runs again", run.state)
+    run.client = baton.ray()
+    assert run.statuses() == ["RUNNING"]
+    assert "its head was replaced" in run.log(1)
+    run.go()
+    run.wait_for("success")
+    run.nothing_left()
+    run.succeeds_when_cleared()
+
+
+# -- people stop it
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "state"),
+    [
+        ("faults_worker", "failed"),
+        ("faults_triggerer", "failed"),
+        pytest.param("faults_worker", "success", marks=pytest.mark.faults),
+        pytest.param("faults_triggerer", "success", marks=pytest.mark.faults),
+    ],
+)
+def test_a_task_that_is_marked_stops_its_job(start: Callable[[str], Run], dag_id: str, state: str) -> None:
+    run = start(dag_id)
+    run.wait_for_job()
+    if dag_id == "faults_triggerer":
+        run.wait_for("deferred")
+    run.set_state(state)
+    wait_until(lambda: run.statuses() == ["STOPPED"], "the job is stopped", run.statuses)
+    run.wait_for(state)
+    run.nothing_left()
+    run.succeeds_when_cleared()
+
+
+@pytest.mark.parametrize("dag_id", ["faults_worker", pytest.param("faults_triggerer", marks=pytest.mark.faults)])
+def test_a_task_that_is_cleared_while_it_runs_starts_anew(start: Callable[[str], Run], dag_id: str) -> None:
+    run = start(dag_id)
+    run.wait_for_job()
+    if dag_id == "faults_triggerer":
+        run.wait_for("deferred")
+    run.clear()
+    run.wait_for_job(2)
+    assert run.statuses() == ["STOPPED", "RUNNING"]
+    run.go()
+    run.wait_for("success")
+    assert run.statuses() == ["STOPPED", "SUCCEEDED"]
+    run.no_two_alive()
+    run.nothing_left()
+
+
+@pytest.mark.faults
+def test_a_failed_task_whose_job_still_runs_is_stopped_before_it_runs_again(start: Callable[[str], Run]) -> None:
+    run = start("faults_once")
+    run.wait_for_job()
+    kill(run.processes())
+    run.wait_for("failed")
+    assert run.statuses() == ["RUNNING"], "the fault did not happen"
+    run.succeeds_when_cleared()
+    assert run.statuses() == ["STOPPED", "SUCCEEDED"]
+    run.nothing_left()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("dag_id", ["faults_late_worker", "faults_late_triggerer"])
+def test_a_task_that_is_late_stops_its_job(start: Callable[[str], Run], dag_id: str) -> None:
+    run = start(dag_id)
+    run.wait_for("failed")
+    assert run.statuses() == ["STOPPED"]
+    run.nothing_left()
+    run.succeeds_when_cleared()
+
+
+@pytest.mark.faults
+def test_a_run_that_is_cancelled_stops_its_job(start: Callable[[str], Run]) -> None:
+    run = start("faults_worker")
+    run.wait_for_job()
+    run.api._call("PATCH", f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}", json={"state": "failed"})
+    wait_until(lambda: run.statuses() == ["STOPPED"], "the job is stopped", run.statuses)
+    run.wait_for("failed")
+    run.nothing_left()
+
+
+def test_one_run_id_is_one_job(start: Callable[[str], Run]) -> None:
+    run = start("faults_worker")
+    with pytest.raises(RuntimeError, match="409"):
+        run.trigger()
+    run.wait_for_job()
+    run.go()
+    run.wait_for("success")
+    assert run.statuses() == ["SUCCEEDED"] and run.starts() == 1
