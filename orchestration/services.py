@@ -76,7 +76,7 @@ class Services:
         self.logs.mkdir(parents=True, exist_ok=True)
         environment = self.environment()
         self._ensure_user()
-        self._launch("ray", self._ray_command(), environment)  # while it starts, Airflow's database is made
+        self.launch("ray")  # while it starts, Airflow's database is made
         with (self.logs / "airflow-db.log").open("w") as log:
             subprocess.run(
                 ["airflow", "db", "migrate"], env=environment, check=True, stdout=log, stderr=subprocess.STDOUT
@@ -86,18 +86,24 @@ class Services:
         try:
             self._wait_until("ray", self._ray_is_up)
         except EngineUnavailable:
-            self._launch("ray", self._ray_command(), environment)
+            self.launch("ray")
             self._wait_until("ray", self._ray_is_up)
-        self._launch("api-server", ["airflow", "api-server"], environment)
-        self._launch("dag-processor", ["airflow", "dag-processor"], environment)
-        self._launch("scheduler", ["airflow", "scheduler", "--skip-serve-logs"], environment)
-        self._launch("triggerer", ["airflow", "triggerer", "--skip-serve-logs"], environment)
+        for name in ("api-server", "dag-processor", "scheduler", "triggerer"):
+            self.launch(name)
         self._wait_until("api-server", lambda: not _is_free(self.ui_port))
 
-    def _launch(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+    def launch(self, name: str) -> None:
+        """Start one service, or start it again after its end."""
+        commands = {
+            "ray": self._ray_command(),
+            "api-server": ["airflow", "api-server"],
+            "dag-processor": ["airflow", "dag-processor"],
+            "scheduler": ["airflow", "scheduler", "--skip-serve-logs"],
+            "triggerer": ["airflow", "triggerer", "--skip-serve-logs"],
+        }
         with (self.logs / f"{name}.log").open("w") as log:
             child = subprocess.Popen(
-                command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=self.home, start_new_session=True
+                commands[name], env=self.environment(), stdout=log, stderr=subprocess.STDOUT, cwd=self.home, start_new_session=True
             )
         recorded = {n: (p.pid, p.create_time()) for n, p in self.running().items()}
         self._state.write_text(json.dumps({**recorded, name: (child.pid, psutil.Process(child.pid).create_time())}))

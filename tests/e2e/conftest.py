@@ -1,5 +1,6 @@
 """A whole Baton of its own for the end-to-end tests: Airflow with its scheduler, Ray, Spark, on free ports."""
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parent.parent
+
+
+def bundle(directory: Path) -> dict[str, Any]:
+    return {
+        "name": f"{directory.parent.name}-{directory.name}",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(directory), "refresh_interval": 300},
+    }
 
 
 def free_port() -> int:
@@ -44,6 +57,20 @@ class Baton:
         run_id = next(line.split()[1] for line in printed.split("\n") if line.startswith("run "))
         return Ran(code, printed, run_id, RunDir(run_uri(run_id)))
 
+    def ray(self) -> Any:
+        """A client of the Ray cluster."""
+        from airflow_ray.cluster import Cluster
+
+        settings = json.loads(self.services.environment()["AIRFLOW_CONN_RAY_DEFAULT"])
+        return Cluster(f"http://127.0.0.1:{settings['port']}", "", settings["password"]).client()
+
+    def ray_answers(self) -> bool:
+        try:
+            self.ray()
+        except ConnectionError:
+            return False
+        return True
+
     def api(self) -> Any:
         from orchestration.airflow_api import AirflowApi
         from orchestration.services import USER
@@ -68,6 +95,10 @@ def baton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baton]:
         "BATON_HOME": str(home),
         "BATON_UI_PORT": str(free_port()),
         "BATON_RAY_PORT": str(free_port()),
+        # Beside the project's DAGs those that the fault tests break; dead workers are noticed sooner.
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle(PROJECT / "dags"), bundle(HERE / "dags")]),
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_DETECTION_INTERVAL": "5",
     }
     keep = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)

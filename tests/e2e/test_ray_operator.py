@@ -30,7 +30,7 @@ class Task:
     """One task instance of one DAG run, run in this process as a worker would, again and again."""
 
     def __init__(self, baton: Baton, **keywords: Any) -> None:
-        self.client = _client(baton)
+        self.client = baton.ray()
         self.keywords = keywords
         self.memory = Memory()
         self.run_id = f"r{time.time_ns()}"
@@ -88,13 +88,6 @@ class Attempt(threading.Thread):
         self.operator._killed = True
         self.join(30)
         assert not self.is_alive()
-
-
-def _client(baton: Baton, port: int | None = None) -> Any:
-    from airflow_ray.cluster import Cluster
-
-    settings = json.loads(baton.services.environment()["AIRFLOW_CONN_RAY_DEFAULT"])
-    return Cluster(f"http://127.0.0.1:{port or settings['port']}", "", settings["password"]).client()
 
 
 @pytest.fixture
