@@ -68,7 +68,8 @@ def spark_session(app_name: str, log_file: str, cache: Path) -> Iterator["SparkS
         cache: where a launcher for the packaged Java may be written.
 
     Raises:
-        EngineUnavailable: no Java, or Spark does not start.
+        ConfigError: no Java.
+        EngineUnavailable: Spark does not start.
     """
     from pyspark import SparkContext
     from pyspark.sql import SparkSession

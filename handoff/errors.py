@@ -1,4 +1,8 @@
-"""Errors a user can fix. Each message names the thing at fault and the remedy, in one line where it fits."""
+"""Errors that are explained: each message names the thing at fault and the remedy, in one line where it fits.
+
+Two families, because what to do next differs. :class:`BatonError`: configuration or input must change first, so a
+retry would only fail again. :class:`InfrastructureError`: something outside did not answer; a retry may well pass.
+"""
 
 
 class BatonError(ValueError):
@@ -36,5 +40,13 @@ class GateFailed(BatonError):
     """The tuned model is not better enough than its base to be promoted."""
 
 
-class EngineUnavailable(BatonError):
-    """Spark or Ray cannot be reached, or cannot give what the configuration asks for."""
+class CapacityError(BatonError):
+    """The configuration asks for more than the cluster has; waiting would last for ever."""
+
+
+class InfrastructureError(RuntimeError):
+    """Base of every error whose cause is outside of input and configuration and may pass by itself."""
+
+
+class EngineUnavailable(InfrastructureError):
+    """Spark, Ray, MLflow or a service does not answer or does not start."""

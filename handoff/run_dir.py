@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from handoff.artifact import Artifact, open_artifact
-from handoff.errors import ConfigError
+from handoff.errors import BatonError, ConfigError
 from handoff.manifest import now
 from handoff.store import Store
 
@@ -29,15 +29,16 @@ class StageRecord(BaseModel):
     """What one stage did, for the report and for the next reader. Written when the stage starts and when it ends."""
 
     stage: str
-    status: Literal["running", "success", "failed"] = "running"
+    status: Literal["running", "success", "failed", "skipped"] = "running"
     started: datetime
     ended: datetime | None = None
     artifact: str | None = Field(default=None, description="id of the artifact that the stage made or found")
     reused: bool = Field(default=False, description="the artifact was already published; nothing was written")
-    headline: str = Field(default="", description="one line for people")
+    headline: str = Field(default="", description="one line for people; of a skipped stage the reason")
     phases: list[Phase] = []
     metrics: dict[str, Any] = {}
     error: str | None = None
+    retry_helps: bool = Field(default=True, description="of a failed stage: False where the user must fix something")
     peak_rss_bytes: int | None = Field(default=None, description="of this process; engines' workers are not in it")
 
     @property
@@ -111,6 +112,10 @@ class RunDir:
     def save(self, record: StageRecord) -> None:
         self._files.write(f"stages/{record.stage}.json", record.model_dump_json(indent=2).encode())
 
+    def skip(self, stage: str, reason: str) -> None:
+        """Record that a stage was left out on purpose, and why."""
+        self.save(StageRecord(stage=stage, status="skipped", started=now(), ended=now(), headline=reason))
+
     def write(self, name: str, data: bytes) -> str:
         """Write a file of the run (a report, a log); returns its absolute path or URI."""
         self._files.write(name, data)
@@ -128,6 +133,7 @@ class RunDir:
             yield record
         except BaseException as error:
             record.status, record.error = "failed", f"{type(error).__name__}: {error}"
+            record.retry_helps = not isinstance(error, BatonError)
             raise
         else:
             record.status = "success"

@@ -10,7 +10,8 @@ from typing import Any
 
 import psutil
 
-from handoff.errors import BatonError
+from handoff.errors import BatonError, InfrastructureError
+from handoff.job import EXIT_INFRASTRUCTURE, EXIT_USER_ERROR
 from handoff.run_dir import STAGES, RunDir
 from orchestration.airflow_api import AirflowApi
 from orchestration.paths import run_key, run_uri
@@ -163,9 +164,9 @@ def main(arguments: list[str]) -> int:
         if chosen.command == "demo":
             return demo(services, chosen.conf)
         (up if chosen.command == "up" else down)(services)
-    except BatonError as error:
+    except (BatonError, InfrastructureError) as error:
         print(f"ERROR: {error}", file=sys.stderr)
-        return 2
+        return EXIT_USER_ERROR if isinstance(error, BatonError) else EXIT_INFRASTRUCTURE
     return 0
 
 

@@ -8,7 +8,7 @@ from airflow.sdk import BaseHook
 
 from etl.check import check_source
 from etl.java import find_java_home
-from handoff.errors import BatonError, EngineUnavailable
+from handoff.errors import BatonError, EngineUnavailable, InfrastructureError
 from inference.prompts import check_prompts
 from orchestration.ray_job import cluster_url, jobs_client
 from orchestration.run_config import RunConfig
