@@ -4,6 +4,10 @@ Two families, because what to do next differs. :class:`BatonError`: configuratio
 retry would only fail again. :class:`InfrastructureError`: something outside did not answer; a retry may well pass.
 """
 
+EXIT_FAILED = 1
+EXIT_USER_ERROR = 2  # of a job that ended by a BatonError
+EXIT_INFRASTRUCTURE = 75  # by an InfrastructureError; EX_TEMPFAIL of sysexits.h
+
 
 class BatonError(ValueError):
     """Base of every error whose cause is input or configuration: retrying without a change cannot help."""

@@ -6,15 +6,12 @@ import time
 import traceback
 from collections.abc import Callable
 
-from handoff.errors import BatonError, InfrastructureError
+from handoff.errors import EXIT_FAILED, EXIT_INFRASTRUCTURE, EXIT_USER_ERROR, BatonError, InfrastructureError
 from handoff.publish import DISK_FULL
 from handoff.run_dir import RunDir, StageRecord
 
 log = logging.getLogger("baton")
 
-EXIT_FAILED = 1
-EXIT_USER_ERROR = 2  # configuration or input: a retry cannot help
-EXIT_INFRASTRUCTURE = 75  # something outside did not answer: a retry may help (EX_TEMPFAIL of sysexits.h)
 
 
 def set_up_logging() -> None:

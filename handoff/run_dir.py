@@ -4,7 +4,7 @@ import contextlib
 import json
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +18,7 @@ from handoff.store import Store
 Section = TypeVar("Section", bound=BaseModel)
 
 STAGES = ("plan", "corpus", "train", "evaluate", "promote", "predict", "report")
+INFERENCE_STAGES = ("plan", "predict", "report")  # of a run whose model was there before it
 
 
 class Phase(BaseModel):
@@ -67,9 +68,9 @@ class RunDir:
         self.uri = self._files.root
         self.name = self.uri.rstrip("/").rsplit("/", 1)[-1]
 
-    def create(self, storage: str, config: dict[str, Any]) -> None:
-        """Write ``run.json``: where artifacts go, and the whole validated configuration."""
-        document = {"storage": storage, "config": config}
+    def create(self, storage: str, config: dict[str, Any], stages: Sequence[str] = STAGES) -> None:
+        """Write ``run.json``: where artifacts go, the stages that the run has, and the whole validated configuration."""
+        document = {"storage": storage, "stages": list(stages), "config": config}
         self._files.write("run.json", json.dumps(document, indent=2, ensure_ascii=False).encode())
 
     def _document(self) -> dict[str, Any]:
@@ -91,6 +92,14 @@ class RunDir:
         """Where this run's artifacts live."""
         return Store(self._document()["storage"])
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The run's stages in the order of its flow; those of a training run where ``run.json`` is missing."""
+        try:
+            return tuple(self._document().get("stages", STAGES))
+        except ConfigError:
+            return STAGES
+
     def record(self, stage: str) -> StageRecord | None:
         """The record of a stage, or None where it has not started."""
         try:
@@ -100,7 +109,7 @@ class RunDir:
 
     def records(self) -> list[StageRecord]:
         """Records of the stages that have started, in the order of the flow."""
-        return [r for s in STAGES if (r := self.record(s))]
+        return [r for s in self.stages if (r := self.record(s))]
 
     def artifact(self, stage: str, **checks: Any) -> Artifact:
         """Open the artifact that a stage of this run made or found; ``checks`` as in ``open_artifact``."""

@@ -7,7 +7,7 @@ from orchestration.ray_job import RayJobLink
 
 
 def report_app() -> "object":
-    """A FastAPI app with one page, ``/runs/<run key>/report.html``, for users who may read the DAG."""
+    """A FastAPI app with one page, ``/runs/<dag>/<run key>/report.html``, for users who may read that DAG."""
     from airflow.api_fastapi.core_api.security import requires_access_dag
     from fastapi import Depends, FastAPI, HTTPException, Path
     from fastapi.responses import HTMLResponse
@@ -17,10 +17,12 @@ def report_app() -> "object":
 
     app = FastAPI(title="Baton reports", docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get("/runs/{key}/report.html", dependencies=[Depends(requires_access_dag("GET", param_dag_id="spark_to_ray"))])
-    def report(key: str = Path(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,140}$")) -> HTMLResponse:
+    name = Path(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,140}$")
+
+    @app.get("/runs/{dag_id}/{key}/report.html", dependencies=[Depends(requires_access_dag("GET"))])
+    def report(dag_id: str = name, key: str = name) -> HTMLResponse:
         try:
-            page = RunDir(run_uri(key)).read("report.html")
+            page = RunDir(run_uri(dag_id, key)).read("report.html")
         except FileNotFoundError:
             raise HTTPException(404, f"run {key} has no report yet: the report task writes it last") from None
         # The page is self-contained: whatever text of the corpus or model it shows, nothing in it may run or load.

@@ -116,3 +116,4 @@ class PromotionConfig(Frozen):
     alias: str = Field(
         default="champion", description="alias that moves to the new version", pattern="^[A-Za-z0-9_-]{1,64}$"
     )
+    approval: bool = Field(default=False, description="wait for a person's approval before the model is promoted")

@@ -42,7 +42,7 @@ class Baton:
             code = demo(self.services, conf)
         printed = text.getvalue()
         run_id = next(line.split()[1] for line in printed.split("\n") if line.startswith("run "))
-        return Ran(code, printed, run_id, RunDir(run_uri(run_id)))
+        return Ran(code, printed, run_id, RunDir(run_uri("spark_to_ray", run_id)))
 
     def api(self) -> Any:
         from orchestration.airflow_api import AirflowApi

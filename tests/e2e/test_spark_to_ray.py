@@ -88,7 +88,7 @@ def test_the_report_opens_from_its_link(baton: Baton, first: Ran) -> None:
     assert page.text.encode() == first.directory.read("report.html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert httpx.get(f"{baton.services.ui}{url}").status_code == 401  # not without logging in
-    assert api._client.get("/baton/runs/..%2f..%2fservices.json/report.html").status_code in (404, 422)
+    assert api._client.get("/baton/runs/spark_to_ray/..%2f..%2fservices.json/report.html").status_code in (404, 422)
 
 
 def test_the_champion_is_the_tuned_model(baton: Baton, first: Ran) -> None:

@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from handoff.errors import ConfigError, EngineUnavailable, SourceError
-from handoff.job import EXIT_FAILED, EXIT_INFRASTRUCTURE, EXIT_USER_ERROR, Progress, run_stage, set_up_logging
+from handoff.errors import (
+    EXIT_FAILED,
+    EXIT_INFRASTRUCTURE,
+    EXIT_USER_ERROR,
+    ConfigError,
+    EngineUnavailable,
+    SourceError,
+)
+from handoff.job import Progress, run_stage, set_up_logging
 from handoff.run_dir import RunDir, StageRecord
 
 
