@@ -60,12 +60,11 @@ def plan_training(request: Request) -> str:
     log.info("plan · run %s", run_key(request.run_id))
     config = TRAINING.build(dict(request.values))
     show(config)
-    stamp = stamp_of(config)
-    if request.run_type == "scheduled" and (reason := unchanged_since(request.promoted(), config, stamp)):
+    if request.run_type == "scheduled" and (reason := unchanged_since(request.promoted(), config)):
         raise NothingToDo(reason)
     found = preflight.check_training(config, cache_dir())
     record = StageRecord(stage="plan", started=started, headline=f"preset {config.preset}; " + "; ".join(found))
-    record.metrics = {"checks": found, "stamp": stamp}
+    record.metrics = {"checks": found, "stamp": stamp_of(config)}
     return write_run(request, config, STAGES, record)
 
 

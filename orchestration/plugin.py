@@ -1,5 +1,7 @@
 """Airflow plugin: shows a run's report in the UI, and registers the operators' links."""
 
+from typing import Annotated
+
 from airflow.plugins_manager import AirflowPlugin
 
 from orchestration.local_job import REPORT_URL_PREFIX, ReportLink
@@ -17,10 +19,10 @@ def report_app() -> "object":
 
     app = FastAPI(title="Baton reports", docs_url=None, redoc_url=None, openapi_url=None)
 
-    name = Path(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,140}$")
+    Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,140}$")]
 
     @app.get("/runs/{dag_id}/{key}/report.html", dependencies=[Depends(requires_access_dag("GET"))])
-    def report(dag_id: str = name, key: str = name) -> HTMLResponse:
+    def report(dag_id: Name, key: Name) -> HTMLResponse:
         try:
             page = RunDir(run_uri(dag_id, key)).read("report.html")
         except FileNotFoundError:

@@ -32,20 +32,22 @@ def stamp_of(config: RunConfig) -> str:
     return hashlib.sha256(canonical(made_of).encode()).hexdigest()[:16]
 
 
-def unchanged_since(promoted: Iterable[Mapping[str, Any]], config: RunConfig, stamp: str) -> str | None:
+def unchanged_since(promoted: Iterable[Mapping[str, Any]], config: RunConfig) -> str | None:
     """Why there is nothing to do, or None.
 
     Args:
         promoted: extras of the promoted model's events, newest first.
         config: this run's configuration.
-        stamp: of this run.
 
     Returns:
         The reason, if the newest promotion of this registered model has the same stamp and its run got to its end.
+
+    Raises:
+        SourceError: as :func:`stamp_of`.
     """
     name = config.promotion.model_name
     last = next((event for event in promoted if event.get("model") == name), None)
-    if last is None or last.get("stamp") != stamp:
+    if last is None or last.get("stamp") != stamp_of(config):
         return None
     run = RunDir(str(last["run_dir"]))
     predicted = run.record("predict")

@@ -1,6 +1,10 @@
 """The real DAG, through a real Airflow scheduler, Spark, Ray, DeepSpeed ZeRO-3 on two workers, and MLflow."""
 
+import json
 import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,16 +103,127 @@ def test_the_champion_is_the_tuned_model(baton: Baton, first: Ran) -> None:
     assert Path(urlsplit(champion.source).path) == Path(first.directory.artifact("train").directory)
 
 
-def test_the_same_run_again_writes_nothing_twice(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def again(baton: Baton, first: Ran, conf: dict[str, Any]) -> Ran:
+    """The same request a second time, while batch_inference waits for a promotion."""
     artifacts = baton.home / "artifacts"
     before = {p: p.stat().st_mtime_ns for p in artifacts.rglob("*") if p.is_file()}
-    again = baton.run(conf)
-    assert again.code == 0, again.printed
-    assert {p: p.stat().st_mtime_ns for p in artifacts.rglob("*") if p.is_file()} == before
+    baton.api().set_paused("batch_inference", False)
+    ran = baton.run(conf)
+    assert ran.code == 0, ran.printed
+    after = {p: p.stat().st_mtime_ns for p in artifacts.rglob("*") if p.is_file() and p.parts[-4] != "predictions"}
+    assert after == {p: t for p, t in before.items() if p in after}, "a published file was written again"
+    return ran
+
+
+def test_the_same_run_again_writes_nothing_twice(baton: Baton, first: Ran, again: Ran) -> None:
     for stage in ("corpus", "train", "evaluate", "predict"):
         ours, theirs = again.directory.record(stage), first.directory.record(stage)
         assert ours.reused and ours.artifact == theirs.artifact
         assert "reused" in baton.api().task_log("spark_to_ray", again.run_id, stage)
+
+
+def events(baton: Baton, asset: str) -> list[dict[str, Any]]:
+    found = baton.api()._call("GET", "/api/v2/assets/events", params={"order_by": "-timestamp", "limit": 100})
+    return [event for event in found["asset_events"] if event["name"] == asset]
+
+
+def test_the_assets_events_tell_the_manifests_facts(baton: Baton, first: Ran) -> None:
+    corpus, model = first.directory.artifact("corpus"), first.directory.artifact("train")
+    told = next(e for e in events(baton, "corpus_snapshot") if e["source_run_id"] == first.run_id)["extra"]
+    assert (told["id"], told["digest"], told["rows"]) == (corpus.id, corpus.manifest.digest, corpus.manifest.rows)
+    told = next(e for e in events(baton, "promoted_model") if e["source_run_id"] == first.run_id)["extra"]
+    assert (told["id"], told["directory"], told["corpus"]) == (model.id, model.directory, corpus.id)
+    assert (told["model"], told["version"], told["alias"]) == ("tiny", "1", "champion")
+    assert 0 < told["perplexity_ratio"] <= 1.05
+
+
+def test_a_promotion_starts_inference_with_that_very_model(baton: Baton, first: Ran, again: Ran) -> None:
+    api = baton.api()
+    found = api._call("GET", "/api/v2/dags/batch_inference/dagRuns")["dag_runs"]
+    assert [run["run_type"] for run in found] == ["asset_triggered"]
+    run_id = found[0]["dag_run_id"]
+    assert baton.wait("batch_inference", run_id, state={"success", "failed"}) == "success"
+    run = baton.directory("batch_inference", run_id)
+    assert [(r.stage, r.status) for r in run.records()] == [(s, "success") for s in ("plan", "predict", "report")]
+    assert run.record("plan").artifact == first.directory.artifact("train").id
+    predictions = run.artifact("predict")
+    assert first.directory.artifact("train").id in [p.id for p in predictions.manifest.parents]
+    url = api._call("GET", f"/api/v2/dags/batch_inference/dagRuns/{run_id}/taskInstances/report/links")
+    assert "Predictions of" in api._client.get(url["extra_links"]["Report"]).text
+    api.set_paused("batch_inference", True)
+
+
+def test_a_backfill_makes_the_corpus_and_does_not_train(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
+    day = f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}T00:00:00Z"
+    with baton.unpaused("spark_to_ray") as api:
+        api._call(
+            "POST",
+            "/api/v2/backfills",
+            json={"dag_id": "spark_to_ray", "from_date": day, "to_date": day, "dag_run_conf": conf},
+        )
+        found = api._call("GET", "/api/v2/dags/spark_to_ray/dagRuns", params={"run_type": "backfill"})["dag_runs"]
+        run_id = found[0]["dag_run_id"]
+        assert baton.wait("spark_to_ray", run_id, state={"success", "failed"}) == "success"
+    states = api.task_states("spark_to_ray", run_id)
+    assert {t: states[t] for t in ("plan", "corpus", "report")} == dict.fromkeys(("plan", "corpus", "report"), "success")
+    left_out = ("train", "evaluate", "approve", "promote", "predict")
+    assert {t: states[t] for t in left_out} == dict.fromkeys(left_out, "skipped")
+    assert "a backfill makes the corpus only" in api.task_log("spark_to_ray", run_id, "train")
+    assert b"a backfill makes the corpus only" in baton.directory("spark_to_ray", run_id).read("report.html")
+
+
+CREATE_SCHEDULED_RUN = """
+import json, sys
+from airflow.models.serialized_dag import SerializedDagModel
+from airflow.sdk import timezone
+from airflow.timetables.base import DataInterval
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
+from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+moment = timezone.parse("2026-01-05T00:00:00+00:00")
+with create_session() as session:
+    SerializedDagModel.get_dag("spark_to_ray", session=session).create_dagrun(
+        run_id="scheduled__2026-01-05", logical_date=moment, data_interval=DataInterval(moment, moment),
+        run_after=moment, conf=json.loads(sys.argv[1]), run_type=DagRunType.SCHEDULED,
+        triggered_by=DagRunTriggeredByType.TIMETABLE, state=DagRunState.QUEUED, session=session,
+    )
+"""
+
+
+def test_a_scheduled_run_with_nothing_new_is_skipped_and_green(
+    baton: Baton, first: Ran, conf: dict[str, Any]
+) -> None:
+    """Scheduled runs take the form's defaults; this one is made as the scheduler makes them, with this test's request."""
+    command = [sys.executable, "-c", CREATE_SCHEDULED_RUN, json.dumps(conf)]
+    subprocess.run(command, env=baton.services.environment(), check=True, capture_output=True)
+    with baton.unpaused("spark_to_ray") as api:
+        assert baton.wait("spark_to_ray", "scheduled__2026-01-05", state={"success", "failed"}) == "success"
+    assert set(api.task_states("spark_to_ray", "scheduled__2026-01-05").values()) == {"skipped"}
+    log = api.task_log("spark_to_ray", "scheduled__2026-01-05", "plan")
+    assert "those of tiny version 1" in log and "nothing to do" in log
+
+
+def test_a_person_is_asked_and_a_rejection_promotes_nothing(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
+    from mlflow import MlflowClient
+
+    task = "/api/v2/dags/spark_to_ray/dagRuns/asked/taskInstances/approve/-1/hitlDetails"
+    with baton.unpaused("spark_to_ray") as api:
+        api.trigger("spark_to_ray", "asked", {**conf, "approval": True, "model_name": "rejected"})
+        baton.wait("spark_to_ray", "asked", task="approve", state={"awaiting_input"})
+        question = api._call("GET", task)
+        assert question["subject"] == "Promote rejected?" and "perplexity" in question["body"]
+        assert api.task_states("spark_to_ray", "asked")["promote"] is None
+        api._call("PATCH", task, json={"chosen_options": ["Reject"]})
+        assert baton.wait("spark_to_ray", "asked", state={"success", "failed"}) == "success"
+    states = api.task_states("spark_to_ray", "asked")
+    assert (states["approve"], states["promote"], states["predict"], states["report"]) == (
+        "success", "skipped", "skipped", "success",
+    )  # fmt: skip
+    assert b"promotion was rejected by admin" in baton.directory("spark_to_ray", "asked").read("report.html")
+    models = MlflowClient(f"sqlite:///{baton.home / 'mlflow.db'}").search_registered_models()
+    assert "rejected" not in [m.name for m in models]
 
 
 def test_a_failed_gate_stops_before_promotion(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
@@ -129,5 +244,7 @@ def test_a_misspelt_key_fails_in_the_plan_and_nothing_starts(baton: Baton) -> No
     assert ran.code == 1
     states = baton.api().task_states("spark_to_ray", ran.run_id)
     assert states["plan"] == "failed" and states["corpus"] == "upstream_failed" and states["report"] == "skipped"
+    found = baton.api()._call("GET", f"/api/v2/dags/spark_to_ray/dagRuns/{ran.run_id}/taskInstances/plan")
+    assert found["try_number"] == 1 and found["max_tries"] > 0, "what a user must fix is not tried again"
     assert "training.max_stepz" in ran.printed and "max_steps" in ran.printed
     assert not Path(ran.directory.uri).exists()
