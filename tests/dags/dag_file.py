@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,13 @@ def load(path: Path, name: str | None = None) -> DagFile:
 
     spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
     assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    DagContext.autoregistered_dags.clear()
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     DagContext.current_autoregister_module_name = spec.name
     try:
         spec.loader.exec_module(module)
-        (dag,) = [dag for dag, owner in DagContext.autoregistered_dags if owner is module or owner == spec.name]
+        (dag,) = [dag for dag, owner in DagContext.autoregistered_dags if owner is module]
     finally:
         DagContext.current_autoregister_module_name = None
+        del sys.modules[spec.name]
     source = path.read_text()
     return DagFile(name or f"dags/{path.name}", source, ast.parse(source), dag)
