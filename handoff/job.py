@@ -13,7 +13,6 @@ from handoff.run_dir import RunDir, StageRecord
 log = logging.getLogger("baton")
 
 
-
 def set_up_logging() -> None:
     """One plain line per message on standard output; engines' own loggers speak from WARNING up."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout, force=True)

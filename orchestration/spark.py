@@ -36,9 +36,7 @@ class SparkJobOperator(SparkSubmitOperator):
     template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "run_dir")
 
     def __init__(self, *, job: str, run_dir: str, stage: str | None = None, **kwargs: Any) -> None:
-        super().__init__(
-            application=str(PROJECT / job), application_args=[run_dir], conf=spark_conf(run_dir), **kwargs
-        )
+        super().__init__(application=str(PROJECT / job), application_args=[run_dir], conf=spark_conf(run_dir), **kwargs)
         self.run_dir = run_dir
         self.stage = stage or self.task_id
 

@@ -28,7 +28,9 @@ def drawn(dag: Any) -> str:
             notes.append("emits " + ", ".join(asset.name for asset in task.outlets))
         if task.is_teardown:
             notes.append("teardown")
-        lines.append(f"  {task.task_id:<9} after {after:<9} {type(task).__name__:<18} {task.pool:<13} {', '.join(notes)}")
+        lines.append(
+            f"  {task.task_id:<9} after {after:<9} {type(task).__name__:<18} {task.pool:<13} {', '.join(notes)}"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -12,7 +12,19 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OURS = ("dags", "orchestration", "airflow_ray", "handoff", "etl", "training", "inference", "reporting")
-HEAVY = ("ray", "pyspark", "torch", "transformers", "deepspeed", "peft", "mlflow", "matplotlib", "pandas", "numpy", "pyarrow")
+HEAVY = (
+    "ray",
+    "pyspark",
+    "torch",
+    "transformers",
+    "deepspeed",
+    "peft",
+    "mlflow",
+    "matplotlib",
+    "pandas",
+    "numpy",
+    "pyarrow",
+)
 CLOCK = {"time", "time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "localtime", "gmtime"}
 OUTSIDE = {"socket.connect", "socket.connect_ex", "getaddrinfo", "fork_exec", "posix_spawn", "system"}
 

@@ -108,7 +108,12 @@ def bounds_its_runs(file: DagFile) -> list[str]:
     """Said in the file, not left to a setting of the installation: how many runs at a time, and none for the past."""
     found = [
         f"{file.name}: DAG(…) does not say {name}. Remedy: write {name}={value}"
-        for name, value in (("max_active_runs", 1), ("catchup", False), ("is_paused_upon_creation", True), ("schedule", ""))
+        for name, value in (
+            ("max_active_runs", 1),
+            ("catchup", False),
+            ("is_paused_upon_creation", True),
+            ("schedule", ""),
+        )
         if name not in file.call
     ]
     if file.dag.catchup:
@@ -190,7 +195,9 @@ def holds_no_logic(file: DagFile) -> list[str]:
     found = []
     lines = len(file.source.rstrip("\n").split("\n"))
     if lines > LONGEST_FILE_LINES:
-        found.append(f"{file.name}: {lines} lines, the limit is {LONGEST_FILE_LINES}. Remedy: move logic to orchestration/")
+        found.append(
+            f"{file.name}: {lines} lines, the limit is {LONGEST_FILE_LINES}. Remedy: move logic to orchestration/"
+        )
     for node in file.tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.If | ast.For | ast.While | ast.Try):
             found.append(

@@ -13,7 +13,6 @@ import pytest
 from tests.dags.dag_file import DAGS, EXPECTED, load
 from tests.dags.graphs import GRAPHS, drawn
 
-
 BROKEN = {
     "loaded": "import numpy\n",
     "touched": "import time\nMOMENT = time.time()\n",
@@ -30,7 +29,9 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen
         files.append(tmp_path_factory.mktemp("broken") / f"{what}.py")
         files[-1].write_text(source.replace("from datetime import", f"{line}from datetime import", 1))
     command = [sys.executable, "-m", "tests.dags.parse_probe", *map(str, files)]
-    with subprocess.Popen(command, cwd=DAGS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=DAGS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         yield process
 
 
@@ -46,7 +47,9 @@ def found(probe: subprocess.Popen[str]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_the_graph_is_the_one_that_was_reviewed(name: str) -> None:
     kept = (GRAPHS / name).with_suffix(".txt").read_text()
-    assert drawn(load(DAGS / name).dag) == kept, f"dags/{name} changed. Remedy: if so meant, `make dag-graphs` and commit"
+    assert drawn(load(DAGS / name).dag) == kept, (
+        f"dags/{name} changed. Remedy: if so meant, `make dag-graphs` and commit"
+    )
 
 
 def test_every_graph_has_its_dag() -> None:

@@ -166,7 +166,9 @@ def test_a_backfill_makes_the_corpus_and_does_not_train(baton: Baton, first: Ran
         run_id = found[0]["dag_run_id"]
         assert baton.wait("spark_to_ray", run_id, state={"success", "failed"}) == "success"
     states = api.task_states("spark_to_ray", run_id)
-    assert {t: states[t] for t in ("plan", "corpus", "report")} == dict.fromkeys(("plan", "corpus", "report"), "success")
+    assert {t: states[t] for t in ("plan", "corpus", "report")} == dict.fromkeys(
+        ("plan", "corpus", "report"), "success"
+    )
     left_out = ("train", "evaluate", "approve", "promote", "predict")
     assert {t: states[t] for t in left_out} == dict.fromkeys(left_out, "skipped")
     assert "a backfill makes the corpus only" in api.task_log("spark_to_ray", run_id, "train")
@@ -192,9 +194,7 @@ with create_session() as session:
 """
 
 
-def test_a_scheduled_run_with_nothing_new_is_skipped_and_green(
-    baton: Baton, first: Ran, conf: dict[str, Any]
-) -> None:
+def test_a_scheduled_run_with_nothing_new_is_skipped_and_green(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
     """Scheduled runs take the form's defaults; this one is made as the scheduler makes them, with this test's request."""
     command = [sys.executable, "-c", CREATE_SCHEDULED_RUN, json.dumps(conf)]
     subprocess.run(command, env=baton.services.environment(), check=True, capture_output=True)
@@ -248,3 +248,28 @@ def test_a_misspelt_key_fails_in_the_plan_and_nothing_starts(baton: Baton) -> No
     assert found["try_number"] == 1 and found["max_tries"] > 0, "what a user must fix is not tried again"
     assert "training.max_stepz" in ran.printed and "max_steps" in ran.printed
     assert not Path(ran.directory.uri).exists()
+
+
+def test_hostile_text_through_the_real_way_in_runs_nothing(baton: Baton, tmp_path: Path) -> None:
+    """Form, API and CLI all create the run as this call does; what Airflow lets through, the plan refuses by name."""
+    canary = tmp_path / "ran"
+    conf = {
+        "preset": "tiny",
+        "source": f"/data/$(touch {canary})/*.txt",
+        "base_model": f"/models/x; touch {canary}",
+        "prompts": "/data/{{ ''.__class__.__mro__ }}.jsonl",
+        "overrides": {
+            "corpus": {"source": {"encoding": f"utf-8`touch {canary}`", "members": "../../*.txt"}},
+            "training": {"base": {"revision": f"main\ntouch {canary}"}},
+        },
+    }
+    with baton.unpaused("spark_to_ray") as api:
+        with pytest.raises(RuntimeError, match="400"):
+            api.trigger("spark_to_ray", "megabyte", {"source": "x" * (1 << 20)})
+        api.trigger("spark_to_ray", "hostile", conf)
+        assert baton.wait("spark_to_ray", "hostile", state={"success", "failed"}) == "failed"
+    log = api.task_log("spark_to_ray", "hostile", "plan")
+    for path in ("corpus.source.uri", "training.base.source", "inference.prompts", "corpus.source.encoding",
+                 "corpus.source.members", "training.base.revision"):  # fmt: skip
+        assert f"- {path}: " in log, path
+    assert not canary.exists() and not Path(baton.directory("spark_to_ray", "hostile").uri).exists()

@@ -10,7 +10,7 @@ import pytest
 
 from handoff import schema
 from handoff.artifact import Artifact
-from handoff.errors import ConfigError, CapacityError
+from handoff.errors import CapacityError, ConfigError
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import Store
 from handoff.verify import verify_chain

@@ -53,7 +53,6 @@ def corpus(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception 
     return execute
 
 
-
 def test_a_users_error_in_spark_is_not_tried_again(corpus: Callable[..., None]) -> None:
     from airflow.sdk.exceptions import AirflowFailException
 

@@ -115,7 +115,9 @@ def test_a_scheduled_run_with_nothing_new_says_why(values: dict[str, Any], promo
 
 
 @pytest.mark.parametrize("run_type", ["manual", "backfill"])
-def test_a_run_that_a_person_wants_goes_through(run_type: str, values: dict[str, Any], promoted: dict[str, Any]) -> None:
+def test_a_run_that_a_person_wants_goes_through(
+    run_type: str, values: dict[str, Any], promoted: dict[str, Any]
+) -> None:
     assert plan_training(request(values, run_type, [promoted]))
 
 
@@ -184,7 +186,9 @@ def model(home: Path, tiny_corpus: Artifact) -> Artifact:
 
 
 def test_the_model_of_the_event_answers(model: Artifact) -> None:
-    run = RunDir(plan_inference(request({"model_name": None}, "asset_triggered", trigger={"directory": model.directory})))
+    run = RunDir(
+        plan_inference(request({"model_name": None}, "asset_triggered", trigger={"directory": model.directory}))
+    )
     assert run.stages == ("plan", "predict", "report")
     assert run.artifact("plan").id == model.id and run.config["model"]["path"] == model.directory
 
@@ -201,7 +205,7 @@ def test_an_event_that_somebody_made_up_is_refused(trigger: dict[str, Any], mode
 
 
 def test_no_model_at_all(home: Path) -> None:
-    with pytest.raises(ConfigError, match="no model was chosen. Remedy: give model_name"):
+    with pytest.raises(ConfigError, match=r"no model was chosen. Remedy: give model_name"):
         plan_inference(request({}))
 
 
@@ -234,9 +238,7 @@ def test_a_registered_model(model: Artifact, home: Path) -> None:
         assert plan and plan.artifact == model.id and plan.metrics["model"] == "poet version 1"
     with pytest.raises(ConfigError, match="poet version 2 was not registered by a promotion"):
         plan_inference(request({"model_name": "poet", "version": 2}))
-    with pytest.raises(ConfigError, match="has no poet with alias nobody. Remedy: choose one of poet"):
+    with pytest.raises(ConfigError, match=r"has no poet with alias nobody. Remedy: choose one of poet"):
         plan_inference(request({"model_name": "poet", "alias": "nobody"}))
     with pytest.raises(ConfigError, match="has no novelist"):
         plan_inference(request({"model_name": "novelist"}))
-
-

@@ -9,7 +9,7 @@ import pytest
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
-from handoff.errors import ConfigError, CapacityError, GateFailed
+from handoff.errors import CapacityError, ConfigError, GateFailed
 from handoff.publish import Staging
 from handoff.run_dir import RunDir, StageRecord
 from training.evaluate import evaluate
