@@ -55,6 +55,7 @@ class PlanOperator(BaseOperator):
         try:
             return {"training": plan_training, "inference": plan_inference}[self.flow](request)
         except NothingToDo as reason:
+            self.log.info("%s", reason)
             raise AirflowSkipException(str(reason)) from None
         except BatonError as error:
             raise AirflowFailException(str(error)) from None

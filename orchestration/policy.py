@@ -40,6 +40,7 @@ def corpus_only_in_backfills(context: "Context") -> None:
     if getattr(run_type, "value", run_type) == "backfill":
         reason = "a backfill makes the corpus only: trigger the DAG by hand to train on it"
         RunDir(context["ti"].xcom_pull(task_ids="plan")).skip("train", reason)
+        log.info("%s", reason)  # Airflow keeps the reason of a skip beside the line, where not every reader shows it
         raise AirflowSkipException(reason)
 
 

@@ -154,7 +154,49 @@ def test_a_promotion_starts_inference_with_that_very_model(baton: Baton, first: 
     api.set_paused("batch_inference", True)
 
 
-def test_a_backfill_makes_the_corpus_and_does_not_train(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
+CREATE_SCHEDULED_RUN = """
+import json, sys
+from airflow.models.serialized_dag import SerializedDagModel
+from airflow.sdk import timezone
+from airflow.timetables.base import DataInterval
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
+from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+moment = timezone.parse(sys.argv[2])
+with create_session() as session:
+    SerializedDagModel.get_dag("spark_to_ray", session=session).create_dagrun(
+        run_id=sys.argv[1], logical_date=moment, data_interval=DataInterval(moment, moment), run_after=moment,
+        conf=json.loads(sys.argv[3]), run_type=DagRunType.SCHEDULED, triggered_by=DagRunTriggeredByType.TIMETABLE,
+        state=DagRunState.QUEUED, session=session,
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def scheduled(baton: Baton, first: Ran, conf: dict[str, Any]) -> str:
+    """Today's scheduled run, made as the scheduler makes it, but with this module's request; returns its id.
+
+    Scheduled runs take the form's defaults, which would be the demo. It is there before any backfill: Airflow begins to
+    schedule a DAG once it has had a run with a date.
+    """
+    run_id, moment = "scheduled__today", f"{datetime.now(UTC):%Y-%m-%d}T00:00:00+00:00"
+    command = [sys.executable, "-c", CREATE_SCHEDULED_RUN, run_id, moment, json.dumps(conf)]
+    subprocess.run(command, env=baton.services.environment(), check=True, capture_output=True)
+    with baton.unpaused("spark_to_ray"):
+        baton.wait("spark_to_ray", run_id, state={"success", "failed"})
+    return run_id
+
+
+def test_a_scheduled_run_with_nothing_new_is_skipped_and_green(baton: Baton, scheduled: str) -> None:
+    api = baton.api()
+    assert api.run_state("spark_to_ray", scheduled) == "success"
+    assert set(api.task_states("spark_to_ray", scheduled).values()) == {"skipped"}
+    log = api.task_log("spark_to_ray", scheduled, "plan")
+    assert "those of tiny version 1" in log and "nothing to do" in log
+
+
+def test_a_backfill_makes_the_corpus_and_does_not_train(baton: Baton, scheduled: str, conf: dict[str, Any]) -> None:
     day = f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}T00:00:00Z"
     with baton.unpaused("spark_to_ray") as api:
         api._call(
@@ -173,36 +215,6 @@ def test_a_backfill_makes_the_corpus_and_does_not_train(baton: Baton, first: Ran
     assert {t: states[t] for t in left_out} == dict.fromkeys(left_out, "skipped")
     assert "a backfill makes the corpus only" in api.task_log("spark_to_ray", run_id, "train")
     assert b"a backfill makes the corpus only" in baton.directory("spark_to_ray", run_id).read("report.html")
-
-
-CREATE_SCHEDULED_RUN = """
-import json, sys
-from airflow.models.serialized_dag import SerializedDagModel
-from airflow.sdk import timezone
-from airflow.timetables.base import DataInterval
-from airflow.utils.session import create_session
-from airflow.utils.state import DagRunState
-from airflow.utils.types import DagRunTriggeredByType, DagRunType
-
-moment = timezone.parse("2026-01-05T00:00:00+00:00")
-with create_session() as session:
-    SerializedDagModel.get_dag("spark_to_ray", session=session).create_dagrun(
-        run_id="scheduled__2026-01-05", logical_date=moment, data_interval=DataInterval(moment, moment),
-        run_after=moment, conf=json.loads(sys.argv[1]), run_type=DagRunType.SCHEDULED,
-        triggered_by=DagRunTriggeredByType.TIMETABLE, state=DagRunState.QUEUED, session=session,
-    )
-"""
-
-
-def test_a_scheduled_run_with_nothing_new_is_skipped_and_green(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
-    """Scheduled runs take the form's defaults; this one is made as the scheduler makes them, with this test's request."""
-    command = [sys.executable, "-c", CREATE_SCHEDULED_RUN, json.dumps(conf)]
-    subprocess.run(command, env=baton.services.environment(), check=True, capture_output=True)
-    with baton.unpaused("spark_to_ray") as api:
-        assert baton.wait("spark_to_ray", "scheduled__2026-01-05", state={"success", "failed"}) == "success"
-    assert set(api.task_states("spark_to_ray", "scheduled__2026-01-05").values()) == {"skipped"}
-    log = api.task_log("spark_to_ray", "scheduled__2026-01-05", "plan")
-    assert "those of tiny version 1" in log and "nothing to do" in log
 
 
 def test_a_person_is_asked_and_a_rejection_promotes_nothing(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
