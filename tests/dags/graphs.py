@@ -3,6 +3,7 @@
 ``make dag-graphs`` (``python -m tests.dags.graphs``) writes them anew.
 """
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def drawn(dag: Any) -> str:
     lines = [
         f"{dag.dag_id}: schedule {schedule}, catchup {'on' if dag.catchup else 'off'}, "
         f"{dag.max_active_runs} run at a time, tags {' '.join(sorted(dag.tags))}",
-        f"  params: {' '.join(dag.params)}",
+        *_params(dag),
     ]
     for task in dag.topological_sort():
         after = ", ".join(sorted(task.upstream_task_ids)) or "–"
@@ -32,6 +33,15 @@ def drawn(dag: Any) -> str:
             f"  {task.task_id:<9} after {after:<9} {type(task).__name__:<18} {task.pool:<13} {', '.join(notes)}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _params(dag: Any) -> list[str]:
+    """A line for each group of the form."""
+    params = [(name, dag.params.get_param(name).schema.get("section", "")) for name in dag.params]
+    return [
+        f"  form · {section}: {' '.join(name for name, _ in group)}"
+        for section, group in itertools.groupby(params, key=lambda param: param[1])
+    ]
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from tests.dags.dag_file import DagFile
 
 Rule = Callable[[DagFile], list[str]]
 
-LONGEST_FILE_LINES = 120
+LONGEST_FLOW_LINES = 120  # without the docs
 DAG_DOCS = ("Input", "Output", "Owner", "When a task fails", "Does a failure need someone at night?", "To rerun")
 
 
@@ -193,10 +193,11 @@ def calls_only_what_builds_the_dag(file: DagFile) -> list[str]:
 def holds_no_logic(file: DagFile) -> list[str]:
     """A DAG file reads as the flow: constants, operators, one line of arrows."""
     found = []
-    lines = len(file.source.rstrip("\n").split("\n"))
-    if lines > LONGEST_FILE_LINES:
+    docs = file.tree.body[0].end_lineno or 0
+    lines = len(file.source.rstrip("\n").split("\n")) - docs
+    if lines > LONGEST_FLOW_LINES:
         found.append(
-            f"{file.name}: {lines} lines, the limit is {LONGEST_FILE_LINES}. Remedy: move logic to orchestration/"
+            f"{file.name}: {lines} lines below its docs, the limit is {LONGEST_FLOW_LINES}. Remedy: move logic to orchestration/"
         )
     for node in file.tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.If | ast.For | ast.While | ast.Try):

@@ -75,7 +75,7 @@ MUTATIONS = [
     Mutation("calls_only_what_builds_the_dag", '"demo"', 'open("preset").read()', "open"),
     Mutation("calls_only_what_builds_the_dag", '"2g"', 'requests.get(f"{URL}/memory").text', "requests.get"),
     Mutation("holds_no_logic", "# --\n\nwith", "# --\n\n\ndef helper() -> None: ...\n\n\nwith", "FunctionDef"),
-    Mutation("holds_no_logic", "# --\n\nwith", "# --\n" + "\n" * 60 + "with", "lines"),
+    Mutation("holds_no_logic", "# --\n\nwith", "# --\n" + "\n" * 60 + "with", "lines below"),
 ]  # fmt: skip
 READS_SOURCE_ONLY = {"imports_orchestration_only", "calls_only_what_builds_the_dag", "holds_no_logic"}
 
