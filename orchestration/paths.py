@@ -31,10 +31,11 @@ def storage_root() -> str:
 
 
 def allowed_roots() -> list[str]:
-    """Directories and URI prefixes that a request may name: ``BATON_ALLOWED_ROOTS``, separated by commas.
+    """Directories and URI prefixes that a request may name: those of ``BATON_ALLOWED_ROOTS`` (separated by commas), and
+    this deployment's own store.
 
-    Unset, these are this deployment's own: requests come from everyone who may trigger the DAG, and the worker reads
-    with its own rights. ``make up`` sets ``/``: there, worker and user are the same person.
+    Requests come from everyone who may trigger the DAG, and the worker reads with its own rights: nothing else is open
+    by itself. ``make up`` sets ``/``: there, worker and user are the same person.
     """
     named = [root.strip() for root in os.environ.get(ALLOWED_ROOTS, "").split(",")]
-    return [root for root in named if root] or [storage_root(), runs_root(), str(baton_home())]
+    return [*filter(None, named), storage_root()]

@@ -214,6 +214,8 @@ def test_a_backfill_makes_the_corpus_and_does_not_train(baton: Baton, scheduled:
     left_out = ("train", "evaluate", "approve", "promote", "predict")
     assert {t: states[t] for t in left_out} == dict.fromkeys(left_out, "skipped")
     assert "a backfill makes the corpus only" in api.task_log("spark_to_ray", run_id, "train")
+    with pytest.raises(RuntimeError, match="non-periodic schedule that does not support backfills"):
+        api._call("POST", "/api/v2/backfills", json={"dag_id": "batch_inference", "from_date": day, "to_date": day})
     assert b"a backfill makes the corpus only" in baton.directory("spark_to_ray", run_id).read("report.html")
 
 

@@ -125,6 +125,17 @@ def context(run_type: str, run: RunDir | None = None, **others: Any) -> Any:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("path", ["/runs/{{ 7 * 7 }}", "/runs/{% raw %}x", "/runs/1; touch /tmp/x"])
+def test_what_the_plan_hands_on_is_never_rendered_a_second_time(path: str) -> None:
+    """Through Airflow's own template engine: the run's directory is data, whatever it looks like."""
+    from orchestration.local_job import JobOperator
+    from orchestration.plan_task import RUN_DIR
+
+    task = JobOperator(task_id="job", module="x", run_dir=RUN_DIR)
+    task.render_template_fields({"ti": SimpleNamespace(xcom_pull=lambda task_ids: path)})  # type: ignore[typeddict-item]
+    assert task.run_dir == path
+
+
 def test_the_newest_event_is_the_one_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     from orchestration import plan
     from orchestration.plan_task import PlanOperator
