@@ -1,7 +1,7 @@
 # Baton: `make help` lists what there is. Every target sets up what it needs by itself.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup demo up down test test-fast lint format constraints clean
+.PHONY: help setup demo up down test test-fast dag-check dag-graphs lint format constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ test: setup  ## all tests, the end-to-end run of the DAG among them
 
 test-fast: setup  ## tests that need neither a JVM nor Ray, for the edit loop
 	@$(PY) -m pytest -m "not spark and not ray and not e2e"
+
+dag-check: setup  ## the rules that every DAG obeys, its graph, what parsing it costs and touches; no JVM, no Ray
+	@$(PY) -m pytest -q --durations=0 --durations-min=9 tests/dags
+
+dag-graphs: setup  ## write the graphs in tests/dags/graphs anew, after a change that is meant
+	@$(PY) -m tests.dags.graphs
 
 lint: setup  ## formatting, lint rules and types
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy

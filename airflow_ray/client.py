@@ -12,7 +12,7 @@ import requests
 from ray.exceptions import AuthenticationError  # noqa: TID253
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient  # noqa: TID253
 
-from airflow_ray.errors import RayUnreachable
+from airflow_ray.errors import RayRefused, RayUnreachable
 
 if TYPE_CHECKING:
     from airflow_ray.cluster import Cluster
@@ -32,7 +32,9 @@ class RayClient(JobSubmissionClient):
         headers = {"Authorization": f"Bearer {cluster.token}"} if cluster.token else None
         try:
             return cls(cluster.url, headers=headers, verify=cluster.verify)
-        except (ConnectionError, RuntimeError, AuthenticationError) as error:
+        except AuthenticationError as error:
+            raise RayRefused(f"Ray at {cluster.url} refuses the token. Remedy: correct the connection's password") from error
+        except (ConnectionError, RuntimeError) as error:
             raise RayUnreachable(f"no Ray at {cluster.url}: {str(error).strip().splitlines()[0]}") from error
 
     def _do_request(self, method: str, endpoint: str, **keywords: Any) -> requests.Response:

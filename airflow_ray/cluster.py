@@ -76,7 +76,8 @@ class Cluster:
         """A client of this cluster.
 
         Raises:
-            RayUnreachable: no Ray answers there, or it refuses the token.
+            RayUnreachable: no Ray answers there.
+            RayRefused: it refuses the token.
         """
         from airflow_ray.client import RayClient
 

@@ -7,3 +7,7 @@ class RayUnreachable(ConnectionError):
 
 class RayJobLost(RuntimeError):
     """The cluster does not know the job any more: its head was replaced. A retry submits it anew."""
+
+
+class RayRefused(ValueError):
+    """The cluster does not accept the token. A retry cannot help."""

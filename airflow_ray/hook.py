@@ -38,7 +38,8 @@ class RayHook(BaseHook):
         """
         Raises:
             ValueError: the connection is incomplete or unsafe.
-            RayUnreachable: no Ray answers there, or it refuses the token.
+            RayUnreachable: no Ray answers there.
+            RayRefused: it refuses the token.
         """
         return self.cluster.client()
 

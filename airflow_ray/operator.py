@@ -150,9 +150,9 @@ class RayJobOperator(BaseOperator):
     def _connect(self) -> Cluster:
         try:
             cluster = Cluster.from_connection(BaseHook.get_connection(self.conn_id))
+            self._client = cluster.client()
         except ValueError as error:
             raise AirflowFailException(str(error)) from error
-        self._client = cluster.client()
         return cluster
 
     def _settle(self, context: "Context", cluster: Cluster) -> Settled:

@@ -5,36 +5,44 @@
 |---|---|
 | **Input** | raw text files and a base model, as the preset or the form says |
 | **Output** | a corpus snapshot, a tuned model (registered in MLflow), predictions, and `report.html` |
+| **Assets** | `corpus_snapshot` and `promoted_model`; their events carry the manifests' facts |
 | **Owner** | data-platform |
 | **When a task fails** | nothing it was making is visible; its log ends with one line that names cause and remedy |
+| **Retries** | what may pass by itself is tried again, ever later; what you must fix fails at once |
 | **Does a failure need someone at night?** | No. The promoted model stays the one it was. |
 | **To rerun** | clear the failed task: what is already published is found and reused |
+| **A scheduled run** | is skipped, with the reason in the log of *plan*, where nothing changed since the last promotion |
+| **A backfill** | makes the corpus; training and what follows are skipped |
+| **Pools** | `spark` and `ray` must exist: `airflow pools set spark 1 "Spark jobs"`, `airflow pools set ray 1 "Ray jobs"` |
 
 *plan* checks configuration, inputs and engines in seconds. *corpus* runs on Spark (connection `spark_default`);
-*train*, *evaluate* and *predict* run on Ray (`ray_default`). A failed gate in *evaluate* stops before *promote*.
-*report* always runs; its page is the **Report** link of every task that is not a Spark or Ray job.
+*train*, *evaluate* and *predict* run on Ray (`ray_default`). A failed gate in *evaluate* stops before *promote*;
+*approve* asks a person there, where the form says so. *report* always runs; its page is the **Report** link of every
+task that is not a Spark or Ray job.
 """
 
 from datetime import timedelta
-from pathlib import Path
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk import DAG
 
 from airflow_ray.operator import RayJobOperator
-from orchestration.forms import form_params
+from orchestration.approval import PromotionApproval
+from orchestration.assets import CORPUS_SNAPSHOT, PROMOTED_MODEL, describe_model, describe_snapshot
+from orchestration.form_fields import TRAINING
 from orchestration.local_job import JobOperator
-from orchestration.policy import DEFAULT_ARGS, TAGS
-from orchestration.spark import spark_conf
+from orchestration.plan_task import RUN_DIR, PlanOperator
+from orchestration.policy import DEFAULT_ARGS, RAY_POOL, SPARK_POOL, TAGS, corpus_only_in_backfills
+from orchestration.spark import SparkJobOperator
 
 # -- to edit
 SCHEDULE = "@daily"
+PRESET = "demo"  # what a scheduled run does, and what the form starts from
 DRIVER_MEMORY = "2g"
-TRAIN_TIMEOUT = timedelta(hours=12)
+CORPUS_TIMEOUT = timedelta(hours=6)
+TRAIN_TIMEOUT = timedelta(hours=24)
+RAY_TIMEOUT = timedelta(hours=4)
+APPROVAL_TIMEOUT = timedelta(hours=24)  # then nothing is promoted
 # --
-
-PROJECT = Path(__file__).resolve().parent.parent
-RUN_DIR = "{{ ti.xcom_pull(task_ids='plan') }}"
 
 with DAG(
     "spark_to_ray",
@@ -44,49 +52,60 @@ with DAG(
     is_paused_upon_creation=True,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
-    params=form_params(),
+    params=TRAINING.params(PRESET),
     tags=[*TAGS, "spark", "ray"],
 ):
-
-    @task(task_id="plan", doc_md="Validates the request, looks at inputs and engines, writes `run.json`.")
-    def plan_run() -> str:
-        from orchestration.plan import plan
-
-        context = get_current_context()
-        return plan(context["run_id"], {**context["params"], **(context["dag_run"].conf or {})})
-
-    plan = plan_run()
-
-    corpus = SparkSubmitOperator(
+    plan = PlanOperator(
+        task_id="plan",
+        doc_md="Validates the request, looks at inputs and engines, writes `run.json`.",
+        flow="training",
+    )
+    corpus = SparkJobOperator(
         task_id="corpus",
         doc_md="Spark: raw files → cleaned, de-duplicated, shuffled passages → a snapshot in Parquet.",
-        conn_id="spark_default",
-        application=str(PROJECT / "etl" / "job.py"),
-        application_args=[RUN_DIR],
-        conf=spark_conf(),
+        job="etl/job.py",
+        run_dir=RUN_DIR,
         driver_memory=DRIVER_MEMORY,
+        pool=SPARK_POOL,
+        execution_timeout=CORPUS_TIMEOUT,
+        outlets=[CORPUS_SNAPSHOT],
+        post_execute=describe_snapshot,
     )
     train = RayJobOperator(
         task_id="train",
-        doc_md="Ray Train + DeepSpeed: tunes the base model on the snapshot; restarts from its last checkpoint.",
+        doc_md="Ray Train + DeepSpeed: tunes the base model on the snapshot; goes on from its last checkpoint.",
         entrypoint=["python", "-m", "training.job", RUN_DIR],
+        pool=RAY_POOL,
         execution_timeout=TRAIN_TIMEOUT,
+        pre_execute=corpus_only_in_backfills,
     )
     evaluate = RayJobOperator(
         task_id="evaluate",
         doc_md="Ray: perplexity of base and tuned model on held-out passages. Fails when the gate does.",
         entrypoint=["python", "-m", "training.evaluate", RUN_DIR],
+        pool=RAY_POOL,
+        execution_timeout=RAY_TIMEOUT,
+    )
+    approve = PromotionApproval(
+        task_id="approve",
+        doc_md="Asks a person, where the form says so; passes at once where it does not.",
+        run_dir=RUN_DIR,
+        response_timeout=APPROVAL_TIMEOUT,
     )
     promote = JobOperator(
         task_id="promote",
         doc_md="MLflow: registers the tuned model and moves the alias to it.",
         module="training.promote",
         run_dir=RUN_DIR,
+        outlets=[PROMOTED_MODEL],
+        post_execute=describe_model,
     )
     predict = RayJobOperator(
         task_id="predict",
         doc_md="Ray Data: an actor pool answers the prompts with the tuned model.",
         entrypoint=["python", "-m", "inference.job", RUN_DIR],
+        pool=RAY_POOL,
+        execution_timeout=RAY_TIMEOUT,
     )
     report = JobOperator(
         task_id="report",
@@ -95,4 +114,4 @@ with DAG(
         run_dir=RUN_DIR,
     ).as_teardown()
 
-    plan >> corpus >> train >> evaluate >> promote >> predict >> report
+    plan >> corpus >> train >> evaluate >> approve >> promote >> predict >> report

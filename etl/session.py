@@ -1,5 +1,6 @@
 """The Spark session of a job: the one that spark-submit or a caller made, else an embedded one on this machine."""
 
+import logging
 import math
 import os
 import sys
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from etl.java import find_java_home
 from handoff.errors import EngineUnavailable
-from handoff.job import log
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+log = logging.getLogger("baton")
 
 LOG4J = Path(__file__).with_name("log4j2.properties")
 
@@ -68,7 +70,8 @@ def spark_session(app_name: str, log_file: str, cache: Path) -> Iterator["SparkS
         cache: where a launcher for the packaged Java may be written.
 
     Raises:
-        EngineUnavailable: no Java, or Spark does not start.
+        ConfigError: no Java.
+        EngineUnavailable: Spark does not start.
     """
     from pyspark import SparkContext
     from pyspark.sql import SparkSession

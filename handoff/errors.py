@@ -1,4 +1,12 @@
-"""Errors a user can fix. Each message names the thing at fault and the remedy, in one line where it fits."""
+"""Errors that are explained: each message names the thing at fault and the remedy, in one line where it fits.
+
+Two families, because what to do next differs. :class:`BatonError`: configuration or input must change first, so a
+retry would only fail again. :class:`InfrastructureError`: something outside did not answer; a retry may well pass.
+"""
+
+EXIT_FAILED = 1
+EXIT_USER_ERROR = 2  # of a job that ended by a BatonError
+EXIT_INFRASTRUCTURE = 75  # by an InfrastructureError; EX_TEMPFAIL of sysexits.h
 
 
 class BatonError(ValueError):
@@ -36,5 +44,13 @@ class GateFailed(BatonError):
     """The tuned model is not better enough than its base to be promoted."""
 
 
-class EngineUnavailable(BatonError):
-    """Spark or Ray cannot be reached, or cannot give what the configuration asks for."""
+class CapacityError(BatonError):
+    """The configuration asks for more than the cluster has; waiting would last for ever."""
+
+
+class InfrastructureError(RuntimeError):
+    """Base of every error whose cause is outside of input and configuration and may pass by itself."""
+
+
+class EngineUnavailable(InfrastructureError):
+    """Spark, Ray, MLflow or a service does not answer or does not start."""

@@ -6,14 +6,11 @@ import time
 import traceback
 from collections.abc import Callable
 
-from handoff.errors import BatonError
+from handoff.errors import EXIT_FAILED, EXIT_INFRASTRUCTURE, EXIT_USER_ERROR, BatonError, InfrastructureError
 from handoff.publish import DISK_FULL
 from handoff.run_dir import RunDir, StageRecord
 
 log = logging.getLogger("baton")
-
-EXIT_FAILED = 1
-EXIT_USER_ERROR = 2  # configuration or input: a retry cannot help
 
 
 def set_up_logging() -> None:
@@ -26,7 +23,8 @@ def run_stage(name: str, body: Callable[[RunDir, StageRecord], None], arguments:
     """Run a stage's body on the run directory that the command line names.
 
     Returns:
-        Exit code: 0; 2 for an error the user can fix (one ERROR line); 1 for anything else (traceback, then the line).
+        Exit code: 0; 2 for an error the user must fix and 75 for one that may pass by itself (one ERROR line each);
+        1 for anything else (traceback, then the line). Only after 2 a retry cannot help.
     """
     if len(arguments) != 1:
         print("usage: python -m <job> RUN_DIR", file=sys.stderr)
@@ -40,6 +38,9 @@ def run_stage(name: str, body: Callable[[RunDir, StageRecord], None], arguments:
     except BatonError as error:
         log.error("ERROR %s: %s", name, error)
         return EXIT_USER_ERROR
+    except InfrastructureError as error:
+        log.error("ERROR %s: %s", name, error)
+        return EXIT_INFRASTRUCTURE
     except Exception as error:
         traceback.print_exc(file=sys.stdout)
         if "No space left on device" in traceback.format_exc():

@@ -29,6 +29,20 @@ def cache_dir() -> Path:
     return baton_home() / "cache"
 
 
+def require_pinned(source: str, sha256: str | None) -> None:
+    """See that a source in the form ``package:…`` names one file for ever; other sources pass.
+
+    Raises:
+        ValueError: it has no version, or no sha256.
+    """
+    if not source.startswith("package:"):
+        return
+    if not _SPEC.fullmatch(source.removeprefix("package:")):
+        raise ValueError(f"{source!r} does not pin a package: write package:NAME==VERSION")
+    if sha256 is None:
+        raise ValueError(f"{source} needs sha256, so that everybody reads the same bytes")
+
+
 def download_package(spec: str, sha256: str, cache_dir: Path) -> Path:
     """Fetch one file of a package with ``pip download`` and keep it under ``cache_dir/packages/``.
 

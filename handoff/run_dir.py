@@ -4,20 +4,21 @@ import contextlib
 import json
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
 from handoff.artifact import Artifact, open_artifact
-from handoff.errors import ConfigError
+from handoff.errors import BatonError, ConfigError
 from handoff.manifest import now
 from handoff.store import Store
 
 Section = TypeVar("Section", bound=BaseModel)
 
 STAGES = ("plan", "corpus", "train", "evaluate", "promote", "predict", "report")
+INFERENCE_STAGES = ("plan", "predict", "report")  # of a run whose model was there before it
 
 
 class Phase(BaseModel):
@@ -29,15 +30,16 @@ class StageRecord(BaseModel):
     """What one stage did, for the report and for the next reader. Written when the stage starts and when it ends."""
 
     stage: str
-    status: Literal["running", "success", "failed"] = "running"
+    status: Literal["running", "success", "failed", "skipped"] = "running"
     started: datetime
     ended: datetime | None = None
     artifact: str | None = Field(default=None, description="id of the artifact that the stage made or found")
     reused: bool = Field(default=False, description="the artifact was already published; nothing was written")
-    headline: str = Field(default="", description="one line for people")
+    headline: str = Field(default="", description="one line for people; of a skipped stage the reason")
     phases: list[Phase] = []
     metrics: dict[str, Any] = {}
     error: str | None = None
+    retry_helps: bool = Field(default=True, description="of a failed stage: False where the user must fix something")
     peak_rss_bytes: int | None = Field(default=None, description="of this process; engines' workers are not in it")
 
     @property
@@ -66,9 +68,9 @@ class RunDir:
         self.uri = self._files.root
         self.name = self.uri.rstrip("/").rsplit("/", 1)[-1]
 
-    def create(self, storage: str, config: dict[str, Any]) -> None:
-        """Write ``run.json``: where artifacts go, and the whole validated configuration."""
-        document = {"storage": storage, "config": config}
+    def create(self, storage: str, config: dict[str, Any], stages: Sequence[str] = STAGES) -> None:
+        """Write ``run.json``: where artifacts go, the stages that the run has, and the whole validated configuration."""
+        document = {"storage": storage, "stages": list(stages), "config": config}
         self._files.write("run.json", json.dumps(document, indent=2, ensure_ascii=False).encode())
 
     def _document(self) -> dict[str, Any]:
@@ -90,6 +92,14 @@ class RunDir:
         """Where this run's artifacts live."""
         return Store(self._document()["storage"])
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The run's stages in the order of its flow; those of a training run where ``run.json`` is missing."""
+        try:
+            return tuple(self._document().get("stages", STAGES))
+        except ConfigError:
+            return STAGES
+
     def record(self, stage: str) -> StageRecord | None:
         """The record of a stage, or None where it has not started."""
         try:
@@ -99,7 +109,7 @@ class RunDir:
 
     def records(self) -> list[StageRecord]:
         """Records of the stages that have started, in the order of the flow."""
-        return [r for s in STAGES if (r := self.record(s))]
+        return [r for s in self.stages if (r := self.record(s))]
 
     def artifact(self, stage: str, **checks: Any) -> Artifact:
         """Open the artifact that a stage of this run made or found; ``checks`` as in ``open_artifact``."""
@@ -110,6 +120,10 @@ class RunDir:
 
     def save(self, record: StageRecord) -> None:
         self._files.write(f"stages/{record.stage}.json", record.model_dump_json(indent=2).encode())
+
+    def skip(self, stage: str, reason: str) -> None:
+        """Record that a stage was left out on purpose, and why."""
+        self.save(StageRecord(stage=stage, status="skipped", started=now(), ended=now(), headline=reason))
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file of the run (a report, a log); returns its absolute path or URI."""
@@ -128,6 +142,7 @@ class RunDir:
             yield record
         except BaseException as error:
             record.status, record.error = "failed", f"{type(error).__name__}: {error}"
+            record.retry_helps = not isinstance(error, BatonError)
             raise
         else:
             record.status = "success"

@@ -5,7 +5,7 @@ import os
 from math import floor
 from typing import Any
 
-from handoff.errors import EngineUnavailable
+from handoff.errors import CapacityError, EngineUnavailable
 from handoff.job import log
 
 
@@ -43,7 +43,7 @@ def require_actors(count: int, cpus: float, gpus: int) -> None:
     """Check that all actors of the pool fit on the cluster's machines at the same time.
 
     Raises:
-        EngineUnavailable: saying what is missing; waiting would last for ever.
+        CapacityError: saying what is missing; waiting would last for ever.
     """
     import ray
 
@@ -52,7 +52,7 @@ def require_actors(count: int, cpus: float, gpus: int) -> None:
     if room < count:
         have = f"{sum(n.get('CPU', 0) for n in nodes):g} CPUs and {sum(n.get('GPU', 0) for n in nodes):g} GPUs"
         need = f"{cpus:g} CPUs" + (f" and {gpus} GPU" if gpus else "")
-        raise EngineUnavailable(
+        raise CapacityError(
             f"{count} model replicas of {need} each do not fit: Ray has {have} on {len(nodes)} machines, room for {room}. "
             "Remedy: lower inference.num_actors or cpus_per_actor, or add machines"
         )

@@ -29,7 +29,7 @@ def find_inputs(run: RunDir, config: InferenceConfig) -> Inputs:
         ArtifactError: one of them is missing or differs from its manifest.
         ConfigError: a baseline is wanted and the model has no base model among its parents.
     """
-    tuned = run.artifact("train")
+    tuned = run.artifact(model_stage(run))
     parents = {parent.id.split("-", 1)[0]: parent.id for parent in tuned.manifest.parents}
     base = corpus = None
     if config.baseline_prompts:
@@ -41,6 +41,11 @@ def find_inputs(run: RunDir, config: InferenceConfig) -> Inputs:
     if config.prompts is None and config.held_out_prompts and "corpus" in parents:
         corpus = open_artifact(run.store, parents["corpus"])
     return Inputs(tuned, base, corpus)
+
+
+def model_stage(run: RunDir) -> str:
+    """The stage that has the model: ``train``, or in a run of inference alone ``plan``, which chose it."""
+    return "train" if "train" in run.stages else "plan"
 
 
 def made_of(

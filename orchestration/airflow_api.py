@@ -1,5 +1,6 @@
 """The few calls of Airflow's public REST API that a local run needs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -40,6 +41,14 @@ class AirflowApi:
         self._call(
             "POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"dag_run_id": run_id, "conf": conf, "logical_date": None}
         )
+
+    def make_pools(self, pools: Mapping[str, tuple[int, str]]) -> None:
+        """Make the pools that are missing, each with its slots and description; one that is there stays as it is."""
+        known = {pool["name"] for pool in self._call("GET", "/api/v2/pools")["pools"]}
+        for name, (slots, description) in pools.items():
+            if name not in known:
+                pool = {"name": name, "slots": slots, "description": description, "include_deferred": True}
+                self._call("POST", "/api/v2/pools", json=pool)
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         return self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"]

@@ -1,97 +1,169 @@
-"""The Trigger form: a dozen fields that people change, generated from the configuration's own schema."""
+"""A Trigger form, generated from the configuration's own schema, and the one validation of what it sends."""
 
 import difflib
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from handoff.errors import ConfigError
-from orchestration.presets import PRESETS
-from orchestration.run_config import RunConfig
+from orchestration.text_rules import request_problem, text_problems
 
 if TYPE_CHECKING:
     from airflow.sdk import Param
 
-DEFAULT_PRESET = "demo"
+Config = TypeVar("Config", bound=BaseModel)
 
-# Form field → (title, paths into RunConfig that it sets). The first path gives type, bounds and description.
-FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "source": ("Corpus", ("corpus.source.uri",)),
-    "base_model": ("Base model", ("training.base.source",)),
-    "method": ("Method", ("training.method",)),
-    "max_steps": ("Optimizer steps", ("training.max_steps",)),
-    "learning_rate": ("Learning rate", ("training.learning_rate",)),
-    "seq_len": ("Block length", ("training.seq_len",)),
-    "zero_stage": ("ZeRO stage", ("training.zero_stage",)),
-    "num_workers": ("Training workers", ("training.num_workers",)),
-    "use_gpu": ("Use GPUs", ("training.use_gpu", "evaluation.use_gpu", "inference.use_gpu")),
-    "max_perplexity_ratio": ("Gate", ("evaluation.max_perplexity_ratio",)),
-    "prompts": ("Prompts", ("inference.prompts",)),
-    "temperature": ("Temperature", ("inference.temperature",)),
-    "model_name": ("Registered model", ("promotion.model_name",)),
-}
-# Another corpus or model makes the preset's details about the old one meaningless: their defaults come back.
-REPLACES = {"source": ("corpus.source", "corpus.split"), "base_model": ("training.base",)}
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern", "examples")
+SHOWN_CHARS = 100  # of a wrong value or name in a message
 
 
-def form_params() -> dict[str, "Param"]:
-    """Airflow Params of the form. Every field but the preset is empty by default, which means: as in the preset."""
-    from airflow.sdk import Param
+@dataclass(frozen=True)
+class Field:
+    """One field of a form.
 
-    preset = Param(
-        DEFAULT_PRESET,
-        type="string",
-        enum=list(PRESETS),
-        title="Preset",
-        description_md="A full configuration to start from: "
-        + " ".join(f"**{name}**: {_first_line(make.__doc__)}" for name, make in PRESETS.items()),
-    )
-    fields = {name: _param(title, paths[0]) for name, (title, paths) in FIELDS.items()}
-    overrides = Param(
-        None,
-        type=["null", "object"],
-        title="Overrides",
-        description_md="Any other setting, as JSON in the shape of the run's configuration, such as "
-        '`{"corpus": {"passage_chars": 1500}, "training": {"lora": {"rank": 8}}}`',
-    )
-    return {"preset": preset, **fields, "overrides": overrides}
+    Attributes:
+        section: the group it is shown in.
+        title: its label.
+        paths: settings that it fills, dotted; the first gives type, bounds, choices, examples and description.
+        labels: what people read instead of a choice's value.
+    """
+
+    section: str
+    title: str
+    paths: tuple[str, ...]
+    labels: Mapping[Any, str] = field(default_factory=dict)
 
 
-def _first_line(text: str | None) -> str:
-    return (text or "").strip().split("\n")[0]
+@dataclass(frozen=True)
+class Form(Generic[Config]):
+    """A form over a configuration.
+
+    Attributes:
+        config: the configuration's class.
+        presets: configurations to start from, by name; a form with one has no field for it.
+        fields: by name, in the order shown. Each is empty by default, which means: as in the preset.
+        replaces: settings that a field makes meaningless; they fall back to their own defaults.
+        preset_labels: what people read instead of a preset's name.
+    """
+
+    config: type[Config]
+    presets: Mapping[str, Callable[[], Config]]
+    fields: Mapping[str, Field]
+    replaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    preset_labels: Mapping[str, str] = field(default_factory=dict)
+    example: str = "{}"  # of ``overrides``
+
+    @property
+    def names(self) -> list[str]:
+        """Every name that a request may use."""
+        return [*(["preset"] if len(self.presets) > 1 else []), *self.fields, "overrides"]
+
+    def params(self, preset: str) -> dict[str, "Param"]:
+        """Airflow Params of the form; ``preset`` is what a run starts from where nobody chooses, a scheduled one too."""
+        from airflow.sdk import Param
+
+        params = {name: self._param(known) for name, known in self.fields.items()}
+        if len(self.presets) > 1:
+            told = " ".join(f"**{name}**: {_first_line(make.__doc__)}" for name, make in self.presets.items())
+            params = {
+                "preset": Param(
+                    preset, type="string", enum=list(self.presets), values_display=dict(self.preset_labels),
+                    section="Start from", title="Preset", description_md=f"A full configuration to start from. {told}",
+                ),
+                **params,
+            }  # fmt: skip
+        params["overrides"] = Param(
+            None,
+            type=["null", "object"],
+            section="Everything else",
+            title="Overrides",
+            description_md="Any other setting, as JSON in the shape of the run's configuration (its `run.json`), such as "
+            f"`{self.example}`",
+        )
+        return params
+
+    def _param(self, known: Field) -> "Param":
+        """A nullable Param with the type, bounds, choices and description of one field of the configuration."""
+        from airflow.sdk import Param
+
+        schema = field_schema(self.config, known.paths[0])
+        keywords: dict[str, Any] = {k: schema[k] for k in BOUNDS if k in schema}
+        if "enum" in schema:
+            keywords["enum"] = [*schema["enum"], None]
+            keywords["values_display"] = {**known.labels, None: "as in the preset"}
+        said = schema["description"]
+        empty = "Not touched" if schema["type"] == "boolean" else "Empty"
+        values = self._preset_values(known.paths[0])
+        description = f"{said[0].upper()}{said[1:]}. {empty}: {values}."
+        return Param(
+            None,
+            type=["null", schema["type"]],
+            section=known.section,
+            title=known.title,
+            description_md=description,
+            **keywords,
+        )
+
+    def _preset_values(self, path: str) -> str:
+        """What each preset has for a setting, presets of one value together: ``demo, tiny: 2 · gptj: 32``."""
+        names: dict[str, list[str]] = {}
+        for name, make in self.presets.items():
+            value = _at(make().model_dump(mode="json"), path)
+            names.setdefault("unset" if value is None else str(value), []).append(name)
+        if len(self.presets) == 1:
+            return next(iter(names))
+        listed = " · ".join(f"{', '.join(presets)}: {value}" for value, presets in names.items())
+        return f"as in the preset ({listed})"
+
+    def build(self, request: dict[str, Any]) -> Config:
+        """The configuration that a request stands for, whether it came by form, API, CLI or an asset's event.
+
+        Args:
+            request: fields of the form (None: as in the preset) and ``overrides`` (nested settings).
+
+        Raises:
+            ConfigError: naming every unknown key, with the nearest known one, every value out of range and every text
+                that may not be in a request.
+        """
+        if problem := request_problem(request):
+            raise ConfigError(_message([problem]))
+        problems = [f"unknown field {_shown(k)}{_nearest(k, self.names)}" for k in request if k not in self.names]
+        preset = request.get("preset") or next(iter(self.presets))
+        if preset not in self.presets:
+            known = list(self.presets)
+            problems.append(
+                f"unknown preset {_shown(preset)}{_nearest(str(preset), known)}; there are {', '.join(known)}"
+            )
+        overrides = request.get("overrides") or {}
+        if not isinstance(overrides, dict):
+            problems.append("overrides is not a JSON object")
+        if problems:
+            raise ConfigError(_message(problems))
+        settings = self.presets[preset]().model_dump(mode="json")
+        for name, known_field in self.fields.items():
+            if request.get(name) is None:
+                continue
+            for replaced in self.replaces.get(name, ()):
+                _set(settings, replaced, {})
+            for path in known_field.paths:
+                _set(settings, path, request[name])
+        settings = _merged(settings, overrides)
+        problems = text_problems(settings)
+        try:
+            config = self.config.model_validate(settings)
+        except ValidationError as error:
+            problems = [_problem(e, self.config) for e in error.errors()] + problems
+        if problems:
+            raise ConfigError(_message(problems))
+        return config
 
 
-def _param(title: str, path: str) -> "Param":
-    """A nullable Param with the type, bounds, choices and description of one field of the configuration."""
-    from airflow.sdk import Param
-
-    schema = field_schema(path)
-    keywords: dict[str, Any] = {
-        k: schema[k]
-        for k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern")
-        if k in schema
-    }
-    if "enum" in schema:
-        keywords["enum"] = [*schema["enum"], None]
-        keywords["values_display"] = {None: "as in the preset"}
-    said = schema["description"]
-    empty = "Not touched" if schema["type"] == "boolean" else "Empty"
-    description = f"{said[0].upper()}{said[1:]}. {empty}: as in the preset ({_preset_values(path)})."
-    return Param(None, type=["null", schema["type"]], title=title, description_md=description, **keywords)
-
-
-def _preset_values(path: str) -> str:
-    """What each preset has for a setting, presets of one value together: ``demo, tiny: 2 · gptj: 32``."""
-    names: dict[str, list[str]] = {}
-    for name, make in PRESETS.items():
-        value = _at(make().model_dump(mode="json"), path)
-        names.setdefault("unset" if value is None else str(value), []).append(name)
-    return " · ".join(f"{', '.join(presets)}: {value}" for value, presets in names.items())
-
-
-def field_schema(path: str) -> dict[str, Any]:
-    """JSON schema of one field of RunConfig, by dotted path, references and ``or null`` resolved."""
-    whole = RunConfig.model_json_schema()
+def field_schema(config: type[BaseModel], path: str) -> dict[str, Any]:
+    """JSON schema of one field of a configuration, by dotted path, references and ``or null`` resolved."""
+    whole = _whole_schema(config)
     node: dict[str, Any] = whole
     for part in path.split("."):
         node = node["properties"][part]
@@ -106,39 +178,13 @@ def field_schema(path: str) -> dict[str, Any]:
     return node
 
 
-def build_config(request: dict[str, Any]) -> RunConfig:
-    """The configuration that a request stands for, whether it came by form, API or CLI.
+@functools.cache
+def _whole_schema(config: type[BaseModel]) -> dict[str, Any]:
+    return config.model_json_schema()  # 35 ms, and the scheduler parses DAG files again and again
 
-    Args:
-        request: ``preset``, fields of the form (None: as in the preset) and ``overrides`` (nested settings).
 
-    Raises:
-        ConfigError: naming every unknown key, with the nearest known one, and every value out of range.
-    """
-    known = ["preset", *FIELDS, "overrides"]
-    problems = [f"unknown field {k!r}{_nearest(k, known)}" for k in request if k not in known]
-    preset = request.get("preset") or DEFAULT_PRESET
-    if preset not in PRESETS:
-        problems.append(
-            f"unknown preset {preset!r}{_nearest(str(preset), list(PRESETS))}; there are {', '.join(PRESETS)}"
-        )
-    overrides = request.get("overrides") or {}
-    if not isinstance(overrides, dict):
-        problems.append("overrides is not a JSON object")
-    if problems:
-        raise ConfigError(_message(problems))
-    settings = PRESETS[preset]().model_dump(mode="json")
-    for name, (_, paths) in FIELDS.items():
-        if request.get(name) is None:
-            continue
-        for replaced in REPLACES.get(name, ()):
-            _set(settings, replaced, {})
-        for path in paths:
-            _set(settings, path, request[name])
-    try:
-        return RunConfig.model_validate(_merged(settings, overrides))
-    except ValidationError as error:
-        raise ConfigError(_message([_problem(e) for e in error.errors()])) from None
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().split("\n")[0]
 
 
 def _message(problems: list[str]) -> str:
@@ -146,24 +192,28 @@ def _message(problems: list[str]) -> str:
     return f"the configuration is not valid: {listed}\nRemedy: correct it and trigger again; nothing was started"
 
 
-def _problem(error: Any) -> str:
+def _problem(error: Any, config: type[BaseModel]) -> str:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         parent, _, leaf = path.rpartition(".")
-        return f"unknown setting {path!r}{_nearest(leaf, _siblings(parent))}"
-    given = "" if isinstance(error["input"], dict) else f" (given: {str(error['input'])[:100]!r})"
+        return f"unknown setting {_shown(path)}{_nearest(leaf, _siblings(config, parent))}"
+    given = "" if isinstance(error["input"], dict) else f" (given: {_shown(str(error['input']))})"
     return f"{path}: {error['msg'].removeprefix('Value error, ')}{given}"
 
 
-def _siblings(path: str) -> list[str]:
-    node: Any = RunConfig
+def _shown(text: Any) -> str:
+    return repr(str(text)[:SHOWN_CHARS])
+
+
+def _siblings(config: type[BaseModel], path: str) -> list[str]:
+    node: Any = config
     for part in filter(None, path.split(".")):
         node = node.model_fields[part].annotation
     return list(node.model_fields)
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name[:SHOWN_CHARS], known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})"
 
 

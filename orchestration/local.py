@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import threading
 import time
@@ -10,11 +11,12 @@ from typing import Any
 
 import psutil
 
-from handoff.errors import BatonError
+from handoff.errors import EXIT_INFRASTRUCTURE, EXIT_USER_ERROR, BatonError, InfrastructureError
 from handoff.run_dir import STAGES, RunDir
 from orchestration.airflow_api import AirflowApi
-from orchestration.paths import run_key, run_uri
-from orchestration.services import USER, Services
+from orchestration.form_fields import TRAINING
+from orchestration.paths import ALLOWED_ROOTS, run_key, run_uri
+from orchestration.services import LAPTOP_ROOTS, USER, Services
 from reporting.summary import stage_line, summary
 
 DAG_ID = "spark_to_ray"
@@ -73,7 +75,7 @@ def run_dag(services: Services, conf: dict[str, Any], memory: "_PeakMemory", clo
     finally:
         if was_paused:
             api.set_paused(DAG_ID, True)
-    run = RunDir(run_uri(run_key(run_id)))
+    run = RunDir(run_uri(DAG_ID, run_key(run_id)))
     print(f"{state} in {time.monotonic() - clock:.0f} s, peak memory {memory.peak_bytes / 2**30:.1f} GiB")
     failed = [task for task, task_state in api.task_states(DAG_ID, run_id).items() if task_state == "failed"]
     for task in failed:  # a failed report, a teardown, leaves the run's state as it is
@@ -87,7 +89,7 @@ def run_dag(services: Services, conf: dict[str, Any], memory: "_PeakMemory", clo
 
 def _follow(api: AirflowApi, run_id: str) -> str:
     """Print a line for each stage as it ends; returns the run's final state."""
-    run = RunDir(run_uri(run_key(run_id)))
+    run = RunDir(run_uri(DAG_ID, run_key(run_id)))
     told: set[str] = set()
     while True:
         state = api.run_state(DAG_ID, run_id)
@@ -161,11 +163,13 @@ def main(arguments: list[str]) -> int:
     services = Services()
     try:
         if chosen.command == "demo":
+            os.environ.setdefault(ALLOWED_ROOTS, LAPTOP_ROOTS)
+            TRAINING.build(chosen.conf)  # a misspelt field is told at once, not after a minute of starting
             return demo(services, chosen.conf)
         (up if chosen.command == "up" else down)(services)
-    except BatonError as error:
+    except (BatonError, InfrastructureError) as error:
         print(f"ERROR: {error}", file=sys.stderr)
-        return 2
+        return EXIT_USER_ERROR if isinstance(error, BatonError) else EXIT_INFRASTRUCTURE
     return 0
 
 

@@ -9,7 +9,7 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from handoff.job import EXIT_USER_ERROR
+from handoff.errors import EXIT_USER_ERROR
 from orchestration.paths import run_key
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class ReportLink(BaseOperatorLink):
     name = "Report"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        return f"{REPORT_URL_PREFIX}/runs/{run_key(ti_key.run_id)}/report.html"
+        return f"{REPORT_URL_PREFIX}/runs/{ti_key.dag_id}/{run_key(ti_key.run_id)}/report.html"
 
 
 class JobOperator(BaseOperator):
@@ -36,7 +36,8 @@ class JobOperator(BaseOperator):
 
     Raises:
         AirflowFailException: the job's exit code says that a retry cannot help.
-        AirflowSkipException: there is no run directory, because the plan failed.
+        AirflowSkipException: there is no run directory, because the plan failed or found nothing to do.
+        AirflowException: anything else.
     """
 
     template_fields: Sequence[str] = ("run_dir",)

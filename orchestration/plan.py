@@ -1,45 +1,122 @@
 """The first stage: validate what was asked for, look before leaping, and write the run's directory."""
 
 import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from handoff.errors import ConfigError
 from handoff.manifest import now
 from handoff.packages import cache_dir
-from handoff.run_dir import RunDir
-from orchestration import forms, preflight
+from handoff.run_dir import INFERENCE_STAGES, STAGES, RunDir, StageRecord
+from orchestration import preflight
+from orchestration.chosen_model import find_model
+from orchestration.form_fields import INFERENCE, TRAINING
 from orchestration.paths import run_key, run_uri, storage_root
+from orchestration.run_config import InferenceRunConfig, RunConfig
+from orchestration.unchanged import stamp_of, unchanged_since
 
 log = logging.getLogger(__name__)
 
 
-def plan(run_id: str, request: dict[str, Any]) -> str:
-    """Validate a request, check its inputs and the engines, and write ``run.json``.
+class NothingToDo(Exception):
+    """A run that nobody asked for in person would repeat what is already promoted; the message has the reason."""
 
-    Args:
-        run_id: the DAG run's id.
-        request: what the form, the API or the CLI sent: form fields, and ``overrides``.
+
+@dataclass(frozen=True)
+class Request:
+    """What Airflow knows of a run when its plan begins.
+
+    Attributes:
+        dag_id: the DAG.
+        run_id: its run's id.
+        run_type: ``manual``, ``scheduled``, ``backfill`` or ``asset_triggered``.
+        values: what the form, the API or the CLI sent.
+        promoted: extras of the newest events of the promoted model's asset, newest first; asked only if needed.
+        trigger: extra of the newest event that started this run, where an asset did.
+    """
+
+    dag_id: str
+    run_id: str
+    run_type: str
+    values: Mapping[str, Any]
+    promoted: Callable[[], Iterable[Mapping[str, Any]]] = field(default=tuple)
+    trigger: Mapping[str, Any] | None = None
+
+
+def plan_training(request: Request) -> str:
+    """Validate a request from raw text to predictions, check its inputs and the engines, and write ``run.json``.
 
     Returns:
         Absolute path or URI of the run's directory.
 
     Raises:
-        BatonError: naming what is wrong and the remedy; no run directory is left behind.
+        BatonError, InfrastructureError: naming every fault and the remedy; no run directory is left behind.
+        NothingToDo: the run is a scheduled one, and neither input nor configuration changed since the last promotion.
     """
     started = now()
-    log.info("plan · run %s", run_key(run_id))
-    config = forms.build_config(request)
+    log.info("plan · run %s", run_key(request.run_id))
+    config = TRAINING.build(dict(request.values))
+    show(config)
+    if request.run_type == "scheduled" and (reason := unchanged_since(request.promoted(), config)):
+        raise NothingToDo(reason)
+    found = preflight.check_training(config, cache_dir())
+    record = StageRecord(stage="plan", started=started, headline=f"preset {config.preset}; " + "; ".join(found))
+    record.metrics = {"checks": found, "stamp": stamp_of(config)}
+    return write_run(request, config, STAGES, record)
+
+
+def plan_inference(request: Request) -> str:
+    """Validate a request for predictions, find its model, check prompts and Ray, and write ``run.json``.
+
+    The model comes from the event that started the run, else from the request. The plan's record names its artifact.
+
+    Returns:
+        Absolute path or URI of the run's directory.
+
+    Raises:
+        BatonError, InfrastructureError: naming every fault and the remedy; no run directory is left behind.
+    """
+    started = now()
+    log.info("plan · run %s", run_key(request.run_id))
+    values = dict(request.values)
+    if request.trigger is not None:
+        values |= {"model": _directory_of(request.trigger), "model_name": None, "version": None}
+    config = INFERENCE.build(values)
+    show(config)
+    model, label = find_model(config.model)
+    found = [label, *preflight.check_inference(config)]
+    record = StageRecord(stage="plan", started=started, headline="; ".join(found), artifact=model.id)
+    record.metrics = {"checks": found, "model": label}
+    return write_run(request, config, INFERENCE_STAGES, record)
+
+
+def show(config: RunConfig | InferenceRunConfig) -> None:
+    """The whole configuration in the log, before anything is checked: an error then has its context."""
     log.info("preset %s; what the run will do:", config.preset)
     settings = config.model_dump(mode="json", exclude={"preset"})
     for line in yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=140).splitlines():
         log.info("  %s", line)
-    found = preflight.check(config, cache_dir())
-    run = RunDir(run_uri(run_key(run_id)))
-    run.create(storage_root(), config.model_dump(mode="json"))
-    with run.stage("plan") as record:
-        record.started = started  # the checks came before there was a directory to record them in
-        record.metrics = {"checks": found}
-        record.headline = f"preset {config.preset}; " + "; ".join(found)
+
+
+def write_run(
+    request: Request, config: RunConfig | InferenceRunConfig, stages: tuple[str, ...], record: StageRecord
+) -> str:
+    """Write the run's directory with the plan's own record. Returns its path or URI."""
+    run = RunDir(run_uri(request.dag_id, run_key(request.run_id)))
+    run.create(storage_root(), config.model_dump(mode="json"), stages)
+    run.save(record.model_copy(update={"status": "success", "ended": now()}))
     log.info("run directory: %s", run.uri)
     return run.uri
+
+
+def _directory_of(event: Mapping[str, Any]) -> str:
+    directory = event.get("directory")
+    if not isinstance(directory, str):
+        raise ConfigError(
+            "the asset event that started this run names no model directory. Remedy: let spark_to_ray emit it, or "
+            "trigger this DAG by hand with a model"
+        )
+    return directory

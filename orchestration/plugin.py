@@ -1,12 +1,14 @@
 """Airflow plugin: shows a run's report in the UI, and registers its link."""
 
+from typing import Annotated
+
 from airflow.plugins_manager import AirflowPlugin
 
 from orchestration.local_job import REPORT_URL_PREFIX, ReportLink
 
 
 def report_app() -> "object":
-    """A FastAPI app with one page, ``/runs/<run key>/report.html``, for users who may read the DAG."""
+    """A FastAPI app with one page, ``/runs/<dag>/<run key>/report.html``, for users who may read that DAG."""
     from airflow.api_fastapi.core_api.security import requires_access_dag
     from fastapi import Depends, FastAPI, HTTPException, Path
     from fastapi.responses import HTMLResponse
@@ -16,10 +18,12 @@ def report_app() -> "object":
 
     app = FastAPI(title="Baton reports", docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.get("/runs/{key}/report.html", dependencies=[Depends(requires_access_dag("GET", param_dag_id="spark_to_ray"))])
-    def report(key: str = Path(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,140}$")) -> HTMLResponse:
+    Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,140}$")]
+
+    @app.get("/runs/{dag_id}/{key}/report.html", dependencies=[Depends(requires_access_dag("GET"))])
+    def report(dag_id: Name, key: Name) -> HTMLResponse:
         try:
-            page = RunDir(run_uri(key)).read("report.html")
+            page = RunDir(run_uri(dag_id, key)).read("report.html")
         except FileNotFoundError:
             raise HTTPException(404, f"run {key} has no report yet: the report task writes it last") from None
         # The page is self-contained: whatever text of the corpus or model it shows, nothing in it may run or load.

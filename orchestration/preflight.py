@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from airflow.sdk import BaseHook
@@ -10,47 +11,62 @@ from airflow_ray.errors import RayUnreachable
 from airflow_ray.hook import RayHook
 from etl.check import check_source
 from etl.java import find_java_home
-from handoff.errors import BatonError, ConfigError, EngineUnavailable
+from handoff.errors import BatonError, ConfigError, EngineUnavailable, InfrastructureError
 from inference.prompts import check_prompts
-from orchestration.run_config import RunConfig
+from orchestration.run_config import InferenceRunConfig, RunConfig
 from training.base_model import check_base_model
 
 log = logging.getLogger(__name__)
 
 
-def check(config: RunConfig, cache: Path) -> list[str]:
-    """Look at everything that a run needs.
+def check_training(config: RunConfig, cache: Path) -> list[str]:
+    """Look at everything that a run from raw text to predictions needs; as :func:`run_checks`.
 
     Args:
         config: the validated configuration.
         cache: directory for downloaded packages.
+    """
+    return run_checks(
+        {
+            "corpus": lambda: _source(config, cache),
+            "base model": lambda: check_base_model(config.training.base, cache),
+            "prompts": lambda: check_prompts(config.inference),
+            "Spark": lambda: check_spark("spark_default", cache),
+            "Ray": lambda: check_ray("ray_default"),
+        }
+    )
+
+
+def check_inference(config: InferenceRunConfig) -> list[str]:
+    """Look at everything that predictions need besides the model; as :func:`run_checks`."""
+    return run_checks({"prompts": lambda: check_prompts(config.inference), "Ray": lambda: check_ray("ray_default")})
+
+
+def run_checks(checks: Mapping[str, Callable[[], str | None]]) -> list[str]:
+    """Run all checks, whatever the others find.
 
     Returns:
         What was found, a line each.
 
     Raises:
-        BatonError: with every problem found, each with its remedy.
+        BatonError: with every problem found, each with its remedy, where one of them is the user's to fix.
+        InfrastructureError: the same, where all of them may pass by themselves.
     """
     found: list[str] = []
     problems: list[str] = []
-    checks = {
-        "corpus": lambda: _source(config, cache),
-        "base model": lambda: check_base_model(config.training.base, cache),
-        "prompts": lambda: check_prompts(config.inference),
-        "Spark": lambda: check_spark("spark_default", cache),
-        "Ray": lambda: check_ray("ray_default"),
-    }
+    mine = False
     for name, look in checks.items():
         try:
             line = look()
-        except BatonError as error:
+        except (BatonError, InfrastructureError) as error:
             problems.append(f"{name}: {error}")
+            mine = mine or isinstance(error, BatonError)
         else:
             if line:
                 found.append(line)
                 log.info("%s: %s", name, line)
     if problems:
-        raise BatonError("\n".join(problems))
+        raise (BatonError if mine else InfrastructureError)("\n".join(problems))
     return found
 
 

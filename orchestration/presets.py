@@ -1,10 +1,10 @@
-"""Presets: functions that return a full configuration. ``PRESETS`` lists them for the form."""
+"""Presets: functions that return a full configuration. ``PRESETS`` lists them for the form of training runs."""
 
 from collections.abc import Callable
 
 from etl.config import CorpusConfig, LayoutConfig, QualityConfig, SourceConfig, SplitConfig
 from inference.config import InferenceConfig
-from orchestration.run_config import RunConfig
+from orchestration.run_config import InferenceRunConfig, RunConfig
 from training.config import BaseModelConfig, EvaluationConfig, LoraConfig, PromotionConfig, TrainingConfig
 
 
@@ -119,4 +119,10 @@ def gptj() -> RunConfig:
     )
 
 
+def inference() -> InferenceRunConfig:
+    """The champion of a registered model, without the base model's answers beside."""
+    return InferenceRunConfig(preset="inference", inference=InferenceConfig(baseline_prompts=0))
+
+
 PRESETS: dict[str, Callable[[], RunConfig]] = {"demo": demo, "tiny": tiny, "gptj": gptj}
+INFERENCE_PRESETS: dict[str, Callable[[], InferenceRunConfig]] = {"inference": inference}

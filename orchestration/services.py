@@ -19,9 +19,13 @@ import psutil
 from etl.java import find_java_home
 from handoff.errors import EngineUnavailable
 from handoff.home import baton_home
+from orchestration.airflow_api import AirflowApi
+from orchestration.paths import ALLOWED_ROOTS
+from orchestration.policy import POOLS
 
 PROJECT = Path(__file__).resolve().parent.parent
 USER = "admin"
+LAPTOP_ROOTS = "/"  # who triggers a run here is who started the services: it may read what they may
 START_TIMEOUT_SECONDS = 180
 STOP_TIMEOUT_SECONDS = 30
 OBJECT_STORE_BYTES = 1 << 30  # of Ray; it spills to disk past that
@@ -91,6 +95,7 @@ class Services:
         for name in ("api-server", "dag-processor", "scheduler", "triggerer"):
             self.launch(name)
         self._wait_until("api-server", lambda: not _is_free(self.ui_port))
+        AirflowApi(self.ui, USER, self.password).make_pools(POOLS)
 
     def launch(self, name: str) -> None:
         """Start one service, or start it again after its end."""
@@ -145,9 +150,10 @@ class Services:
         spark = {"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client"}}
         bin_directory = str(Path(sys.executable).parent)
         defaults = {
-            # Laptop and cluster differ in these two only: set them to a cluster's, and the same DAG runs there.
+            # Laptop and cluster differ in the connections only: set them to a cluster's, and the same DAG runs there.
             "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(spark),
             "AIRFLOW_CONN_RAY_DEFAULT": json.dumps(ray),
+            ALLOWED_ROOTS: LAPTOP_ROOTS,
         }
         return {
             **defaults,

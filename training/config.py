@@ -1,11 +1,11 @@
 """Configuration of training, evaluation and promotion."""
 
-import re
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from handoff.manifest import Frozen
+from handoff.packages import require_pinned
 
 Split = Literal["train", "validation", "test"]
 
@@ -27,11 +27,7 @@ class BaseModelConfig(Frozen):
 
     @model_validator(mode="after")
     def _package_needs_sha256(self) -> Self:
-        if self.source.startswith("package:"):
-            if not re.fullmatch(r"package:[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+", self.source):
-                raise ValueError(f"{self.source!r} does not pin a package: write package:NAME==VERSION")
-            if self.sha256 is None:
-                raise ValueError(f"{self.source} needs sha256, so that everybody tunes the same weights")
+        require_pinned(self.source, self.sha256)
         return self
 
 
@@ -120,3 +116,4 @@ class PromotionConfig(Frozen):
     alias: str = Field(
         default="champion", description="alias that moves to the new version", pattern="^[A-Za-z0-9_-]{1,64}$"
     )
+    approval: bool = Field(default=False, description="wait for a person's approval before the model is promoted")

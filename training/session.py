@@ -4,7 +4,7 @@ import logging
 import os
 from typing import Any
 
-from handoff.errors import EngineUnavailable
+from handoff.errors import CapacityError, EngineUnavailable
 from training.config import EvaluationConfig, TrainingConfig
 
 log = logging.getLogger("baton")
@@ -46,13 +46,13 @@ def check_workers(config: TrainingConfig) -> None:
     """See that the cluster has room for the workers, whoever uses it now.
 
     Raises:
-        EngineUnavailable: it never could hold them.
+        CapacityError: it never could hold them.
     """
     _check(config.num_workers, config.cpus_per_worker, int(config.use_gpu), "workers", "training.num_workers")
 
 
 def check_actors(config: EvaluationConfig) -> None:
-    """See that the cluster has room for the evaluation's actors. Raises EngineUnavailable."""
+    """See that the cluster has room for the evaluation's actors. Raises CapacityError."""
     _check(config.num_actors, 1, int(config.use_gpu), "actors", "evaluation.num_actors")
 
 
@@ -65,7 +65,7 @@ def _check(count: int, cpus: float, gpus: int, what: str, key: str) -> None:
         return
     needs = f"{count} {what} x {cpus:g} CPU" + (f" + {gpus} GPU" if gpus else "")
     has = " + ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
-    raise EngineUnavailable(
+    raise CapacityError(
         f"needs {needs}, the Ray cluster has {has}: room for {room}. "
         f"Remedy: lower {key}" + (" or set use_gpu to false" if gpus and not room else "") + ", or add nodes"
     )

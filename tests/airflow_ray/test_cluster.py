@@ -1,5 +1,6 @@
 """A connection that is incomplete or unsafe is refused with its remedy, before anything is sent."""
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from airflow_ray.provider import get_provider_info
 
 
 def connection(**settings: Any) -> Connection:
+    if "extra" in settings:
+        settings["extra"] = json.dumps(settings["extra"])
     return Connection(**{"conn_id": "ray_x", "conn_type": "ray", "host": "127.0.0.1", **settings})
 
 

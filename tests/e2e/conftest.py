@@ -3,8 +3,9 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -46,16 +47,41 @@ class Baton:
 
     def run(self, conf: dict[str, Any]) -> "Ran":
         """Run the DAG as ``make demo`` does; returns what it printed and where the run is."""
-        from handoff.run_dir import RunDir
         from orchestration.local import demo
-        from orchestration.paths import run_uri
 
         text = StringIO()
         with redirect_stdout(text):
             code = demo(self.services, conf)
         printed = text.getvalue()
         run_id = next(line.split()[1] for line in printed.split("\n") if line.startswith("run "))
-        return Ran(code, printed, run_id, RunDir(run_uri(run_id)))
+        return Ran(code, printed, run_id, self.directory("spark_to_ray", run_id))
+
+    def wait(self, dag_id: str, run_id: str, *, task: str | None = None, state: set[str], seconds: float = 180) -> str:
+        """Wait until a run, or one of its tasks, is in one of the states; returns which."""
+        api, deadline = self.api(), time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            now = api.task_states(dag_id, run_id).get(task) if task else api.run_state(dag_id, run_id)
+            if now in state:
+                return str(now)
+            time.sleep(0.5)
+        raise AssertionError(f"{dag_id} {run_id} {task or ''} is {now} after {seconds} s, not {state}")
+
+    @contextmanager
+    def unpaused(self, dag_id: str) -> Iterator[Any]:
+        """The API, while the scheduler runs a DAG."""
+        api = self.api()
+        api.set_paused(dag_id, False)
+        try:
+            yield api
+        finally:
+            api.set_paused(dag_id, True)
+
+    def directory(self, dag_id: str, run_id: str) -> Any:
+        """The directory of a run."""
+        from handoff.run_dir import RunDir
+        from orchestration.paths import run_key, run_uri
+
+        return RunDir(run_uri(dag_id, run_key(run_id)))
 
     def ray(self) -> Any:
         """A client of the Ray cluster."""

@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from handoff.errors import ConfigError, SourceError
-from handoff.job import EXIT_FAILED, EXIT_USER_ERROR, Progress, run_stage, set_up_logging
+from handoff.errors import (
+    EXIT_FAILED,
+    EXIT_INFRASTRUCTURE,
+    EXIT_USER_ERROR,
+    ConfigError,
+    EngineUnavailable,
+    SourceError,
+)
+from handoff.job import Progress, run_stage, set_up_logging
 from handoff.run_dir import RunDir, StageRecord
 
 
@@ -39,6 +46,20 @@ def test_a_users_error_is_one_line_and_exit_2(run: RunDir, capsys: pytest.Captur
     )
     record = run.record("corpus")
     assert record and record.status == "failed" and "no file matches" in str(record.error)
+    assert not record.retry_helps
+
+
+def test_what_may_pass_by_itself_is_one_line_and_another_exit_code(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(run: RunDir, record: StageRecord) -> None:
+        raise EngineUnavailable("no Ray answers at http://x:8265. Remedy: start it")
+
+    assert run_stage("train", body, [run.uri]) == EXIT_INFRASTRUCTURE != EXIT_USER_ERROR
+    out = capsys.readouterr().out
+    assert out.strip().endswith("ERROR train: no Ray answers at http://x:8265. Remedy: start it")
+    assert "Traceback" not in out
+    assert (record := run.record("train")) and record.retry_helps
 
 
 def test_anything_else_shows_its_traceback_and_exit_1(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:

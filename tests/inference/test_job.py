@@ -10,7 +10,7 @@ import pytest
 
 from handoff import schema
 from handoff.artifact import Artifact
-from handoff.errors import ConfigError, EngineUnavailable
+from handoff.errors import CapacityError, ConfigError
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import Store
 from handoff.verify import verify_chain
@@ -154,9 +154,9 @@ def test_an_exception_in_the_model_stage_ends_the_job(ray_cluster: None) -> None
 
 def test_more_actors_than_the_cluster_can_hold_are_refused_at_once(ray_cluster: None) -> None:
     require_actors(4, 1, 0)
-    with pytest.raises(EngineUnavailable, match=r"5 model replicas of 1 CPUs each do not fit.*room for 4.*Remedy"):
+    with pytest.raises(CapacityError, match=r"5 model replicas of 1 CPUs each do not fit.*room for 4.*Remedy"):
         require_actors(5, 1, 0)
-    with pytest.raises(EngineUnavailable, match=r"room for 0"):
+    with pytest.raises(CapacityError, match=r"room for 0"):
         require_actors(1, 1, 1)
 
 

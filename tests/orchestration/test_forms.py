@@ -1,45 +1,49 @@
 """Whatever comes by form, API or CLI becomes one validated configuration, or one message that names every fault."""
 
+import itertools
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from handoff.errors import ConfigError
-from orchestration.forms import FIELDS, build_config, field_schema
+from orchestration.form_fields import INFERENCE, TRAINING
+from orchestration.forms import Form, field_schema
 from orchestration.presets import PRESETS
-from orchestration.run_config import RunConfig
+from orchestration.run_config import InferenceRunConfig, RunConfig
+
+FORMS = {"training": TRAINING, "inference": INFERENCE}
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_a_preset_alone_is_a_request(name: str) -> None:
-    assert build_config({"preset": name}) == PRESETS[name]()
+    assert TRAINING.build({"preset": name}) == PRESETS[name]()
 
 
 def test_an_empty_form_is_the_demo() -> None:
-    assert build_config(dict.fromkeys(["preset", *FIELDS, "overrides"])) == PRESETS["demo"]()
+    assert TRAINING.build(dict.fromkeys(TRAINING.names)) == PRESETS["demo"]()
 
 
 def test_a_field_changes_what_it_names_and_nothing_else() -> None:
-    config = build_config({"preset": "demo", "max_steps": 7})
+    config = TRAINING.build({"preset": "demo", "max_steps": 7})
     demo = PRESETS["demo"]()
     assert config == demo.model_copy(update={"training": demo.training.model_copy(update={"max_steps": 7})})
 
 
 def test_gpu_switches_every_stage() -> None:
-    config = build_config({"use_gpu": True})
+    config = TRAINING.build({"use_gpu": True})
     assert (config.training.use_gpu, config.evaluation.use_gpu, config.inference.use_gpu) == (True, True, True)
 
 
 def test_another_corpus_drops_what_the_preset_said_of_its_own() -> None:
-    corpus = build_config({"source": "/data/books/*.txt"}).corpus
+    corpus = TRAINING.build({"source": "/data/books/*.txt"}).corpus
     assert corpus.source.sha256 is None and corpus.source.exclude == ()
     assert corpus.split.test_documents == () and corpus.split.test_fraction > 0
     assert corpus.passage_chars == PRESETS["demo"]().corpus.passage_chars
 
 
 def test_overrides_reach_any_setting_and_win() -> None:
-    config = build_config({"max_steps": 7, "overrides": {"training": {"max_steps": 9, "lora": {"rank": 4}}}})
+    config = TRAINING.build({"max_steps": 7, "overrides": {"training": {"max_steps": 9, "lora": {"rank": 4}}}})
     assert (config.training.max_steps, config.training.lora.rank) == (9, 4)
     assert config.training.lora.alpha == PRESETS["demo"]().training.lora.alpha
 
@@ -69,14 +73,14 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
 def test_bad_requests_say_what_and_what_to_do(case: str) -> None:
     request, expected = BAD[case]
     with pytest.raises(ConfigError) as caught:
-        build_config(request)
+        TRAINING.build(request)
     for text in [*expected, "Remedy"]:
         assert text in str(caught.value)
 
 
 def test_every_fault_is_in_one_message() -> None:
     with pytest.raises(ConfigError) as caught:
-        build_config({"max_steps": 0, "temperature": 99, "overrides": {"training": {"nope": 1}}})
+        TRAINING.build({"max_steps": 0, "temperature": 99, "overrides": {"training": {"nope": 1}}})
     for text in ("training.max_steps", "inference.temperature", "training.nope"):
         assert text in str(caught.value)
 
@@ -91,24 +95,68 @@ def test_every_setting_is_described() -> None:
                 missing += walk(field.annotation, f"{path}{name}.")
         return missing
 
-    assert walk(RunConfig, "") == []
+    assert walk(RunConfig, "") == [] and walk(InferenceRunConfig, "") == []
 
 
-@pytest.mark.parametrize("name", sorted(FIELDS))
-def test_form_fields_exist_in_the_configuration(name: str) -> None:
-    for path in FIELDS[name][1]:
-        schema = field_schema(path)
-        assert schema["type"] in ("string", "integer", "number", "boolean") and schema["description"]
+@pytest.mark.parametrize("which", sorted(FORMS))
+def test_form_fields_exist_in_the_configuration(which: str) -> None:
+    form: Form[Any] = FORMS[which]
+    for known in form.fields.values():
+        for path in known.paths:
+            schema = field_schema(form.config, path)
+            assert schema["type"] in ("string", "integer", "number", "boolean") and schema["description"]
+
+
+@pytest.mark.parametrize("which", sorted(FORMS))
+def test_every_field_has_a_group_a_title_and_a_readable_choice(which: str) -> None:
+    form: Form[Any] = FORMS[which]
+    params = form.params(next(iter(form.presets)))
+    assert list(params) == form.names
+    sections = [param.schema["section"] for param in params.values()]
+    assert len(set(sections)) == sum(a != b for a, b in itertools.pairwise([None, *sections])), "groups stay together"
+    for name, param in params.items():
+        assert param.schema["title"] and param.schema["description_md"], name
+        if "enum" in param.schema:
+            assert set(param.schema["values_display"]) == set(param.schema["enum"]), f"{name}: a choice has no label"
 
 
 def test_params_carry_bounds_and_choices_of_the_configuration() -> None:
     from airflow.sdk.exceptions import ParamValidationError
 
-    from orchestration.forms import form_params
-
-    params = form_params()
+    params = TRAINING.params("demo")
     assert params["max_steps"].resolve(5) == 5
     assert params["zero_stage"].resolve(None) is None
-    for name, bad in (("max_steps", 0), ("zero_stage", 7), ("model_name", "a b"), ("preset", "nope")):
+    for name, bad in (
+        ("max_steps", 0), ("zero_stage", 7), ("model_name", "a b"), ("preset", "nope"), ("source", "x" * (1 << 20)),
+        ("overrides", "text"), ("temperature", -1),
+    ):  # fmt: skip
         with pytest.raises(ParamValidationError):
             params[name].resolve(bad)
+
+
+def test_what_airflow_refuses_of_a_field_the_plan_refuses_too() -> None:
+    """A request that comes around Airflow's own check (a preset, an event, a config option) meets the same bounds."""
+    for name, bad in (("max_steps", 0), ("zero_stage", 7), ("model_name", "a b"), ("temperature", -1)):
+        with pytest.raises(ConfigError, match=TRAINING.fields[name].paths[0]):
+            TRAINING.build({name: bad})
+
+
+def test_a_request_for_inference() -> None:
+    config = INFERENCE.build({"model_name": "shakespeare", "version": 3, "temperature": 0, "prompts": "/p.jsonl"})
+    assert (config.model.name, config.model.version, config.inference.temperature) == ("shakespeare", 3, 0)
+    assert config.inference.baseline_prompts == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"model_name": "a", "model": "/s/model/model-0123456789abcdef"}, "a registered model and a path"),
+        ({"version": 2}, "a version needs the name"),
+        ({"preset": "tiny"}, "unknown field 'preset'"),
+        ({"modle": "x"}, "did you mean 'model'"),
+        ({"overrides": {"inference": {"top_k": 3}}}, "did you mean 'top_p'"),
+    ],
+)
+def test_bad_requests_for_inference(request_: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        INFERENCE.build(request_)

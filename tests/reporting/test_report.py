@@ -9,7 +9,7 @@ import pytest
 
 from handoff.manifest import artifact_dir
 from handoff.publish import staging
-from handoff.run_dir import STAGES, RunDir, StageRecord
+from handoff.run_dir import INFERENCE_STAGES, STAGES, RunDir, StageRecord
 from reporting import report
 from tests.reporting.build_run import GATE_ERROR, ROWS, STARTED, Story, build_run, prediction
 
@@ -233,3 +233,31 @@ def test_a_long_training_says_that_its_chart_is_thinned(tmp_path: Path) -> None:
 def test_rows_with_a_baseline_come_first(tmp_path: Path) -> None:
     page = written(build_run(tmp_path, Story(predictions=[*reversed(ROWS)])))
     assert page.text.index("The ghost of the king") < page.text.index("My phone is")
+
+
+def test_a_run_that_was_ended_on_purpose_is_no_failure(tmp_path: Path) -> None:
+    run = build_run(tmp_path, Story(fails="promote"))
+    run.skip("promote", "promotion was rejected by ann")
+    page = written(run)
+    assert "The run ended early, on purpose, before its promote stage: promotion was rejected by ann." in page.text
+    assert "– skipped" in page.text and "To go on, remove the cause" not in page.text
+
+
+def test_a_run_of_inference_alone_shows_its_model_and_where_that_came_from(tmp_path: Path) -> None:
+    whole = build_run(tmp_path)
+    run = RunDir(str(tmp_path / "runs" / "inference-1"))
+    run.create(whole.store.root, {"inference": {}, "model": {}, "preset": "inference"}, INFERENCE_STAGES)
+    for stage, source in (("plan", "train"), ("predict", "predict")):
+        made = whole.record(source)
+        assert made
+        run.save(made.model_copy(update={"stage": stage, "metrics": {"model": "shakespeare version 3"}}))
+    page = written(run)
+    for expected in (
+        "Predictions of shakespeare version 3",
+        "All stages succeeded; the model answered the prompts.",
+        "16,384",
+        "77 documents (9.6 MB)",
+        "no evaluation: a run of inference alone has no such stage",
+        "The ghost of the king",
+    ):
+        assert expected in page.text

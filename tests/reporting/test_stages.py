@@ -40,3 +40,21 @@ def test_nested_phases_do_not_run_out_of_their_bar() -> None:
 
 def test_nothing_started_gives_an_empty_line() -> None:
     assert timeline_of(stages_of([])).bars == []
+
+
+def test_what_follows_a_skipped_stage_is_skipped_with_it_and_says_why() -> None:
+    skipped = StageRecord(stage="train", status="skipped", started=STARTED, ended=STARTED, headline="a backfill")
+    stages = {
+        s.name: s for s in stages_of([record("plan", 0, 1), record("corpus", 2, 1), skipped, record("report", 4, 1)])
+    }
+    assert [(n, s.state) for n, s in stages.items()] == [
+        ("plan", "done"), ("corpus", "made"), ("train", "skipped"), ("evaluate", "skipped"), ("promote", "skipped"),
+        ("predict", "skipped"), ("report", "writing"),
+    ]  # fmt: skip
+    assert stages["train"].why == "a backfill"
+    assert stages["predict"].why == "the train stage was skipped before it"
+    assert stages["train"].seconds is None, "a skip has no time to show"
+
+
+def test_a_flow_of_its_own() -> None:
+    assert [s.name for s in stages_of([], ("plan", "predict", "report"))] == ["plan", "predict", "report"]

@@ -9,7 +9,7 @@ import pytest
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
-from handoff.errors import ConfigError, EngineUnavailable, GateFailed
+from handoff.errors import CapacityError, ConfigError, GateFailed
 from handoff.publish import Staging
 from handoff.run_dir import RunDir, StageRecord
 from training.evaluate import evaluate
@@ -160,6 +160,6 @@ def test_a_loss_that_is_no_number_ends_training_at_its_step(
 
 def test_too_many_workers_are_refused_before_training(ray_cluster: None, make_run: MakeRun) -> None:
     run = make_run("crowd", num_workers=64)
-    with pytest.raises(EngineUnavailable, match="needs 64 workers"):
+    with pytest.raises(CapacityError, match="needs 64 workers"):
         run_train(run)
     assert not list(run.store.files("_training"))

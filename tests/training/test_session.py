@@ -2,7 +2,7 @@
 
 import pytest
 
-from handoff.errors import EngineUnavailable
+from handoff.errors import CapacityError
 from training.config import BaseModelConfig, TrainingConfig
 from training.session import check_workers, data_slots, places
 
@@ -27,12 +27,12 @@ def config(**values: object) -> TrainingConfig:
 
 
 def test_more_workers_than_cpus_is_said_at_once(ray_cluster: None) -> None:
-    with pytest.raises(EngineUnavailable, match=r"needs 5 workers x 1 CPU, .* has 4 CPU.*Remedy: lower"):
+    with pytest.raises(CapacityError, match=r"needs 5 workers x 1 CPU, .* has 4 CPU.*Remedy: lower"):
         check_workers(config(num_workers=5))
 
 
 def test_gpus_that_are_not_there_are_said_at_once(ray_cluster: None) -> None:
-    with pytest.raises(EngineUnavailable, match=r"1 GPU.*use_gpu"):
+    with pytest.raises(CapacityError, match=r"1 GPU.*use_gpu"):
         check_workers(config(num_workers=1, use_gpu=True))
 
 

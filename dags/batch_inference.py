@@ -1,0 +1,68 @@
+"""
+### A promoted model + prompts → predictions → report
+
+| | |
+|---|---|
+| **Input** | a promoted model and prompts: the model of the event that started the run, or the one in the form |
+| **Output** | predictions (id, prompt, completion, error, token counts), and `report.html` |
+| **Starts** | when `spark_to_ray` promotes a model (asset `promoted_model`), or by hand |
+| **Owner** | data-platform |
+| **When a task fails** | nothing it was making is visible; its log ends with one line that names cause and remedy |
+| **Retries** | what may pass by itself is tried again, ever later; what you must fix fails at once |
+| **Does a failure need someone at night?** | No. Earlier predictions stay where they are. |
+| **To rerun** | clear the failed task; the same model, prompts and settings give the same predictions, found and reused |
+| **A backfill** | is refused by Airflow: a run follows a promotion, not a date |
+| **Pools** | `ray` must exist: `airflow pools set ray 1 "Ray jobs"` |
+
+*plan* finds the model (MLflow, or the store), reads the first prompts and asks Ray, in seconds. *predict* runs on Ray
+(`ray_default`). *report* always runs; its page is the **Report** link of *plan* and *report*.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from airflow_ray.operator import RayJobOperator
+from orchestration.assets import PROMOTED_MODEL
+from orchestration.form_fields import INFERENCE
+from orchestration.local_job import JobOperator
+from orchestration.plan_task import RUN_DIR, PlanOperator
+from orchestration.policy import DEFAULT_ARGS, RAY_POOL, TAGS
+
+# -- to edit
+SCHEDULE = [PROMOTED_MODEL]
+PRESET = "inference"  # what a run that a promotion started does: its prompts are in there
+PREDICT_TIMEOUT = timedelta(hours=4)
+# --
+
+with DAG(
+    "batch_inference",
+    doc_md=__doc__,
+    schedule=SCHEDULE,
+    catchup=False,
+    is_paused_upon_creation=True,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    params=INFERENCE.params(PRESET),
+    tags=[*TAGS, "ray"],
+):
+    plan = PlanOperator(
+        task_id="plan",
+        doc_md="Finds the model, looks at prompts and Ray, writes `run.json`.",
+        flow="inference",
+    )
+    predict = RayJobOperator(
+        task_id="predict",
+        doc_md="Ray Data: an actor pool answers the prompts with the model.",
+        entrypoint=["python", "-m", "inference.job", RUN_DIR],
+        pool=RAY_POOL,
+        execution_timeout=PREDICT_TIMEOUT,
+    )
+    report = JobOperator(
+        task_id="report",
+        doc_md="Writes `report.html`, also after a failure. A teardown: the run's state is that of the stages before.",
+        module="reporting.report",
+        run_dir=RUN_DIR,
+    ).as_teardown()
+
+    plan >> predict >> report

@@ -1,0 +1,64 @@
+"""What the DAGs tell the rest of the world they made: two assets, whose events carry the facts of the manifests."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+CORPUS_SNAPSHOT = Asset("corpus_snapshot", group="baton")
+PROMOTED_MODEL = Asset("promoted_model", group="baton")
+
+
+def describe_snapshot(context: "Context", result: Any = None) -> None:
+    """A task's ``post_execute``: the event of the snapshot says which, where, and how many rows."""
+    artifact = _run(context).artifact("corpus")
+    manifest = artifact.manifest
+    context["outlet_events"][CORPUS_SNAPSHOT].extra = {
+        **_facts(context, artifact),
+        "rows": dict(manifest.rows),
+        "dropped": dict(manifest.dropped),
+        "documents": manifest.facts.get("documents"),
+    }
+
+
+def describe_model(context: "Context", result: Any = None) -> None:
+    """A task's ``post_execute``: the event of the promoted model says which version of what, made from what."""
+    run = _run(context)
+    artifact, gate = run.artifact("train"), run.artifact("evaluate").manifest.facts["gate"]
+    plan, promoted = run.record("plan"), run.record("promote")
+    assert plan and promoted
+    parents = {parent.id.split("-", 1)[0]: parent.id for parent in artifact.manifest.parents}
+    context["outlet_events"][PROMOTED_MODEL].extra = {
+        **_facts(context, artifact),
+        **{name: promoted.metrics[name] for name in ("model", "version", "alias", "tracking_uri")},
+        "corpus": parents.get("corpus"),
+        "base": parents.get("model"),
+        "train_tokens": artifact.manifest.facts.get("train_tokens"),
+        "perplexity_ratio": gate["ratio"],
+        "stamp": plan.metrics.get("stamp"),
+    }
+
+
+def _run(context: "Context") -> Any:
+    from handoff.run_dir import RunDir
+
+    return RunDir(context["ti"].xcom_pull(task_ids="plan"))
+
+
+def _facts(context: "Context", artifact: Any) -> dict[str, Any]:
+    return {
+        "id": artifact.id,
+        "digest": artifact.manifest.digest,
+        "directory": artifact.directory,
+        "files": len(artifact.manifest.files),
+        "bytes": artifact.manifest.total_bytes,
+        "run_dir": context["ti"].xcom_pull(task_ids="plan"),
+    }
+
+
+def newest_extras(events: Any) -> list[Mapping[str, Any]]:
+    """Extras of the newest twenty events of an inlet asset, newest first."""
+    return [event.extra for event in events.ascending(False).limit(20)]

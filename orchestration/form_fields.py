@@ -1,0 +1,54 @@
+"""The two Trigger forms: the dozen settings of each DAG that people change. Everything else goes by ``overrides``."""
+
+from orchestration.forms import Field, Form
+from orchestration.presets import INFERENCE_PRESETS, PRESETS
+from orchestration.run_config import InferenceRunConfig, RunConfig
+
+ZERO = {0: "0: nothing", 1: "1: optimizer state", 2: "2: optimizer state and gradients", 3: "3: parameters too"}
+
+TRAINING = Form(
+    config=RunConfig,
+    presets=PRESETS,
+    preset_labels={"demo": "Demo (2 CPUs)", "tiny": "Tiny (a test)", "gptj": "GPT-J-6B (32 GPUs)"},
+    fields={
+        "source": Field("Data", "Corpus", ("corpus.source.uri",)),
+        "base_model": Field("Model", "Base model", ("training.base.source",)),
+        "method": Field(
+            "Model", "Method", ("training.method",), {"lora": "LoRA: low-rank adapters", "full": "Full: all weights"}
+        ),
+        "max_steps": Field("Training", "Optimizer steps", ("training.max_steps",)),
+        "learning_rate": Field("Training", "Learning rate", ("training.learning_rate",)),
+        "seq_len": Field("Training", "Block length", ("training.seq_len",)),
+        "num_workers": Field("Training", "Training workers", ("training.num_workers",)),
+        "zero_stage": Field("Training", "ZeRO stage", ("training.zero_stage",), ZERO),
+        "use_gpu": Field("Training", "Use GPUs", ("training.use_gpu", "evaluation.use_gpu", "inference.use_gpu")),
+        "max_perplexity_ratio": Field("Gate and promotion", "Gate", ("evaluation.max_perplexity_ratio",)),
+        "approval": Field("Gate and promotion", "Ask a person", ("promotion.approval",)),
+        "model_name": Field("Gate and promotion", "Registered model", ("promotion.model_name",)),
+        "prompts": Field("Predictions", "Prompts", ("inference.prompts",)),
+        "temperature": Field("Predictions", "Temperature", ("inference.temperature",)),
+    },
+    # Another corpus or model makes the preset's details about the old one meaningless.
+    replaces={"source": ("corpus.source", "corpus.split"), "base_model": ("training.base",)},
+    example='{"corpus": {"passage_chars": 1500}, "training": {"lora": {"rank": 8}}}',
+)
+
+INFERENCE = Form(
+    config=InferenceRunConfig,
+    presets=INFERENCE_PRESETS,
+    fields={
+        "model_name": Field("Model", "Registered model", ("model.name",)),
+        "alias": Field("Model", "Alias", ("model.alias",)),
+        "version": Field("Model", "Version", ("model.version",)),
+        "model": Field("Model", "Model artifact", ("model.path",)),
+        "prompts": Field("Prompts", "Prompts", ("inference.prompts",)),
+        "baseline_prompts": Field("Prompts", "Prompts for the base model", ("inference.baseline_prompts",)),
+        "max_new_tokens": Field("Sampling", "Longest completion", ("inference.max_new_tokens",)),
+        "temperature": Field("Sampling", "Temperature", ("inference.temperature",)),
+        "seed": Field("Sampling", "Seed", ("inference.seed",)),
+        "num_actors": Field("Resources", "Model replicas", ("inference.num_actors",)),
+        "batch_size": Field("Resources", "Prompts per batch", ("inference.batch_size",)),
+        "use_gpu": Field("Resources", "Use GPUs", ("inference.use_gpu",)),
+    },
+    example='{"inference": {"top_p": 0.9, "template": "Q: {prompt} A:"}}',
+)

@@ -1,0 +1,63 @@
+"""PlanOperator: the first task of a DAG, which makes a run's directory out of a request, or says what is wrong with it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from handoff.errors import BatonError, InfrastructureError
+from orchestration.assets import PROMOTED_MODEL, newest_extras
+from orchestration.local_job import ReportLink
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# What the tasks after the plan are given: a path that the plan composed, never a text of the request. Jinja renders this
+# line once, and what it yields is not rendered again.
+RUN_DIR = "{{ ti.xcom_pull(task_ids='plan') }}"
+
+
+class PlanOperator(BaseOperator):
+    """Validate the request, look at inputs and engines, and write ``run.json``; returns the run's directory.
+
+    Args:
+        flow: what is planned: ``training`` (raw text to predictions) or ``inference`` (predictions alone).
+
+    Raises:
+        AirflowFailException: the request or its inputs must be corrected.
+        AirflowSkipException: a scheduled run has nothing new to work on; the tasks after it are skipped as well.
+        AirflowException: an engine does not answer; the task is tried again.
+    """
+
+    operator_extra_links = (ReportLink(),)
+    template_fields: Sequence[str] = ()
+
+    def __init__(self, *, flow: Literal["training", "inference"], **kwargs: Any) -> None:
+        super().__init__(inlets=[PROMOTED_MODEL], **kwargs)
+        self.flow = flow
+
+    def execute(self, context: "Context") -> str:
+        from orchestration.plan import NothingToDo, Request, plan_inference, plan_training
+
+        run = context["dag_run"]
+        events = [event for asset in context["triggering_asset_events"].values() for event in asset]
+        request = Request(
+            dag_id=self.dag_id,
+            run_id=context["run_id"],
+            run_type=str(getattr(run.run_type, "value", run.run_type)),
+            values={**context["params"], **(run.conf or {})},
+            promoted=lambda: newest_extras(context["inlet_events"][PROMOTED_MODEL]),
+            trigger=max(events, key=lambda event: event.timestamp).extra if events else None,
+        )
+        if len(events) > 1:
+            self.log.info("%d models were promoted since the last run: the newest answers", len(events))
+        try:
+            return {"training": plan_training, "inference": plan_inference}[self.flow](request)
+        except NothingToDo as reason:
+            self.log.info("%s", reason)
+            raise AirflowSkipException(str(reason)) from None
+        except BatonError as error:
+            raise AirflowFailException(str(error)) from None
+        except InfrastructureError as error:
+            raise AirflowException(str(error)) from None
