@@ -33,7 +33,9 @@ class RayClient(JobSubmissionClient):
         try:
             return cls(cluster.url, headers=headers, verify=cluster.verify)
         except AuthenticationError as error:
-            raise RayRefused(f"Ray at {cluster.url} refuses the token. Remedy: correct the connection's password") from error
+            raise RayRefused(
+                f"Ray at {cluster.url} refuses the token. Remedy: correct the connection's password"
+            ) from error
         except (ConnectionError, RuntimeError) as error:
             raise RayUnreachable(f"no Ray at {cluster.url}: {str(error).strip().splitlines()[0]}") from error
 
@@ -104,13 +106,13 @@ class RayClient(JobSubmissionClient):
         from ray.util.state import StateApiClient
         from ray.util.state.common import ListApiOptions, StateResource
 
-        if not details.job_id:
+        if not (job_id := details.job_id):
             return []
         # The state API knows no address but its own client's; both share session, headers and error handling.
         state = StateApiClient(self.get_address(), headers=dict(self._headers))
 
         def alive(resource: StateResource, job_key: str, end: str) -> list[Any]:
-            options = ListApiOptions(limit=1000, filters=[(job_key, "=", details.job_id), ("state", "!=", end)])
+            options = ListApiOptions(limit=1000, filters=[(job_key, "=", job_id), ("state", "!=", end)])
             return state.list(resource, options, raise_on_missing_output=False)
 
         try:

@@ -50,7 +50,9 @@ class Cluster:
         scheme = connection.schema or "http"
         if scheme not in ("http", "https"):
             raise ValueError(f"connection {name}: scheme {scheme!r}. Remedy: http or https")
-        lacks = [what for what, there in (("https", scheme == "https"), ("a token", bool(connection.password))) if not there]
+        lacks = [
+            what for what, there in (("https", scheme == "https"), ("a token", bool(connection.password))) if not there
+        ]
         if lacks and not _is_loopback(connection.host) and not _true(extra.get("allow_insecure")):
             raise ValueError(
                 f"connection {name} would send jobs to {connection.host} without {' and without '.join(lacks)}: "

@@ -1,11 +1,10 @@
 """Follow a job to its end: every line that it writes, once and in order, through lost connections."""
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_ray.errors import RayJobLost, RayUnreachable
 
@@ -41,7 +40,7 @@ class Follower:
         submission_id: str,
         *,
         emit: Callable[[str], None],
-        log: logging.Logger,
+        log: Any,
         position: int = 0,
         remember: Callable[[int], Awaitable[None]] | None = None,
         patience_seconds: float = 300,
@@ -72,7 +71,10 @@ class Follower:
             while not until():
                 details = await self._details()
                 if details.status in ("SUCCEEDED", "FAILED", "STOPPED"):
-                    await asyncio.wait({reader}, timeout=DRAIN_SECONDS)
+                    shown = -1
+                    while not reader.done() and shown < self._shown:  # as long as more comes
+                        shown = self._shown
+                        await asyncio.wait({reader}, timeout=DRAIN_SECONDS)
                     self._flush()
                     await self._note_position(force=True)
                     return details

@@ -173,7 +173,9 @@ class RayJobOperator(BaseOperator):
             raise AirflowException(str(error)) from error
         self._job = settled.submission_id
         self._show_link(context, cluster, settled.submission_id)
-        driver = ", ".join(f"{n:g} {what}" for n, what in ((self.entrypoint_num_cpus, "CPU"), (self.entrypoint_num_gpus, "GPU")))
+        driver = ", ".join(
+            f"{n:g} {what}" for n, what in ((self.entrypoint_num_cpus, "CPU"), (self.entrypoint_num_gpus, "GPU"))
+        )
         self.log.info("Ray job %s (%s) on %s: %s; its driver takes %s", settled.submission_id, settled.how, cluster.url, client.resources(), driver)  # fmt: skip
         return settled
 
@@ -222,7 +224,7 @@ class RayJobOperator(BaseOperator):
             self._client,
             settled.submission_id,
             emit=lambda line: self.log.info("%s", line),
-            log=self.log,  # type: ignore[arg-type]
+            log=self.log,
             position=settled.position,
             remember=remember,
             patience_seconds=self.patience.total_seconds(),

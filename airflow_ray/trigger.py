@@ -90,7 +90,7 @@ class RayJobTrigger(BaseTrigger):
             client,
             self.submission_id,
             emit=lambda line: self.log.info("%s", line),
-            log=self.log,  # type: ignore[arg-type]
+            log=self.log,
             position=await self._position(),
             remember=self._remember,
             patience_seconds=self.patience_seconds,

@@ -1,7 +1,6 @@
 """Which job belongs to a task: its name, how it is found again, and when a new one is due."""
 
 import hashlib
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -86,7 +85,7 @@ def settle(
     submit: Callable[[str], None],
     *,
     stop_seconds: float,
-    log: logging.Logger,
+    log: Any,
 ) -> Settled:
     """Find this work's job or submit one, such that there is never a second.
 
@@ -111,9 +110,13 @@ def settle(
     ours = saved if saved.get("clear_number") == work.clear_number else {}
     for other in client.list_jobs():
         if work.is_of_same_task(other) and not is_terminal(other) and other.submission_id != ours.get("submission_id"):
-            log.warning("job %s of this task, from before it was cleared, is still there: stopping it", other.submission_id)
+            log.warning(
+                "job %s of this task, from before it was cleared, is still there: stopping it", other.submission_id
+            )
             if not client.stop_and_wait(str(other.submission_id), stop_seconds):
-                raise RuntimeError(f"job {other.submission_id} did not end within {stop_seconds:.0f} s of being stopped")
+                raise RuntimeError(
+                    f"job {other.submission_id} did not end within {stop_seconds:.0f} s of being stopped"
+                )
 
     number = int(ours.get("number", 0))
     name = work.submission_id(number)

@@ -108,7 +108,12 @@ class Services:
         }
         with (self.logs / f"{name}.log").open("w") as log:
             child = subprocess.Popen(
-                commands[name], env=self.environment(), stdout=log, stderr=subprocess.STDOUT, cwd=self.home, start_new_session=True
+                commands[name],
+                env=self.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.home,
+                start_new_session=True,
             )
         recorded = {n: (p.pid, p.create_time()) for n, p in self.running().items()}
         self._state.write_text(json.dumps({**recorded, name: (child.pid, psutil.Process(child.pid).create_time())}))

@@ -30,7 +30,7 @@ def test_loopback_needs_neither_tls_nor_token() -> None:
     ],
 )
 def test_a_remote_cluster_without_tls_or_token_is_refused(settings: dict[str, Any], lacks: str) -> None:
-    with pytest.raises(ValueError, match="ray_x would send jobs to ray.example.com") as caught:
+    with pytest.raises(ValueError, match=r"ray_x would send jobs to ray\.example\.com") as caught:
         Cluster.from_connection(connection(host="ray.example.com", **settings))
     assert lacks in str(caught.value) and "Remedy" in str(caught.value)
     assert "secret-token" not in str(caught.value)

@@ -46,7 +46,9 @@ def test_too_much_is_refused_and_the_largest_named(tree: Path) -> None:
         pack_tracked_files(str(tree), limit_bytes=20)
 
 
-def test_a_directory_without_git_or_without_tracked_files_is_refused(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_directory_without_git_or_without_tracked_files_is_refused(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     with pytest.raises(ValueError, match=r"not a git repository.*Remedy"):
         pack_tracked_files(str(tmp_path_factory.mktemp("plain")))
     (tree / "empty").mkdir()

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 

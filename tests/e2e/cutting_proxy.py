@@ -7,7 +7,9 @@ from types import TracebackType
 
 
 class CuttingProxy:
-    """Forwards to a local port; cuts every connection after so many bytes of answers. Gone at the end of ``with``.
+    """Forwards to a local port; cuts a connection after so many bytes of answers, the next after twice as many, and so on.
+
+    Gone at the end of ``with``.
 
     Attributes:
         cut: connections that were cut.
@@ -28,7 +30,9 @@ class CuttingProxy:
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         async def end() -> None:
             self._server.close()
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
@@ -41,7 +45,7 @@ class CuttingProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        answers = asyncio.create_task(self._copy(to_reader, writer, self._after))
+        answers = asyncio.create_task(self._copy(to_reader, writer, self._after and self._after * (self.cut + 1)))
         questions = asyncio.create_task(self._copy(reader, to_writer, None))
         try:
             await asyncio.wait({answers, questions}, return_when=asyncio.FIRST_COMPLETED)

@@ -4,6 +4,7 @@ Each test injects a fault, asserts that it happened, then what survived, then th
 Those marked ``faults`` take longer and run with ``make test-faults``.
 """
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -67,15 +68,19 @@ class Run:
         return self.api.task_log(self.dag_id, self.run_id, "job", attempt)
 
     def wait_for(self, state: str) -> None:
-        wait_until(lambda: self.state() == state, f"the task is {state}", lambda: f"{self.state()}, jobs {self.statuses()}")
+        wait_until(
+            lambda: self.state() == state, f"the task is {state}", lambda: f"{self.state()}, jobs {self.statuses()}"
+        )
 
     def wait_for_job(self, number: int = 1) -> None:
         """Until the body of job ``number`` runs."""
-        wait_until(lambda: self.starts() >= number and self.statuses()[-1] == "RUNNING", f"job {number} runs", self.statuses)
+        wait_until(
+            lambda: self.starts() >= number and self.statuses()[-1] == "RUNNING", f"job {number} runs", self.statuses
+        )
 
     def no_two_alive(self) -> None:
         jobs = self.jobs()
-        for earlier, later in zip(jobs, jobs[1:], strict=False):
+        for earlier, later in itertools.pairwise(jobs):
             assert earlier.end_time and earlier.end_time <= later.start_time, "two jobs were alive at once"
 
     def nothing_left(self) -> None:
@@ -94,7 +99,13 @@ class Run:
         self.api._call("PATCH", path, json={"new_state": state})
 
     def clear(self) -> None:
-        body = {"dry_run": False, "dag_run_id": self.run_id, "task_ids": ["job"], "only_failed": False, "reset_dag_runs": True}
+        body = {
+            "dry_run": False,
+            "dag_run_id": self.run_id,
+            "task_ids": ["job"],
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
         self.api._call("POST", f"/api/v2/dags/{self.dag_id}/clearTaskInstances", json=body)
 
     def go(self) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cutting_proxy import CuttingProxy
 from tests.e2e.conftest import Baton, free_port
+from tests.e2e.cutting_proxy import CuttingProxy
 
 COUNT = "for n in range(50): print('line', n, '; $(echo no shell) `ls`', flush=True)"
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
@@ -43,7 +43,11 @@ class Task:
         entrypoint = ["python", "-c", code] if isinstance(code, str) else code
         operator = RayJobOperator(task_id="job", entrypoint=entrypoint, **self.keywords)
         instance = SimpleNamespace(
-            dag_id="d", run_id=self.run_id, task_id="job", map_index=-1, xcom_push=lambda key, value: self.links.append(value)
+            dag_id="d",
+            run_id=self.run_id,
+            task_id="job",
+            map_index=-1,
+            xcom_push=lambda key, value: self.links.append(value),
         )
         dag_run = SimpleNamespace(clear_number=self.clear_number)
         return Attempt(operator, {"ti": instance, "dag_run": dag_run, "task_state_store": self.memory})
@@ -101,7 +105,7 @@ def connect(baton: Baton, monkeypatch: pytest.MonkeyPatch) -> Any:
         if "extra" in changes:
             changes["extra"] = json.dumps(changes["extra"])
         made = Connection(conn_id="ray_default", **{**settings, **changes})
-        monkeypatch.setattr(BaseHook, "get_connection", lambda conn_id: made)
+        monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: made))
 
     to()
     return to
@@ -166,7 +170,9 @@ def test_a_line_without_an_end_is_shown_in_pieces(task: Task, capsys: pytest.Cap
 # -- one job per attempt of work
 
 
-def test_a_worker_that_takes_over_follows_the_job_that_is_there(task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_that_takes_over_follows_the_job_that_is_there(
+    task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     go = tmp_path / "go"
     code = f"import time, pathlib\nprint('before', flush=True)\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.1)\nprint('after', flush=True)"  # fmt: skip
     killed = task.attempt(code)
@@ -385,8 +391,12 @@ def test_no_ray_at_all_is_said_at_once(connect: Any) -> None:
         check_spark("spark_default", None)  # type: ignore[arg-type]
 
 
-def test_code_and_environment_are_shipped(task: Task, connect: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "shipped.py").write_text("import os; print('shipped', os.environ['COLOUR'], os.path.exists('untracked'))")
+def test_code_and_environment_are_shipped(
+    task: Task, connect: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shipped.py").write_text(
+        "import os; print('shipped', os.environ['COLOUR'], os.path.exists('untracked'))"
+    )
     (tmp_path / "untracked").write_text("x")
     for command in (["init", "-q"], ["add", "shipped.py"]):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
