@@ -3,10 +3,11 @@
 Ray takes over a second to import: only code that handles a job imports this module.
 """
 
+import json
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import requests
 from ray.exceptions import AuthenticationError  # noqa: TID253
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from airflow_ray.cluster import Cluster
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
+SHORT_LOG_BYTES = 4 << 20
 AGENT_SECONDS = 120  # a cluster that has just started answers before an agent can take its first job
-Result = TypeVar("Result")
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells of every closed stream
 
@@ -122,6 +123,21 @@ class RayClient(JobSubmissionClient):
             raise RayUnreachable(f"{self.get_address()} does not list actors: {error}") from error
         found = [f"actor {a.class_name} {a.actor_id[:8]}" for a in actors]
         return found + [f"placement group {g.placement_group_id[:8]}" for g in groups]
+
+    def short_log(self, submission_id: str) -> str | None:
+        """The whole log, or None where it is longer than SHORT_LOG_BYTES or gone."""
+        received = bytearray()
+        with self._do_request("GET", f"/api/jobs/{submission_id}/logs", stream=True) as answer:
+            if answer.status_code != 200:
+                return None
+            try:
+                for chunk in answer.iter_content(1 << 16):
+                    received += chunk
+                    if len(received) > SHORT_LOG_BYTES:
+                        return None
+            except requests.RequestException as error:
+                raise RayUnreachable(f"{self.get_address()} broke off: {type(error).__name__}") from error
+        return str(json.loads(received)["logs"])
 
     def version(self) -> str:
         """Version of Ray on the cluster."""

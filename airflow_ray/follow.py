@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TAIL_LINES = 15
 LINE_CHARACTERS = 20_000  # of a line without an end: longer ones are shown in pieces, so that memory stays bounded
 REMEMBER_SECONDS = 5.0
-DRAIN_SECONDS = 10.0  # Ray's log stream ends within 2 s of its job
+DRAIN_SECONDS = 10.0  # without a word, after which the log's end is not waited for
 FRUITLESS_CONNECTIONS = 6
 
 
@@ -71,11 +71,7 @@ class Follower:
             while not until():
                 details = await self._details()
                 if details.status in ("SUCCEEDED", "FAILED", "STOPPED"):
-                    shown = -1
-                    while not reader.done() and shown < self._shown:  # as long as more comes
-                        shown = self._shown
-                        await asyncio.wait({reader}, timeout=DRAIN_SECONDS)
-                    self._flush()
+                    await self._read_the_rest(reader)
                     await self._note_position(force=True)
                     return details
                 await self._note_position()
@@ -84,6 +80,22 @@ class Follower:
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
+
+    async def _read_the_rest(self, reader: "asyncio.Task[None]") -> None:
+        """Ray's stream ends some 5 s after its job; a log of bearable size is read to its end at once instead."""
+        try:
+            whole = await asyncio.to_thread(self._client.short_log, self._job)
+        except RayUnreachable:
+            whole = None
+        if whole is not None and len(whole) >= self._shown:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            self._take(whole[self._shown :])
+        shown = -1
+        while not reader.done() and shown < self._shown:  # as long as more comes
+            shown = self._shown
+            await asyncio.wait({reader}, timeout=DRAIN_SECONDS)
+        self._flush()
 
     async def _details(self) -> "JobDetails":
         silent_since: float | None = None

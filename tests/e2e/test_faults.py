@@ -65,7 +65,10 @@ class Run:
         return len(list(self.directory.glob("started-*")))
 
     def log(self, attempt: int) -> str:
-        return self.api.task_log(self.dag_id, self.run_id, "job", attempt)
+        try:
+            return self.api.task_log(self.dag_id, self.run_id, "job", attempt)
+        except RuntimeError:  # no such attempt yet
+            return ""
 
     def wait_for(self, state: str) -> None:
         wait_until(
@@ -88,9 +91,13 @@ class Run:
         assert left == []
 
     def processes(self) -> list[psutil.Process]:
-        """The worker of the task: the process that runs it and the one that supervises that."""
+        """The worker of the task: the process that runs it and the executor's that supervises that.
+
+        Idle processes of the executor stay: one of them holds the lock of its queue.
+        """
         scheduler = self.baton.services.running()["scheduler"]
-        return [p for p in scheduler.children(recursive=True) if self.run_id in " ".join(_cmdline(p)) or _is_task(p)]
+        titles = {p: " ".join(p.cmdline()) for p in scheduler.children(recursive=True)}
+        return [p for p, title in titles.items() if title.startswith("airflow worker") and "<idle>" not in title]
 
     # -- what happens
 
@@ -120,17 +127,6 @@ class Run:
         self.wait_for("success")
         assert self.statuses()[-1] == "SUCCEEDED"
         self.no_two_alive()
-
-
-def _cmdline(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
-def _is_task(process: psutil.Process) -> bool:
-    return any(word in " ".join(_cmdline(process)) for word in ("airflow worker", "airflow task"))
 
 
 def wait_until(done: Callable[[], bool], what: str, seen: Callable[[], object] = lambda: "") -> None:
