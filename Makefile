@@ -1,7 +1,7 @@
 # Baton: `make help` lists what there is. Every target sets up what it needs by itself.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup demo up down test test-fast dag-check dag-graphs lint format constraints clean
+.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-operator lint format constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,10 +19,16 @@ down:  ## stop what `make up` started
 	@if [ -x $(PY) ]; then $(PY) -m orchestration.local down; else echo "nothing is set up"; fi
 
 test: setup  ## all tests, the end-to-end run of the DAG among them
-	@$(PY) -m pytest
+	@$(PY) -m pytest -m "not faults"
+
+test-faults: setup  ## whatever dies or is stopped, with a real scheduler and Ray; the long ones of `make test` too
+	@$(PY) -m pytest tests/e2e/test_faults.py tests/e2e/test_ray_operator.py
+
+bench-operator: setup  ## the operator's overhead over Ray's own client, and random kills: jobs lost and doubled
+	@$(PY) -m bench.operator
 
 test-fast: setup  ## tests that need neither a JVM nor Ray, for the edit loop
-	@$(PY) -m pytest -m "not spark and not ray and not e2e"
+	@$(PY) -m pytest -m "not spark and not ray and not e2e and not server"
 
 dag-check: setup  ## the rules that every DAG obeys, its graph, what parsing it costs and touches; no JVM, no Ray
 	@$(PY) -m pytest -q --durations=0 --durations-min=9 tests/dags

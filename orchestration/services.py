@@ -77,7 +77,6 @@ class Services:
         """
         _require_free(self.ui_port, "the Airflow UI", "BATON_UI_PORT")
         _require_free(self.ray_port, "Ray's dashboard", "BATON_RAY_PORT")
-        self.logs.mkdir(parents=True, exist_ok=True)
         environment = self.environment()
         self._ensure_user()
         self.launch("ray")  # while it starts, Airflow's database is made
@@ -85,17 +84,20 @@ class Services:
             subprocess.run(
                 ["airflow", "db", "migrate"], env=environment, check=True, stdout=log, stderr=subprocess.STDOUT
             )
-        # Ray gives its parts 30 s to find each other, which is too short while four Airflow services start as well
-        # on two cores (seen with other work on the machine): they come after it, and it may try once more.
+        # Four Airflow services at the same time would make Ray miss its own limits on two cores: they come after it.
+        self.wait_for_ray()
+        for name in ("api-server", "dag-processor", "scheduler", "triggerer"):
+            self.launch(name)
+        self._wait_until("api-server", lambda: not _is_free(self.ui_port))
+        AirflowApi(self.ui, USER, self.password).make_pools(POOLS)
+
+    def wait_for_ray(self) -> None:
+        """Ray gives its parts 30 s to find each other, too short beside other work: it may try once more."""
         try:
             self._wait_until("ray", self._ray_is_up)
         except EngineUnavailable:
             self.launch("ray")
             self._wait_until("ray", self._ray_is_up)
-        for name in ("api-server", "dag-processor", "scheduler", "triggerer"):
-            self.launch(name)
-        self._wait_until("api-server", lambda: not _is_free(self.ui_port))
-        AirflowApi(self.ui, USER, self.password).make_pools(POOLS)
 
     def launch(self, name: str) -> None:
         """Start one service, or start it again after its end."""
@@ -106,6 +108,7 @@ class Services:
             "scheduler": ["airflow", "scheduler", "--skip-serve-logs"],
             "triggerer": ["airflow", "triggerer", "--skip-serve-logs"],
         }
+        self.logs.mkdir(parents=True, exist_ok=True)
         with (self.logs / f"{name}.log").open("w") as log:
             child = subprocess.Popen(
                 commands[name],

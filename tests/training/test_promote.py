@@ -188,6 +188,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         process.wait(20)
 
 
+@pytest.mark.server
 def test_a_tracking_server_gets_the_files_of_a_model_it_could_not_reach(
     server: str, home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,214 @@
+"""RayJobOperator: its overhead over Ray's own client, and random kills. `make bench-operator`.
+
+Both sides of the overhead run on one warm cluster, in turns. The kills: an attempt runs in a process of its own and
+is killed with SIGKILL at a random moment, again and again, until one attempt ends by itself; then jobs are counted.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import signal
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+BODY = "import pathlib, time; p = pathlib.Path({0!r}); (p / f'start-{{time.time()}}').touch(); time.sleep({1}); (p / f'end-{{time.time()}}').touch()"
+KILLS_PER_TASK = 2
+LATEST_KILL_SECONDS = 8.0  # submission, start, run and end of the job lie before
+
+
+class FileMemory:
+    """A task state store that survives the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self._path.read_text()).get(key, default) if self._path.exists() else default
+
+    def set(self, key: str, value: Any) -> None:
+        found = json.loads(self._path.read_text()) if self._path.exists() else {}
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(json.dumps({**found, key: value}))
+        fresh.rename(self._path)
+
+
+def attempt(directory: Path, run_id: str, seconds: float) -> Any:
+    """An operator and its context, as a worker would make them."""
+    from airflow_ray.operator import RayJobOperator
+
+    operator = RayJobOperator(task_id="job", entrypoint=["python", "-c", BODY.format(str(directory), seconds)])
+    instance = SimpleNamespace(
+        dag_id="bench", run_id=run_id, task_id="job", map_index=-1, xcom_push=lambda key, value: None
+    )
+    memory = FileMemory(directory / "memory.json")
+    return operator, {"ti": instance, "dag_run": SimpleNamespace(clear_number=0), "task_state_store": memory}
+
+
+def kill_until_it_ends(root: Path, tasks: int, seed: int, results: Any) -> None:
+    chance = random.Random(seed)
+    for number in range(tasks):
+        directory = root / f"{seed}-{number}"
+        directory.mkdir()
+        run_id = f"kill-{seed}-{number}-{time.time_ns()}"
+        kills = []
+        while True:
+            child = os.fork()
+            if child == 0:
+                try:
+                    operator, context = attempt(directory, run_id, 1.0)
+                    operator.execute(context)
+                    os._exit(0)
+                except BaseException:
+                    os._exit(1)
+            if len(kills) < KILLS_PER_TASK:
+                time.sleep(chance.uniform(0, LATEST_KILL_SECONDS))
+                if os.waitpid(child, os.WNOHANG) == (0, 0):
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+                    kills.append(phase(directory))
+                    continue
+                ended = "before the kill"
+            else:
+                ended = "success" if os.waitpid(child, 0)[1] == 0 else "failure"
+            results.put((run_id, str(directory), kills, ended))
+            break
+
+
+def phase(directory: Path) -> str:
+    """Where the job was when its attempt was killed."""
+    for name, said in (("end-*", "after the job"), ("start-*", "while it ran")):
+        if list(directory.glob(name)):
+            return said
+    return "after its name was saved" if (directory / "memory.json").exists() else "before its name was saved"
+
+
+def random_kills(client: Any, tasks: int, shards: int) -> None:
+    root = Path(tempfile.mkdtemp(prefix="bench-operator-"))
+    context = multiprocessing.get_context("fork")
+    results: Any = context.Queue()
+    processes = [
+        context.Process(target=kill_until_it_ends, args=(root, tasks // shards, seed, results)) for seed in range(shards)
+    ]
+    for process in processes:
+        process.start()
+    found = [results.get() for _ in range(tasks // shards * shards)]
+    for process in processes:
+        process.join()
+    kills = [k for _, _, ks, _ in found for k in ks]
+    jobs = client.list_jobs()
+    lost = doubled = 0
+    for run_id, directory, _, ended in found:
+        mine = [j for j in jobs if (j.metadata or {}).get("run_id") == run_id]
+        starts = len(list(Path(directory).glob("start-*")))
+        lost += not any(j.status == "SUCCEEDED" for j in mine) or ended == "failure"
+        doubled += len(mine) > 1 or starts > 1
+    print(f"\n{len(kills)} kills of {len(found)} tasks' attempts, at random moments:")
+    for said in sorted(set(kills)):
+        print(f"  {said:28} {kills.count(said):4}")
+    print(f"lost jobs {lost}, doubled jobs {doubled}")
+    if lost or doubled:
+        raise SystemExit("FAILED: jobs were lost or doubled")
+
+
+def overhead(client: Any, runs: int) -> None:
+    def running(name: str) -> float:
+        while (d := client.find(name)) is None or d.status == "PENDING":
+            time.sleep(0.05)
+        return time.time()
+
+    figures: dict[str, list[float]] = {}
+
+    def note(what: str, seconds: float) -> None:
+        figures.setdefault(what, []).append(seconds)
+
+    root = Path(tempfile.mkdtemp(prefix="bench-operator-"))
+    for number in range(runs):
+        plain = root / f"plain-{number}"
+        plain.mkdir()
+        began = time.time()
+        name = client.submit_job(entrypoint=f'python -c "{BODY.format(str(plain), 1.0)}"', submission_id=f"plain-{time.time_ns()}")  # fmt: skip
+        note("submit → running, Ray's client", running(name) - began)
+        while client.find(name).status != "SUCCEEDED":
+            time.sleep(0.1)
+
+        directory = root / str(number)
+        directory.mkdir()
+        operator, context = attempt(directory, f"overhead-{time.time_ns()}", 1.0)
+        began = time.time()
+        thread = threading.Thread(target=operator.execute, args=(context,))
+        thread.start()
+        while operator._job is None:
+            time.sleep(0.01)
+        note("task start → running, operator", running(operator._job) - began)
+        thread.join()
+        note("job end → task end, operator", time.time() - client.find(operator._job).end_time / 1e3)
+        assert len(list(directory.glob("end-*"))) == len(list(plain.glob("end-*"))) == 1, "the two did not do the same"
+
+        directory = root / f"stop-{number}"
+        directory.mkdir()
+        operator, context = attempt(directory, f"stop-{time.time_ns()}", 600)
+        thread = threading.Thread(target=lambda o=operator, c=context: _quietly(o.execute, c))
+        thread.start()
+        while not list(directory.glob("start-*")):
+            time.sleep(0.05)
+        began = time.time()
+        operator.on_kill()
+        while not client.find(operator._job).status == "STOPPED":
+            time.sleep(0.05)
+        note("user stop → job ended", time.time() - began)
+        thread.join()
+    print(f"{'seconds':34} median    min    max   (n = {runs})")
+    for what, seconds in figures.items():
+        print(f"{what:34} {statistics.median(seconds):6.2f} {min(seconds):6.2f} {max(seconds):6.2f}")
+
+
+def _quietly(call: Any, *arguments: Any) -> None:
+    try:
+        call(*arguments)
+    except Exception as error:
+        assert "stopped" in str(error)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--runs", type=int, default=10, help="of each side of the overhead")
+    options.add_argument("--tasks", type=int, default=33, help=f"that are killed, {KILLS_PER_TASK} times each")
+    options.add_argument("--shards", type=int, default=3, help="tasks that run at once")
+    chosen = options.parse_args()
+    home = tempfile.mkdtemp(prefix="bench-operator-home-")
+    os.environ["BATON_HOME"] = home
+
+    from airflow.sdk import BaseHook, Connection
+
+    from airflow_ray.hook import RayHook
+    from orchestration.services import Services
+    from reporting.hardware import describe_machine
+
+    services = Services()
+    settings = json.loads(services.environment()["AIRFLOW_CONN_RAY_DEFAULT"])
+    connection = Connection(conn_id="ray_default", **settings)
+    BaseHook.get_connection = classmethod(lambda cls, conn_id: connection)  # type: ignore[method-assign, assignment]
+    try:
+        services.launch("ray")
+        services.wait_for_ray()
+        client = RayHook().get_conn()
+        client.submit_once(entrypoint="true", submission_id="warm-up")
+        while client.find("warm-up").status != "SUCCEEDED":
+            time.sleep(0.2)
+        machine = describe_machine()
+        print(f"{machine['Processor']}, {machine['Cores']} cores, load {os.getloadavg()[0]:.1f}\n")
+        overhead(client, chosen.runs)
+        random_kills(client, chosen.tasks, chosen.shards)
+    finally:
+        services.stop()
+
+
+if __name__ == "__main__":
+    main()
