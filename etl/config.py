@@ -58,6 +58,31 @@ class QualityConfig(Frozen):
     )
 
 
+class DedupConfig(Frozen):
+    """Repeated passages: of each cluster one is kept. 14 x 8 over 5-grams are FineWeb's (Penedo et al. 2024)."""
+
+    fuzzy: bool = Field(default=True, description="also near-duplicates (MinHash), not only equal texts")
+    ngram_words: int = Field(default=5, description="words in an n-gram; a shorter passage is one n-gram", ge=1, le=50)
+    bands: int = Field(default=14, description="bands of MinHash: more of them find less similar pairs", ge=1, le=256)
+    rows_per_band: int = Field(default=8, description="minima per band: more of them pass fewer pairs", ge=1, le=64)
+    min_jaccard: float = Field(
+        default=0.8, description="least Jaccard similarity of two passages' n-grams to be near-duplicates", gt=0, le=1
+    )
+
+
+class DecontaminationConfig(Frozen):
+    """Training passages that share a long run of words with what a model is tested on are removed."""
+
+    files: tuple[str, ...] = Field(
+        default=(), description="paths, URIs or globs of evaluation or prompt files, in any format of the source"
+    )
+    text_column: str = Field(default="text", description="column with the text in those files", min_length=1)
+    held_out: bool = Field(default=False, description="also hold train against the validation and test splits")
+    ngram_words: int = Field(
+        default=13, description="words that a shared run has at least: 13 as for GPT-3 (Brown et al. 2020, app. C)", ge=3
+    )
+
+
 class SplitConfig(Frozen):
     """Who goes to train, validation and test: whole documents, never parts of one."""
 
@@ -102,6 +127,10 @@ class CorpusConfig(Frozen):
         default=2000, description="longest passage in characters, cut at a paragraph's end", ge=100, le=1_000_000
     )
     quality: QualityConfig = Field(default=QualityConfig(), description="rules that drop a passage")
+    dedup: DedupConfig = Field(default=DedupConfig(), description="repeated passages")
+    decontamination: DecontaminationConfig = Field(
+        default=DecontaminationConfig(), description="passages that give away an evaluation"
+    )
     split: SplitConfig = Field(default=SplitConfig(), description="train, validation and test")
     layout: LayoutConfig = Field(default=LayoutConfig(), description="files and row groups")
     seed: int = Field(default=0, description="of the global shuffle and of the split", ge=0, lt=2**31)
