@@ -20,6 +20,7 @@ def main(docs: str, out: str, cores: int, heap: str) -> None:
 
     start = time.monotonic()
     os.environ["JAVA_HOME"] = find_java_home(Path(out).parent)
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(f"local[{cores}]").config("spark.driver.memory", heap)
     for key, value in {**SQL_CONF, "spark.ui.enabled": "false", "spark.local.dir": f"{out}/spark"}.items():
         builder = builder.config(key, value)
@@ -27,13 +28,17 @@ def main(docs: str, out: str, cores: int, heap: str) -> None:
     size = sum(f.stat().st_size for f in Path(docs).glob("*.jsonl"))
     spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, size))
     print(f"Spark started after {time.monotonic() - start:.1f} s", flush=True)
-    documents = spark.read.schema("id string, text string").json(docs).select(
-        F.col("id").alias("doc_id"),
-        F.lit(0).alias("position"),
-        "text",
-        F.col("id").alias("row_id"),
-        F.lit(None).cast("string").alias("reason"),
-        F.lit("train").alias("split"),
+    documents = (
+        spark.read.schema("id string, text string")
+        .json(docs)
+        .select(
+            F.col("id").alias("doc_id"),
+            F.lit(0).alias("position"),
+            "text",
+            F.col("id").alias("row_id"),
+            F.lit(None).cast("string").alias("reason"),
+            F.lit("train").alias("split"),
+        )
     )
     marked = mark_duplicates(documents.persist(), DedupConfig())
     marked.where("reason IS NULL").select(F.col("doc_id").alias("id"), "text").write.json(f"{out}/kept")

@@ -96,7 +96,9 @@ def shard(number: int, size: int, lines: list[str], seed: int) -> Iterator[tuple
         else:
             text = "\n".join(draw.choices(lines, k=draw.randrange(15, 60)))
             if draw.random() < PII_SHARE:
-                text += "\n" + draw.choice(PII).format(w=draw.choice(vocabulary).strip(".,;:!?'"), n=draw.randrange(256))
+                text += "\n" + draw.choice(PII).format(
+                    w=draw.choice(vocabulary).strip(".,;:!?'"), n=draw.randrange(256)
+                )
             if len(originals) < 20_000:
                 originals.append((name, text))
         written += len(text.encode()) + 30

@@ -54,7 +54,10 @@ def _small_star(stars: "DataFrame") -> "DataFrame":
     from pyspark.sql import functions as F
 
     seen = stars.withColumn("least_of_all", F.min("least").over(Window.partitionBy("node")))
-    pairs = F.array(F.struct("node", F.col("least_of_all").alias("root")), F.struct(F.col("least").alias("node"), F.col("least_of_all").alias("root")))
+    pairs = F.array(
+        F.struct("node", F.col("least_of_all").alias("root")),
+        F.struct(F.col("least").alias("node"), F.col("least_of_all").alias("root")),
+    )
     return seen.select(F.inline(pairs)).where("node <> root").distinct()
 
 

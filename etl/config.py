@@ -1,7 +1,7 @@
 """Configuration of the corpus stage: raw files → Spark → snapshot."""
 
 import re
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -58,6 +58,14 @@ class QualityConfig(Frozen):
     )
 
 
+class PrivacyConfig(Frozen):
+    """Personal data and secrets, replaced by typed placeholders before anything else sees the text."""
+
+    replace: tuple[Literal["key", "email", "card", "ip", "phone"], ...] = Field(
+        default=("key", "email", "card", "ip", "phone"), description="kinds to replace, such as by <EMAIL>"
+    )
+
+
 class DedupConfig(Frozen):
     """Repeated passages: of each cluster one is kept. 14 x 8 over 5-grams are FineWeb's (Penedo et al. 2024)."""
 
@@ -79,8 +87,17 @@ class DecontaminationConfig(Frozen):
     text_column: str = Field(default="text", description="column with the text in those files", min_length=1)
     held_out: bool = Field(default=False, description="also hold train against the validation and test splits")
     ngram_words: int = Field(
-        default=13, description="words that a shared run has at least: 13 as for GPT-3 (Brown et al. 2020, app. C)", ge=3
+        default=13,
+        description="words that a shared run has at least: 13 as for GPT-3 (Brown et al. 2020, app. C)",
+        ge=3,
     )
+
+    @field_validator("files")
+    @classmethod
+    def _are_files(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if packages := [uri for uri in value if uri.startswith("package:")]:
+            raise ValueError(f"{packages[0]!r} is a package: give paths, URIs or globs of files")
+        return value
 
 
 class SplitConfig(Frozen):
@@ -127,6 +144,7 @@ class CorpusConfig(Frozen):
         default=2000, description="longest passage in characters, cut at a paragraph's end", ge=100, le=1_000_000
     )
     quality: QualityConfig = Field(default=QualityConfig(), description="rules that drop a passage")
+    privacy: PrivacyConfig = Field(default=PrivacyConfig(), description="personal data and secrets")
     dedup: DedupConfig = Field(default=DedupConfig(), description="repeated passages")
     decontamination: DecontaminationConfig = Field(
         default=DecontaminationConfig(), description="passages that give away an evaluation"

@@ -129,10 +129,14 @@ def near_links(texts: "DataFrame", config: DedupConfig) -> "DataFrame":
 
     pairs = candidate_pairs(texts, config).persist()
     touched = pairs.select("first").union(pairs.select("second")).toDF("id").distinct()
-    sets = texts.join(touched, "id", "left_semi").mapInArrow(
-        sets_of(config.ngram_words), "id long, ngrams array<long>"
-    ).persist()
-    one, other = (sets.select(F.col("id").alias(i), F.col("ngrams").alias(n)) for i, n in (("first", "a"), ("second", "b")))
+    sets = (
+        texts.join(touched, "id", "left_semi")
+        .mapInArrow(sets_of(config.ngram_words), "id long, ngrams array<long>")
+        .persist()
+    )
+    one, other = (
+        sets.select(F.col("id").alias(i), F.col("ngrams").alias(n)) for i, n in (("first", "a"), ("second", "b"))
+    )
     shared = F.size(F.array_intersect("a", "b"))
     similar = shared >= config.min_jaccard * (F.size("a") + F.size("b") - shared)
     links = pairs.join(one, "first").join(other, "second").where(similar).select("first", "second").localCheckpoint()

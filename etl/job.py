@@ -10,7 +10,7 @@ if not __package__:  # started as a file: this directory came first on the path,
 
 from typing import TYPE_CHECKING, Any
 
-from etl import dedup, funnel, layout, quality, read, split, transforms
+from etl import decontaminate, dedup, funnel, layout, privacy, quality, read, split, transforms
 from etl.check import check_files, find_undecodable
 from etl.config import CorpusConfig
 from etl.failures import explained
@@ -30,7 +30,7 @@ from handoff.store import Store
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-CODE_VERSION = 1  # part of the snapshot's id: raise it when the same input and configuration give other rows
+CODE_VERSION = 2  # part of the snapshot's id: raise it when the same input and configuration give other rows
 
 
 def run_corpus(run: RunDir, record: StageRecord) -> None:
@@ -43,8 +43,10 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
         check_files(found, config.source)
         raw, source = publish_raw(run.store, found)
     log.info("  raw input: %s", raw.directory)
+    held = decontaminate.publish_references(run.store, config.decontamination, cache)
+    parents = [raw, *(artifact for artifact, _ in held)]
     made_of = snapshot_config(config, source)
-    if existing := find(run.store, "corpus", made_of, [raw]):
+    if existing := find(run.store, "corpus", made_of, parents):
         log.info("%s is already published: reused", existing.id)
         _finish(record, existing, reused=True)
         return
@@ -52,20 +54,30 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
         cores = spark.sparkContext.defaultParallelism
         log.info("spark: %s on %s, %d cores", spark.version, spark.sparkContext.master, cores)
         spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, source.total_bytes))
-        snapshot = make_snapshot(spark, run.store, raw, source, config, record)
+        snapshot = make_snapshot(spark, run.store, parents, source, [s for _, s in held], config, record)
     _finish(record, snapshot, reused=False)
 
 
 def snapshot_config(config: CorpusConfig, source: Source) -> dict[str, Any]:
     """What determines the rows besides the raw bytes: the configuration without the source's location, and the code."""
-    located = {"uri", "sha256", "members", "exclude"}
-    return {"code_version": CODE_VERSION, **config.model_dump(mode="json", exclude={"source": located})}
+    located = {"source": {"uri", "sha256", "members", "exclude"}, "decontamination": {"files"}}
+    return {"code_version": CODE_VERSION, **config.model_dump(mode="json", exclude=located)}
 
 
 def make_snapshot(
-    spark: "SparkSession", store: Store, raw: Artifact, source: Source, config: CorpusConfig, record: StageRecord
+    spark: "SparkSession",
+    store: Store,
+    parents: list[Artifact],
+    source: Source,
+    held: list[Source],
+    config: CorpusConfig,
+    record: StageRecord,
 ) -> Artifact:
     """Run the pipeline and publish its rows.
+
+    Args:
+        parents: the raw artifacts of the source and of the evaluation files.
+        held: the evaluation files that no training passage may give away.
 
     Raises:
         SourceError: a file cannot be read; no passage is left.
@@ -78,13 +90,13 @@ def make_snapshot(
             passages = prepare(spark, source, config).persist()
             check_records(passages)
         with record.phase("judge and split"), progress_lines(spark, "de-duplicate, split"):
-            marked = split.assign(dedup.mark_exact(passages.drop("file")), config.split, config.seed).persist()
+            marked = judge_together(spark, passages, held, config).persist()
             counted = funnel.count(marked, config.split)
         passages.unpersist()
         for line in funnel.table(counted):
             log.info("%s", line)
         check_outcome(counted, config)
-        with staging(store, "corpus", snapshot_config(config, source), [raw]) as place:
+        with staging(store, "corpus", snapshot_config(config, source), parents) as place:
             with record.phase("write"), progress_lines(spark, "shuffle, write"):
                 write(marked, counted, config, place.uri)
             marked.unpersist()
@@ -101,8 +113,19 @@ def make_snapshot(
 def prepare(spark: "SparkSession", source: Source, config: CorpusConfig) -> "DataFrame":
     """Read, clean, cut, identify, judge: one narrow chain, so that raw text is read and cleaned once."""
     documents = transforms.clean(read.read_documents(spark, source, config.source))
-    passages = transforms.with_row_id(transforms.cut_passages(documents, config.passage_chars))
+    public = privacy.redact(documents, config.privacy)
+    passages = transforms.with_row_id(transforms.cut_passages(public, config.passage_chars))
     return quality.judge(passages, config.quality)
+
+
+def judge_together(
+    spark: "SparkSession", passages: "DataFrame", held: list[Source], config: CorpusConfig
+) -> "DataFrame":
+    """What takes all passages at once: splits, then what gives away an evaluation, then duplicates, over all splits."""
+    assigned = split.assign(passages.drop("file"), config.split, config.seed)
+    references = decontaminate.references(spark, held, config.decontamination)
+    clean = decontaminate.mark_contaminated(assigned, references, config.decontamination)
+    return dedup.mark_duplicates(clean, config.dedup)
 
 
 def check_records(passages: "DataFrame") -> None:
@@ -161,6 +184,9 @@ def facts(counted: funnel.Funnel, source: Source) -> dict[str, Any]:
         "passages": counted.passages,
         "text_bytes": counted.text_bytes,
         "examples": counted.examples,
+        "clusters": counted.clusters,
+        "lengths": counted.lengths,
+        "placeholders": counted.placeholders,
     }
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from etl.config import QualityConfig, SplitConfig
-from etl.dedup import mark_exact
+from etl.config import DedupConfig, QualityConfig, SplitConfig
+from etl.dedup import mark_duplicates
 from etl.quality import judge
 from etl.split import assign, check_splits
 from handoff.errors import ConfigError
@@ -59,19 +59,17 @@ def test_letters_of_any_script_are_letters(spark: Any) -> None:
 
 
 def test_of_equal_passages_the_first_in_the_order_of_documents_stays(spark: Any) -> None:
-    marked = mark_exact(
-        passages(
-            spark,
-            ("b", 0, "To be, or not to be"),
-            ("a", 7, "to BE -- or not\nto be!"),
-            ("c", 1, "To be, or not to be."),
-            ("a", 9, "to be or not to be"),
-            ("a", 1, "To be or not to be", "too_few_words"),  # out of play: neither kept nor counted again
-            ("c", 2, "To be, or not two bee"),
-        )
-    )
+    rows = passages(
+        spark,
+        ("b", 0, "To be, or not to be"),
+        ("a", 7, "to BE -- or not\nto be!"),
+        ("c", 1, "To be, or not to be."),
+        ("a", 9, "to be or not to be"),
+        ("a", 1, "To be or not to be", "too_few_words"),  # out of play: neither kept nor counted again
+        ("c", 2, "To be, or not two bee"),
+    ).selectExpr("*", "'train' AS split")
     duplicate = "exact_duplicate"
-    assert reasons(marked) == {
+    assert reasons(mark_duplicates(rows, DedupConfig(fuzzy=False))) == {
         "b-0": duplicate, "a-7": None, "c-1": duplicate, "a-9": duplicate, "a-1": "too_few_words", "c-2": None,
     }  # fmt: skip
 
