@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from etl.components import components
 from etl.config import DedupConfig
-from etl.minhash import bands_of, sets_of
+from etl.minhash import sets_of, signatures_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -47,16 +47,16 @@ def mark_duplicates(passages: "DataFrame", config: DedupConfig) -> "DataFrame":
 
     numbered = passages.withColumn("_id", passage_id(F.col("row_id")))
     candidates = numbered.where("reason IS NULL")
-    narrow = candidates.select("_id", *_order(), fingerprint(F.col("text")).alias("_key")).persist()
-    copies = exact_links(narrow).persist()
+    signed = signatures(candidates, config).persist()
+    copies = exact_links(signed).persist()
     links = copies.select("first", "second")
     if config.fuzzy:
-        distinct = candidates.join(copies.select(F.col("second").alias("_id")), "_id", "left_anti")
-        texts = distinct.select(F.col("_id").alias("id"), normalised(F.col("text")).alias("words"))
-        links = links.union(near_links(texts, config))
+        distinct = signed.join(copies.select(F.col("second").alias("_id")), "_id", "left_anti")
+        texts = candidates.select(F.col("_id").alias("id"), normalised(F.col("text")).alias("words"))
+        links = links.union(near_links(distinct, texts, config))
     roots = components(links)
     members = roots.union(roots.select("root", "root").distinct()).toDF("_id", "_root")
-    ordered = members.join(narrow, "_id")
+    ordered = members.join(signed.drop("fingerprint", "keys"), "_id")
     whole = Window.partitionBy("_root")
     verdicts = (
         ordered.withColumn("_rank", F.row_number().over(whole.orderBy("_held", "doc_id", "position", "row_id")))
@@ -69,17 +69,20 @@ def mark_duplicates(passages: "DataFrame", config: DedupConfig) -> "DataFrame":
         )
         .localCheckpoint()
     )
-    narrow.unpersist()
+    signed.unpersist()
     copies.unpersist()
     marked = numbered.join(verdicts, "_id", "left")
     return marked.withColumn("reason", F.coalesce("reason", "_verdict")).drop("_id", "_verdict")
 
 
-def fingerprint(text: "Column") -> "Column":
-    """SHA-256 of the normalised text."""
+def signatures(candidates: "DataFrame", config: DedupConfig) -> "DataFrame":
+    """One narrow row a passage: ``_id, _held, doc_id, position, row_id, fingerprint, keys``; reads the text once."""
     from pyspark.sql import functions as F
 
-    return F.unhex(F.sha2(normalised(text), 256))
+    columns = candidates.select("_id", *_order(), normalised(F.col("text")).alias("words"))
+    bands = config.bands if config.fuzzy else 0
+    schema = "_id long, _held int, doc_id string, position int, row_id string, fingerprint binary, keys array<long>"
+    return columns.mapInArrow(signatures_of(config.ngram_words, bands, config.rows_per_band), schema)
 
 
 def _order() -> "list[Column]":
@@ -89,21 +92,22 @@ def _order() -> "list[Column]":
     return [held.alias("_held"), F.col("doc_id"), F.col("position"), F.col("row_id")]
 
 
-def exact_links(keyed: "DataFrame") -> "DataFrame":
+def exact_links(signed: "DataFrame") -> "DataFrame":
     """``first long`` (the keeper), ``second long``: a star per fingerprint, however many passages share it."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    order = Window.partitionBy("_key").orderBy("_held", "doc_id", "position", "row_id")
+    order = Window.partitionBy("fingerprint").orderBy("_held", "doc_id", "position", "row_id")
     return (
-        keyed.withColumn("first", F.first("_id").over(order))
+        signed.drop("keys")
+        .withColumn("first", F.first("_id").over(order))
         .withColumn("_rank", F.row_number().over(order))
         .where("_rank > 1")
         .select("first", F.col("_id").alias("second"))
     )
 
 
-def candidate_pairs(texts: "DataFrame", config: DedupConfig) -> "DataFrame":
+def candidate_pairs(signed: "DataFrame") -> "DataFrame":
     """Pairs of ids that share a band: ``first, second``, distinct.
 
     In a bucket of k texts each is paired with the smallest id and with its neighbour in the order of ids: at most
@@ -112,22 +116,22 @@ def candidate_pairs(texts: "DataFrame", config: DedupConfig) -> "DataFrame":
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    keys = texts.mapInArrow(bands_of(config.ngram_words, config.bands, config.rows_per_band), "id long, key long")
+    keys = signed.select(F.col("_id").alias("id"), F.explode("keys").alias("key"))
     bucket = Window.partitionBy("key").orderBy("id")
     others = F.array_distinct(F.array(F.first("id").over(bucket), F.lag("id").over(bucket)))
     seen = keys.select("id", others.alias("others")).select(F.explode("others").alias("first"), "id")
     return seen.where("first < id").select("first", F.col("id").alias("second")).distinct()
 
 
-def near_links(texts: "DataFrame", config: DedupConfig) -> "DataFrame":
+def near_links(signed: "DataFrame", texts: "DataFrame", config: DedupConfig) -> "DataFrame":
     """Candidate pairs whose n-gram sets have a Jaccard similarity of at least ``min_jaccard``: ``first, second``.
 
-    The similarity is computed from the n-grams themselves, not estimated. ``texts`` (``id long, words string``) is
-    used twice.
+    The similarity is computed from the n-grams themselves, not estimated. Only texts of candidates (``id long,
+    words string``) are looked at again.
     """
     from pyspark.sql import functions as F
 
-    pairs = candidate_pairs(texts, config).persist()
+    pairs = candidate_pairs(signed).persist()
     touched = pairs.select("first").union(pairs.select("second")).toDF("id").distinct()
     sets = (
         texts.join(touched, "id", "left_semi")

@@ -6,6 +6,8 @@ operations per hash. Both were measured: see LOG.md.
 
 import functools
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -124,19 +126,28 @@ def band_keys(hashes: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], bands:
     return _mixed(keys).view(np.int64).T
 
 
-def bands_of(n: int, bands: int, rows: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """For ``mapInArrow``: batches of ``id long, words string`` to ``id long, key long``, ``bands`` rows per text."""
+def signatures_of(n: int, bands: int, rows: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """For ``mapInArrow``: batches with a last column ``words string`` to the other columns, a fingerprint, band keys.
+
+    ``fingerprint binary`` is BLAKE2b-128 of the words; ``keys array<long>`` has ``bands`` values, none for a text
+    without a word. One pass gives both, because normalising and moving the text costs more than either.
+    """
 
     def map_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            ids = batch.column("id").to_numpy()
-            for row, end, data, offsets in chunks(batch.column("words")):
-                hashes, counts = ngram_hashes(data, offsets, n)
-                some = counts > 0
-                if some.any():
-                    keys = band_keys(hashes, counts[some], bands, rows)
-                    columns = [pa.array(np.repeat(ids[row:end][some], bands)), pa.array(keys.reshape(-1))]
-                    yield pa.RecordBatch.from_arrays(columns, ["id", "key"])
+            *kept, texts = batch.columns
+            names = [*batch.schema.names[:-1], "fingerprint", "keys"]
+            for row, end, data, offsets in chunks(texts):
+                view, bounds = memoryview(data), offsets.tolist()
+                prints = [blake2b(view[i:j], digest_size=16).digest() for i, j in pairwise(bounds)]
+                some, keys = np.zeros(end - row, bool), np.empty(0, np.int64)
+                if bands:
+                    hashes, counts = ngram_hashes(data, offsets, n)
+                    some = counts > 0
+                    keys = band_keys(hashes, counts[some], bands, rows).reshape(-1) if some.any() else keys
+                lists = np.concatenate(([0], np.cumsum(some * bands))).astype(np.int32)
+                columns = [pa.array(prints, pa.binary()), pa.ListArray.from_arrays(pa.array(lists), pa.array(keys))]
+                yield pa.RecordBatch.from_arrays([*(c.slice(row, end - row) for c in kept), *columns], names)
 
     return map_batches
 

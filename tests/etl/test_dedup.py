@@ -111,8 +111,9 @@ def test_passages_shorter_than_an_n_gram_are_near_only_if_equal(spark: Any) -> N
 
 def test_pairs_of_a_skewed_bucket_grow_with_its_size_not_its_square(spark: Any) -> None:
     hot, draw = prose(9), random.Random(6)
-    texts = spark.createDataFrame([(i, edited(hot, 0.002, WORDS, draw)) for i in range(400)], "id long, words string")
-    pairs = dedup.candidate_pairs(texts, DedupConfig()).count()
+    rows = frame(spark, *((f"{i:03d}", edited(hot, 0.002, WORDS, draw)) for i in range(400)))
+    numbered = rows.withColumn("_id", dedup.passage_id(rows.row_id))
+    pairs = dedup.candidate_pairs(dedup.signatures(numbered, DedupConfig())).count()
     assert 399 <= pairs <= 2 * 14 * 400 < 400 * 399 / 2
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,8 @@ NO_HELD_OUT = {"validation_fraction": 0, "test_fraction": 0}
 
 def prose(number: int) -> str:
     """A text of about 1,500 characters in paragraphs, unlike that of any other number."""
-    verses = [f"{number}.{i} {VERSES[(number + i) % 8]} {VERSES[(number * 3 + i) % 8]}" for i in range(9)]
-    return "\n\n".join(verses)
+    words, draw = " ".join(VERSES).split(), random.Random(number)
+    return "\n\n".join(f"{number}.{i} {' '.join(draw.choices(words, k=27))}" for i in range(9))
 
 
 @pytest.fixture(autouse=True)
@@ -144,8 +145,6 @@ def test_bad_bytes_deep_in_a_file_are_named_and_nothing_is_published(spark: Any,
 
 
 def test_a_gzip_that_ends_early_is_named_and_nothing_is_published(spark: Any, tmp_path: Path) -> None:
-    import random
-
     noise = random.Random(0)
     lines = "\n".join(json.dumps({"text": f"{noise.getrandbits(4000):x}"}) for _ in range(400))
     packed = gzip.compress(lines.encode())

@@ -69,8 +69,11 @@ def test_a_band_says_nothing_of_another_band() -> None:
 
 def test_map_functions_keep_ids_beside_their_texts() -> None:
     batch: Any = pa.record_batch({"id": pa.array([7, 8, 9]), "words": ["a b c d", "", "b c d"]})
-    (bands,) = minhash.bands_of(3, 2, 1)(iter([batch]))
-    assert bands["id"].to_pylist() == [7, 7, 9, 9]
+    (signed,) = minhash.signatures_of(3, 2, 1)(iter([batch]))
+    assert signed["id"].to_pylist() == [7, 8, 9] and [len(k) for k in signed["keys"].to_pylist()] == [2, 0, 2]
+    assert len(set(signed["fingerprint"].to_pylist())) == 3
+    (unsigned,) = minhash.signatures_of(3, 0, 1)(iter([batch]))
+    assert unsigned["fingerprint"] == signed["fingerprint"] and unsigned["keys"].to_pylist() == [[], [], []]
     (sets,) = minhash.sets_of(3)(iter([batch]))
     ngrams = dict(zip(sets["id"].to_pylist(), map(set, sets["ngrams"].to_pylist()), strict=True))
     assert len(ngrams[7]) == 2 and ngrams[8] == set() and ngrams[9] < ngrams[7]
