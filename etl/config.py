@@ -57,6 +57,21 @@ class QualityConfig(Frozen):
         le=1,
     )
 
+    max_symbol_word_ratio: float = Field(default=0.1, description="most `#` and ellipses per word (Gopher: 0.1)", ge=0)
+    max_digit_share: float = Field(
+        default=0.3, description="greatest share of digits among non-space characters", ge=0, le=1
+    )
+    max_bullet_line_share: float = Field(
+        default=0.9, description="greatest share of lines that begin with a bullet (Gopher: 0.9)", ge=0, le=1
+    )
+    max_ellipsis_line_share: float = Field(
+        default=0.3, description="greatest share of lines that end with an ellipsis (Gopher: 0.3)", ge=0, le=1
+    )
+    stop_words: tuple[str, ...] = Field(
+        default=(), description="words of which a passage must have `min_stop_words` different ones; unset: no rule"
+    )
+    min_stop_words: int = Field(default=2, description="see `stop_words` (Gopher: 2)", ge=1)
+
 
 class PrivacyConfig(Frozen):
     """Personal data and secrets, replaced by typed placeholders before anything else sees the text."""

@@ -37,9 +37,24 @@ def test_each_rule_gives_its_reason_and_the_first_broken_one_counts(spark: Any) 
             ("numbers", 0, " ".join(["1234 abc"] * 20)),
             ("chorus", 0, "\n".join([SENTENCE, SENTENCE, "And one more line"])),
             ("dialogue", 0, "\n".join(f"HAM.\n{SENTENCE[i : i + 60]}" for i in range(6))),
+            ("symbols", 0, "# this and # that " * 10),
+            ("digits", 0, "1 22 3 two and some words more " * 10),
+            ("tables", 0, "12 34 words 56 letters 78 and 9 " * 10),
+            ("bullets", 0, "\n".join(f"- item {a}{b} of this list" for a in "abc" for b in "xyz")),
+            (
+                "ellipses",
+                0,
+                "\n".join(
+                    [
+                        *(f"go on reading about all the {w} \u2026" for w in "abc"),
+                        *[f"a line {SENTENCE} {w}" for w in "cd"],
+                    ]
+                ),
+            ),
+            ("greek-words", 0, " ".join(f"logos{i} anthropos" for i in range(20))),
             ("dropped", 0, None, "no_text"),
         ),
-        QualityConfig(),
+        QualityConfig(max_digit_share=0.25, stop_words=("the", "of", "and", "two", "this", "a", "thee")),
     )
     assert reasons(judged) == {
         "good-0": None,
@@ -49,6 +64,12 @@ def test_each_rule_gives_its_reason_and_the_first_broken_one_counts(spark: Any) 
         "numbers-0": "too_few_letters",
         "chorus-0": "repeated_lines",
         "dialogue-0": None,  # speakers' names come again in every play
+        "symbols-0": "too_many_symbols",
+        "digits-0": None,
+        "tables-0": "too_many_digits",
+        "bullets-0": "bullet_lines",
+        "ellipses-0": "ellipsis_lines",
+        "greek-words-0": "too_few_stop_words",
         "dropped-0": "no_text",
     }
 
