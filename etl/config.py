@@ -166,4 +166,7 @@ class CorpusConfig(Frozen):
     )
     split: SplitConfig = Field(default=SplitConfig(), description="train, validation and test")
     layout: LayoutConfig = Field(default=LayoutConfig(), description="files and row groups")
+    keep_rejects: bool = Field(
+        default=False, description="keep dropped passages beside the snapshot, as JSON lines with their reasons"
+    )
     seed: int = Field(default=0, description="of the global shuffle and of the split", ge=0, lt=2**31)

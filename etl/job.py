@@ -10,7 +10,7 @@ if not __package__:  # started as a file: this directory came first on the path,
 
 from typing import TYPE_CHECKING, Any
 
-from etl import decontaminate, dedup, funnel, layout, privacy, quality, read, split, transforms
+from etl import card, decontaminate, dedup, funnel, layout, privacy, quality, read, split, transforms
 from etl.check import check_files, find_undecodable
 from etl.config import CorpusConfig
 from etl.failures import explained
@@ -96,9 +96,11 @@ def make_snapshot(
         for line in funnel.table(counted):
             log.info("%s", line)
         check_outcome(counted, config)
+        told = card.facts(counted, source, card.top_documents(marked))
         with staging(store, "corpus", snapshot_config(config, source), parents) as place:
             with record.phase("write"), progress_lines(spark, "shuffle, write"):
                 write(marked, counted, config, place.uri)
+                store.write(f"{place.directory}/{card.NAME}", card.card(counted, told, config))
             marked.unpersist()
             with record.phase("publish"):
                 return place.publish(
@@ -106,7 +108,7 @@ def make_snapshot(
                     rows=counted.rows,
                     budget=layout.budget(config.layout),
                     dropped=counted.dropped,
-                    facts=facts(counted, source),
+                    facts=told,
                 )
 
 
@@ -163,7 +165,7 @@ def check_outcome(counted: funnel.Funnel, config: CorpusConfig) -> None:
 
 
 def write(marked: "DataFrame", counted: funnel.Funnel, config: CorpusConfig, uri_of: Callable[[str], str]) -> None:
-    """Write each split in its planned layout below ``uri_of(split)``."""
+    """Write each split in its planned layout below ``uri_of(split)``, and what was dropped below ``rejects``."""
     kept = marked.where("reason IS NULL")
     columns = kept.select(*CORPUS.names)
     sample = columns.orderBy(layout.shuffle_key(config.seed), "row_id").limit(layout.SAMPLE_ROWS).collect()
@@ -172,22 +174,9 @@ def write(marked: "DataFrame", counted: funnel.Funnel, config: CorpusConfig, uri
         plan = layout.plan_split(measured, ratio, config.layout)
         rows = kept.where(f"split = '{name}'").select(*CORPUS.names)
         layout.write_split(rows, read.engine_path(uri_of(name)), plan, config.layout, config.seed)
-
-
-def facts(counted: funnel.Funnel, source: Source) -> dict[str, Any]:
-    """What the manifest tells besides rows and drops."""
-    return {
-        "documents": counted.documents,
-        "documents_dropped": counted.dropped_documents,
-        "files": len(source.files),
-        "raw_bytes": source.total_bytes,
-        "passages": counted.passages,
-        "text_bytes": counted.text_bytes,
-        "examples": counted.examples,
-        "clusters": counted.clusters,
-        "lengths": counted.lengths,
-        "placeholders": counted.placeholders,
-    }
+    if config.keep_rejects and counted.dropped:
+        rejects = marked.where("reason IS NOT NULL").select("reason", "doc_id", "position", "text")
+        rejects.write.json(read.engine_path(uri_of("rejects")), mode="append", compression="gzip")
 
 
 def _log_file(run: RunDir) -> str:

@@ -138,7 +138,7 @@ def signatures_of(n: int, bands: int, rows: int) -> Callable[[Iterator[pa.Record
             *kept, texts = batch.columns
             names = [*batch.schema.names[:-1], "fingerprint", "keys"]
             for row, end, data, offsets in chunks(texts):
-                view, bounds = memoryview(data), offsets.tolist()
+                view, bounds = data.data, offsets.tolist()
                 prints = [blake2b(view[i:j], digest_size=16).digest() for i, j in pairwise(bounds)]
                 some, keys = np.zeros(end - row, bool), np.empty(0, np.int64)
                 if bands:
