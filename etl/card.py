@@ -33,6 +33,7 @@ def facts(counted: Funnel, source: Source, top: list[dict[str, Any]]) -> dict[st
         "raw_bytes": source.total_bytes,
         "passages": counted.passages,
         "text_bytes": counted.text_bytes,
+        "content_digests": dict(sorted(counted.digests.items())),
         "estimated_tokens": counted.text_bytes // BYTES_PER_TOKEN,
         "examples": counted.examples,
         "clusters": counted.clusters,

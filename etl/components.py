@@ -27,6 +27,8 @@ def components(links: "DataFrame") -> "DataFrame":
         .localCheckpoint()
     )
     before = _fingerprint(stars)
+    if not before[0]:
+        return stars
     for _ in range(MAX_ROUNDS):
         following = _small_star(_large_star(stars)).localCheckpoint()
         after = _fingerprint(following)

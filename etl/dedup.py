@@ -55,6 +55,10 @@ def mark_duplicates(passages: "DataFrame", config: DedupConfig) -> "DataFrame":
         texts = candidates.select(F.col("_id").alias("id"), normalised(F.col("text")).alias("words"))
         links = links.union(near_links(distinct, texts, config))
     roots = components(links)
+    if roots.isEmpty():  # nothing is repeated: no verdict to join to the text
+        signed.unpersist()
+        copies.unpersist()
+        return passages.withColumn("_cluster", F.lit(None).cast("long"))
     members = roots.union(roots.select("root", "root").distinct()).toDF("_id", "_root")
     ordered = members.join(signed.drop("fingerprint", "keys"), "_id")
     whole = Window.partitionBy("_root")
@@ -132,6 +136,8 @@ def near_links(signed: "DataFrame", texts: "DataFrame", config: DedupConfig) -> 
     from pyspark.sql import functions as F
 
     pairs = candidate_pairs(signed).persist()
+    if pairs.isEmpty():  # spares the joins below: six jobs and their plans
+        return pairs
     touched = pairs.select("first").union(pairs.select("second")).toDF("id").distinct()
     sets = (
         texts.join(touched, "id", "left_semi")

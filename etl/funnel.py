@@ -25,6 +25,7 @@ class Funnel:
     dropped: dict[str, int]  # documents and passages per reason, most frequent first
     dropped_documents: int  # of ``dropped``, those that never became passages
     kept: dict[str, RowBytes]  # per split, in the order train, validation, test
+    digests: dict[str, str]  # per split, of the set of kept row ids, each of which is a digest of its row
     text_bytes: int  # UTF-8 bytes of the kept passages
     examples: list[dict[str, str]]  # reason and text of a dropped passage, one each for the most frequent reasons
     clusters: dict[str, int]  # kept passages that stand for duplicates, by class of their cluster's size
@@ -50,6 +51,7 @@ def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
         F.stddev_pop(row_bytes()).alias("deviation"),
         F.max(row_bytes()).alias("largest"),
         F.sum(F.octet_length("text")).alias("text_bytes"),
+        *(F.bit_xor(F.xxhash64("row_id", F.lit(salt))).alias(f"digest_{salt}") for salt in (0, 1)),
         F.min_by(F.substring("text", 1, EXAMPLE_CHARS), "row_id").alias("example"),
         *(F.count_if(c).alias(f"cluster_{i}") for i, c in enumerate(_classes(F.col("_cluster"), CLUSTER_SIZES))),
         *(F.count_if(c).alias(f"length_{i}") for i, c in enumerate(_classes(F.octet_length("text"), PASSAGE_BYTES))),
@@ -97,6 +99,7 @@ def _funnel(cells: list[dict[str, Any]], globs: list[str]) -> Funnel:
             for s in SPLITS
             if s in kept
         },
+        digests={s: "".join(f"{c[f'digest_{i}'] % 2**64:016x}" for i in (0, 1)) for s, c in kept.items()},
         text_bytes=sum(c["text_bytes"] for c in kept.values()),
         examples=[{"reason": r, "text": examples[r]} for r in dropped if r in examples][:EXAMPLES],
         clusters={c: sum(k[f"cluster_{i}"] for k in kept.values()) for i, c in enumerate(_labels(CLUSTER_SIZES))},
