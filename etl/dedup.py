@@ -136,7 +136,7 @@ def near_links(signed: "DataFrame", texts: "DataFrame", config: DedupConfig) -> 
     from pyspark.sql import functions as F
 
     pairs = candidate_pairs(signed).persist()
-    if pairs.isEmpty():  # spares the joins below: six jobs and their plans
+    if pairs.isEmpty():  # spares the joins below
         return pairs
     touched = pairs.select("first").union(pairs.select("second")).toDF("id").distinct()
     sets = (
