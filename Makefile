@@ -1,7 +1,7 @@
 # Baton: `make help` lists what there is. Every target sets up what it needs by itself.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-operator lint format constraints clean
+.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-operator lint format constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lint: setup  ## formatting, lint rules and types
 
 format: setup  ## format and fix what can be fixed
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
+
+bench-etl: setup  ## fuzzy de-duplication beside datatrove's (MB=100 RUNS=3), outputs compared
+	@$(PY) -m bench.etl $(or $(MB),100) $(or $(RUNS),3)
 
 constraints: setup  ## regenerate constraints.txt for Python 3.11 and 3.12 from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --no-annotate --no-header --extra all pyproject.toml -o constraints.txt

@@ -94,7 +94,8 @@ def random_kills(client: Any, tasks: int, shards: int) -> None:
     context = multiprocessing.get_context("fork")
     results: Any = context.Queue()
     processes = [
-        context.Process(target=kill_until_it_ends, args=(root, tasks // shards, seed, results)) for seed in range(shards)
+        context.Process(target=kill_until_it_ends, args=(root, tasks // shards, seed, results))
+        for seed in range(shards)
     ]
     for process in processes:
         process.start()
@@ -160,7 +161,7 @@ def overhead(client: Any, runs: int) -> None:
             time.sleep(0.05)
         began = time.time()
         operator.on_kill()
-        while not client.find(operator._job).status == "STOPPED":
+        while client.find(operator._job).status != "STOPPED":
             time.sleep(0.05)
         note("user stop → job ended", time.time() - began)
         thread.join()

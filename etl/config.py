@@ -1,7 +1,7 @@
 """Configuration of the corpus stage: raw files → Spark → snapshot."""
 
 import re
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -54,6 +54,63 @@ class QualityConfig(Frozen):
         le=1,
     )
 
+    max_symbol_word_ratio: float = Field(default=0.1, description="most `#` and ellipses per word (Gopher: 0.1)", ge=0)
+    max_digit_share: float = Field(
+        default=0.3, description="greatest share of digits among non-space characters", ge=0, le=1
+    )
+    max_bullet_line_share: float = Field(
+        default=0.9, description="greatest share of lines that begin with a bullet (Gopher: 0.9)", ge=0, le=1
+    )
+    max_ellipsis_line_share: float = Field(
+        default=0.3, description="greatest share of lines that end with an ellipsis (Gopher: 0.3)", ge=0, le=1
+    )
+    stop_words: tuple[str, ...] = Field(
+        default=(), description="words of which a passage must have `min_stop_words` different ones; unset: no rule"
+    )
+    min_stop_words: int = Field(default=2, description="see `stop_words` (Gopher: 2)", ge=1)
+
+
+class PrivacyConfig(Frozen):
+    """Personal data and secrets, replaced by typed placeholders before anything else sees the text."""
+
+    replace: tuple[Literal["key", "email", "card", "ip", "phone"], ...] = Field(
+        default=("key", "email", "card", "ip", "phone"), description="kinds to replace, such as by <EMAIL>"
+    )
+
+
+class DedupConfig(Frozen):
+    """Repeated passages: of each cluster one is kept. 14 x 8 over 5-grams are FineWeb's (Penedo et al. 2024)."""
+
+    fuzzy: bool = Field(default=True, description="also near-duplicates (MinHash), not only equal texts")
+    ngram_words: int = Field(default=5, description="words in an n-gram; a shorter passage is one n-gram", ge=1, le=50)
+    bands: int = Field(default=14, description="bands of MinHash: more of them find less similar pairs", ge=1, le=256)
+    rows_per_band: int = Field(default=8, description="minima per band: more of them pass fewer pairs", ge=1, le=64)
+    min_jaccard: float = Field(
+        default=0.8, description="least Jaccard similarity of two passages' n-grams to be near-duplicates", gt=0, le=1
+    )
+
+
+class DecontaminationConfig(Frozen):
+    """Training passages that share a long run of words with what a model is tested on are removed."""
+
+    files: tuple[str, ...] = Field(
+        default=(), description="paths, URIs or globs of evaluation or prompt files, in any format of the source"
+    )
+    text_column: str = Field(default="text", description="column with the text in those files", min_length=1)
+    held_out: bool = Field(default=False, description="also hold train against the validation and test splits")
+    ngram_words: int = Field(
+        default=13,
+        description="words that a shared run has at least: 13 as for GPT-3 (Brown et al. 2020, app. C)",
+        ge=3,
+    )
+
+    @field_validator("files")
+    @classmethod
+    def _are_files(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if packages := [uri for uri in value if uri.startswith("package:")]:
+            raise ValueError(f"{packages[0]!r} is a package: give paths, URIs or globs of files")
+        return value
+
 
 class SplitConfig(Frozen):
     """Who goes to train, validation and test: whole documents, never parts of one."""
@@ -99,6 +156,14 @@ class CorpusConfig(Frozen):
         default=2000, description="longest passage in characters, cut at a paragraph's end", ge=100, le=1_000_000
     )
     quality: QualityConfig = Field(default=QualityConfig(), description="rules that drop a passage")
+    privacy: PrivacyConfig = Field(default=PrivacyConfig(), description="personal data and secrets")
+    dedup: DedupConfig = Field(default=DedupConfig(), description="repeated passages")
+    decontamination: DecontaminationConfig = Field(
+        default=DecontaminationConfig(), description="passages that give away an evaluation"
+    )
     split: SplitConfig = Field(default=SplitConfig(), description="train, validation and test")
     layout: LayoutConfig = Field(default=LayoutConfig(), description="files and row groups")
+    keep_rejects: bool = Field(
+        default=False, description="keep dropped passages beside the snapshot, as JSON lines with their reasons"
+    )
     seed: int = Field(default=0, description="of the global shuffle and of the split", ge=0, lt=2**31)

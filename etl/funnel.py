@@ -1,17 +1,21 @@
 """From documents to rows: what was kept and what was dropped for which reason, counted in one pass."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from etl.config import SplitConfig
 from etl.layout import RowBytes, row_bytes
+from etl.privacy import PLACEHOLDERS
 from etl.split import SPLITS, matches
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 EXAMPLES = 3
 EXAMPLE_CHARS = 300
+CLUSTER_SIZES = (2, 3, 5, 10, 100, 1000)  # the least size of each class of duplicate clusters
+PASSAGE_BYTES = (0, 250, 500, 1000, 2000, 4000, 8000)  # the least size of each class of passages
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,12 @@ class Funnel:
     dropped: dict[str, int]  # documents and passages per reason, most frequent first
     dropped_documents: int  # of ``dropped``, those that never became passages
     kept: dict[str, RowBytes]  # per split, in the order train, validation, test
+    digests: dict[str, str]  # per split, of the set of kept row ids, each of which is a digest of its row
     text_bytes: int  # UTF-8 bytes of the kept passages
     examples: list[dict[str, str]]  # reason and text of a dropped passage, one each for the most frequent reasons
+    clusters: dict[str, int]  # kept passages that stand for duplicates, by class of their cluster's size
+    lengths: dict[str, int]  # kept passages by class of their bytes
+    placeholders: dict[str, int]  # in kept passages, per kind of personal data
     globs_hit: dict[str, bool]  # per configured glob of document ids: does it match one
 
     @property
@@ -31,7 +39,7 @@ class Funnel:
 
 
 def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
-    """Count rows with ``doc_id, position, text, row_id, reason, split``; reads them once."""
+    """Count rows with ``doc_id, position, text, row_id, reason, split, _cluster``; reads them once."""
     from pyspark.sql import functions as F
 
     globs = [*config.validation_documents, *config.test_documents]
@@ -43,11 +51,33 @@ def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
         F.stddev_pop(row_bytes()).alias("deviation"),
         F.max(row_bytes()).alias("largest"),
         F.sum(F.octet_length("text")).alias("text_bytes"),
+        *(F.bit_xor(F.xxhash64("row_id", F.lit(salt))).alias(f"digest_{salt}") for salt in (0, 1)),
         F.min_by(F.substring("text", 1, EXAMPLE_CHARS), "row_id").alias("example"),
+        *(F.count_if(c).alias(f"cluster_{i}") for i, c in enumerate(_classes(F.col("_cluster"), CLUSTER_SIZES))),
+        *(F.count_if(c).alias(f"length_{i}") for i, c in enumerate(_classes(F.octet_length("text"), PASSAGE_BYTES))),
+        *(F.sum(F.regexp_count("text", F.lit(re.escape(mark)))).alias(kind) for kind, mark in PLACEHOLDERS.items()),
         *(F.max(matches(F.col("doc_id"), (glob,))).alias(f"glob_{i}") for i, glob in enumerate(globs)),
     ]
     cells = [row.asDict() for row in marked.groupBy("reason", "split").agg(*counts).collect()]
     return _funnel(cells, globs)
+
+
+def _classes(value: "Column", bounds: tuple[int, ...]) -> "list[Column]":
+    """A condition per class, which begins at its bound and ends before the next one."""
+    ends = [*bounds[1:], None]
+    return [
+        (value >= low) if high is None else (value >= low) & (value < high)
+        for low, high in zip(bounds, ends, strict=True)
+    ]
+
+
+def _labels(bounds: tuple[int, ...]) -> list[str]:
+    """The classes in words: ``2``, ``3-4``, ``1,000 or more``."""
+    pairs = zip(bounds, [*bounds[1:], None], strict=True)
+    return [
+        f"{low:,} or more" if high is None else f"{low:,}" if high == low + 1 else f"{low:,}-{high - 1:,}"
+        for low, high in pairs
+    ]
 
 
 def _funnel(cells: list[dict[str, Any]], globs: list[str]) -> Funnel:
@@ -69,8 +99,12 @@ def _funnel(cells: list[dict[str, Any]], globs: list[str]) -> Funnel:
             for s in SPLITS
             if s in kept
         },
+        digests={s: "".join(f"{c[f'digest_{i}'] % 2**64:016x}" for i in (0, 1)) for s, c in kept.items()},
         text_bytes=sum(c["text_bytes"] for c in kept.values()),
         examples=[{"reason": r, "text": examples[r]} for r in dropped if r in examples][:EXAMPLES],
+        clusters={c: sum(k[f"cluster_{i}"] for k in kept.values()) for i, c in enumerate(_labels(CLUSTER_SIZES))},
+        lengths={c: sum(k[f"length_{i}"] for k in kept.values()) for i, c in enumerate(_labels(PASSAGE_BYTES))},
+        placeholders={kind: sum(k[kind] or 0 for k in kept.values()) for kind in PLACEHOLDERS},
         globs_hit={glob: any(c[f"glob_{i}"] for c in cells) for i, glob in enumerate(globs)},
     )
 

@@ -10,7 +10,7 @@ if not __package__:  # started as a file: this directory came first on the path,
 
 from typing import TYPE_CHECKING, Any
 
-from etl import dedup, funnel, layout, quality, read, split, transforms
+from etl import card, decontaminate, dedup, funnel, layout, privacy, quality, read, split, transforms
 from etl.check import check_files, find_undecodable
 from etl.config import CorpusConfig
 from etl.failures import explained
@@ -30,7 +30,7 @@ from handoff.store import Store
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-CODE_VERSION = 1  # part of the snapshot's id: raise it when the same input and configuration give other rows
+CODE_VERSION = 2  # part of the snapshot's id: raise it when the same input and configuration give other rows
 
 
 def run_corpus(run: RunDir, record: StageRecord) -> None:
@@ -43,8 +43,10 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
         check_files(found, config.source)
         raw, source = publish_raw(run.store, found)
     log.info("  raw input: %s", raw.directory)
+    held = decontaminate.publish_references(run.store, config.decontamination, cache)
+    parents = [raw, *(artifact for artifact, _ in held)]
     made_of = snapshot_config(config, source)
-    if existing := find(run.store, "corpus", made_of, [raw]):
+    if existing := find(run.store, "corpus", made_of, parents):
         log.info("%s is already published: reused", existing.id)
         _finish(record, existing, reused=True)
         return
@@ -52,20 +54,30 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
         cores = spark.sparkContext.defaultParallelism
         log.info("spark: %s on %s, %d cores", spark.version, spark.sparkContext.master, cores)
         spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, source.total_bytes))
-        snapshot = make_snapshot(spark, run.store, raw, source, config, record)
+        snapshot = make_snapshot(spark, run.store, parents, source, [s for _, s in held], config, record)
     _finish(record, snapshot, reused=False)
 
 
 def snapshot_config(config: CorpusConfig, source: Source) -> dict[str, Any]:
     """What determines the rows besides the raw bytes: the configuration without the source's location, and the code."""
-    located = {"uri", "sha256", "members", "exclude"}
-    return {"code_version": CODE_VERSION, **config.model_dump(mode="json", exclude={"source": located})}
+    located = {"source": {"uri", "sha256", "members", "exclude"}, "decontamination": {"files"}}
+    return {"code_version": CODE_VERSION, **config.model_dump(mode="json", exclude=located)}
 
 
 def make_snapshot(
-    spark: "SparkSession", store: Store, raw: Artifact, source: Source, config: CorpusConfig, record: StageRecord
+    spark: "SparkSession",
+    store: Store,
+    parents: list[Artifact],
+    source: Source,
+    held: list[Source],
+    config: CorpusConfig,
+    record: StageRecord,
 ) -> Artifact:
     """Run the pipeline and publish its rows.
+
+    Args:
+        parents: the raw artifacts of the source and of the evaluation files.
+        held: the evaluation files that no training passage may give away.
 
     Raises:
         SourceError: a file cannot be read; no passage is left.
@@ -78,15 +90,17 @@ def make_snapshot(
             passages = prepare(spark, source, config).persist()
             check_records(passages)
         with record.phase("judge and split"), progress_lines(spark, "de-duplicate, split"):
-            marked = split.assign(dedup.mark_exact(passages.drop("file")), config.split, config.seed).persist()
+            marked = judge_together(spark, passages, held, config).persist()
             counted = funnel.count(marked, config.split)
         passages.unpersist()
         for line in funnel.table(counted):
             log.info("%s", line)
         check_outcome(counted, config)
-        with staging(store, "corpus", snapshot_config(config, source), [raw]) as place:
+        told = card.facts(counted, source, card.top_documents(marked))
+        with staging(store, "corpus", snapshot_config(config, source), parents) as place:
             with record.phase("write"), progress_lines(spark, "shuffle, write"):
                 write(marked, counted, config, place.uri)
+                store.write(f"{place.directory}/{card.NAME}", card.card(counted, told, config))
             marked.unpersist()
             with record.phase("publish"):
                 return place.publish(
@@ -94,15 +108,26 @@ def make_snapshot(
                     rows=counted.rows,
                     budget=layout.budget(config.layout),
                     dropped=counted.dropped,
-                    facts=facts(counted, source),
+                    facts=told,
                 )
 
 
 def prepare(spark: "SparkSession", source: Source, config: CorpusConfig) -> "DataFrame":
     """Read, clean, cut, identify, judge: one narrow chain, so that raw text is read and cleaned once."""
     documents = transforms.clean(read.read_documents(spark, source, config.source))
-    passages = transforms.with_row_id(transforms.cut_passages(documents, config.passage_chars))
+    public = privacy.redact(documents, config.privacy)
+    passages = transforms.with_row_id(transforms.cut_passages(public, config.passage_chars))
     return quality.judge(passages, config.quality)
+
+
+def judge_together(
+    spark: "SparkSession", passages: "DataFrame", held: list[Source], config: CorpusConfig
+) -> "DataFrame":
+    """What takes all passages at once: splits, then what gives away an evaluation, then duplicates, over all splits."""
+    assigned = split.assign(passages.drop("file"), config.split, config.seed)
+    references = decontaminate.references(spark, held, config.decontamination)
+    clean = decontaminate.mark_contaminated(assigned, references, config.decontamination)
+    return dedup.mark_duplicates(clean, config.dedup)
 
 
 def check_records(passages: "DataFrame") -> None:
@@ -140,7 +165,7 @@ def check_outcome(counted: funnel.Funnel, config: CorpusConfig) -> None:
 
 
 def write(marked: "DataFrame", counted: funnel.Funnel, config: CorpusConfig, uri_of: Callable[[str], str]) -> None:
-    """Write each split in its planned layout below ``uri_of(split)``."""
+    """Write each split in its planned layout below ``uri_of(split)``, and what was dropped below ``rejects``."""
     kept = marked.where("reason IS NULL")
     columns = kept.select(*CORPUS.names)
     sample = columns.orderBy(layout.shuffle_key(config.seed), "row_id").limit(layout.SAMPLE_ROWS).collect()
@@ -149,19 +174,9 @@ def write(marked: "DataFrame", counted: funnel.Funnel, config: CorpusConfig, uri
         plan = layout.plan_split(measured, ratio, config.layout)
         rows = kept.where(f"split = '{name}'").select(*CORPUS.names)
         layout.write_split(rows, read.engine_path(uri_of(name)), plan, config.layout, config.seed)
-
-
-def facts(counted: funnel.Funnel, source: Source) -> dict[str, Any]:
-    """What the manifest tells besides rows and drops."""
-    return {
-        "documents": counted.documents,
-        "documents_dropped": counted.dropped_documents,
-        "files": len(source.files),
-        "raw_bytes": source.total_bytes,
-        "passages": counted.passages,
-        "text_bytes": counted.text_bytes,
-        "examples": counted.examples,
-    }
+    if config.keep_rejects and counted.dropped:
+        rejects = marked.where("reason IS NOT NULL").select("reason", "doc_id", "position", "text")
+        rejects.write.json(read.engine_path(uri_of("rejects")), mode="append", compression="gzip")
 
 
 def _log_file(run: RunDir) -> str:

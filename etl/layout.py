@@ -114,5 +114,7 @@ def write_split(rows: "DataFrame", uri: str, layout: SplitLayout, config: Layout
         # Each id and text occurs once: a dictionary of them is work thrown away.
         .option("parquet.enable.dictionary#row_id", "false")
         .option("parquet.enable.dictionary#text", "false")
+        # Nobody filters by the text itself; its least and greatest values would make footers as large as pages.
+        .option("parquet.column.statistics.enabled#text", "false")
         .parquet(uri)
     )

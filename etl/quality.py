@@ -23,6 +23,11 @@ def measures(text: "Column") -> "dict[str, Column]":
 
     lines = F.filter(F.transform(F.split(text, "\n"), F.trim), lambda line: line != "")
     return {
+        "_lines": F.size(lines),
+        "_bullets": F.regexp_count(text, F.lit(r"(?m)^[ \t]*(?:[\u2022\u2023\u25cf\u25a0]|[-*] )")),
+        "_ellipses": F.regexp_count(text, F.lit(r"(?m)(?:\.\.\.|\u2026)[ \t]*$")),
+        "_symbols": F.regexp_count(text, F.lit(r"#|\.\.\.|\u2026")),
+        "_digits": F.regexp_count(text, F.lit(r"\d")),
         "_words": F.size(F.split(F.trim(F.regexp_replace(text, r"\s+", " ")), " ")),
         "_visible": F.length(F.regexp_replace(text, r"\s+", "")),
         "_letters": F.length(F.regexp_replace(text, r"[^\p{L}\p{M}]+", "")),
@@ -44,8 +49,25 @@ def rules(config: QualityConfig) -> list[Rule]:
         Rule("words_too_short", visible < words * config.min_mean_word_chars),
         Rule("words_too_long", visible > words * config.max_mean_word_chars),
         Rule("too_few_letters", F.col("_letters") < visible * config.min_letter_share),
+        # Gopher (Rae et al. 2021, section A.1): symbols per word, bullet and ellipsis lines, stop words. The digits are
+        # a rule of ours, for tables and logs, with a threshold of ours.
+        Rule("too_many_symbols", F.col("_symbols") > words * config.max_symbol_word_ratio),
+        Rule("too_many_digits", F.col("_digits") > visible * config.max_digit_share),
+        Rule("bullet_lines", F.col("_bullets") > F.col("_lines") * config.max_bullet_line_share),
+        Rule("ellipsis_lines", F.col("_ellipses") > F.col("_lines") * config.max_ellipsis_line_share),
+        *_stop_words(config),
         Rule("repeated_lines", repeated_chars > line_chars * config.max_repeated_line_share),
     ]
+
+
+def _stop_words(config: QualityConfig) -> list[Rule]:
+    from pyspark.sql import functions as F
+
+    if not config.stop_words:
+        return []
+    words = F.split(F.lower(F.regexp_replace("text", r"[^\p{L}\p{M}\p{N}]+", " ")), " ")
+    listed = F.array(*(F.lit(word.lower()) for word in config.stop_words))
+    return [Rule("too_few_stop_words", F.size(F.array_intersect(words, listed)) < config.min_stop_words)]
 
 
 def judge(passages: "DataFrame", config: QualityConfig) -> "DataFrame":

@@ -77,10 +77,11 @@ def spark_session(app_name: str, log_file: str, cache: Path) -> Iterator["SparkS
     from pyspark.sql import SparkSession
 
     running = SparkContext._active_spark_context is not None
+    # Under spark-submit too: a local master's Python workers else are whatever `python3` is on the path.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name)
     if not running and "PYSPARK_GATEWAY_PORT" not in os.environ:
         os.environ["JAVA_HOME"] = find_java_home(cache)
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         for key, value in embedded_conf(log_file).items():
             builder = builder.config(key, value)
         log.info("spark: starting; its own log: %s", log_file)

@@ -247,10 +247,9 @@ def _check(
                     f"split {split!r}: {rows.get(split, 0)} rows were counted, {found.get(split, 0)} written"
                 )
     if budget is not None:
-        if len(entries) > budget.max_files:
-            problems.append(
-                f"{len(entries)} files, the budget is {budget.max_files}: raise target_file_mib or max_files"
-            )
+        parquet = sum(entry.rows is not None for entry in entries)
+        if parquet > budget.max_files:
+            problems.append(f"{parquet} files, the budget is {budget.max_files}: raise target_file_mib or max_files")
         for entry in entries:
             if (entry.largest_row_group_bytes or 0) > budget.max_row_group_bytes:
                 problems.append(

@@ -20,13 +20,24 @@ class Example(Facts):
     text: str
 
 
+class TopDocument(Facts):
+    doc_id: str
+    passages: int
+    text_bytes: int
+
+
 class CorpusFacts(Facts):
     documents: int | None = None
     documents_dropped: int = 0  # never became passages; counted in the manifest's `dropped`
     raw_bytes: int | None = None
     passages: int | None = None  # before the rules
     text_bytes: int | None = None  # kept
+    estimated_tokens: int | None = None
     examples: list[Example] = []
+    clusters: dict[str, int] = {}  # kept passages that stand for duplicates, by class of their cluster's size
+    lengths: dict[str, int] = {}  # kept passages by class of their bytes
+    placeholders: dict[str, int] = {}  # per kind of personal data
+    top_documents: list[TopDocument] = []
 
 
 class Step(Facts):

@@ -46,6 +46,7 @@ def render(run: Collected, machine: dict[str, str]) -> str:
         tone=tone,
         figures=sections.figures(run),
         funnel=sections.funnel(corpus.manifest, corpus.facts) if corpus.manifest else [],
+        histograms=sections.histograms(corpus.facts),
         unaccounted=sections.unaccounted(corpus.manifest, corpus.facts) if corpus.manifest else 0,
         loss_chart=charts.loss_chart(model.steps),
         speed_chart=charts.speed_chart(model.steps),

@@ -59,6 +59,22 @@ def funnel(manifest: Manifest, facts: CorpusFacts) -> list[Row]:
     return rows
 
 
+def histograms(facts: CorpusFacts) -> list[tuple[str, list[Row]]]:
+    """Titles and bars of the corpus's distributions; those with nothing in them are left out."""
+    shown = (
+        ("Kept passages by bytes", facts.lengths),
+        ("Kept passages that stand for duplicates, by size of their cluster", facts.clusters),
+        ("Placeholders for personal data", facts.placeholders),
+    )
+    found = []
+    for heading, counts in shown:
+        total, most = sum(counts.values()), max(counts.values(), default=0)
+        if total:
+            bars = [Row(n, c, 100 * c / most, text.share(c, total), "split") for n, c in counts.items()]
+            found.append((heading, bars))
+    return found
+
+
 def unaccounted(manifest: Manifest, facts: CorpusFacts) -> int:
     """Passages cut that are neither kept nor dropped for a reason: 0 where the counts add up."""
     if facts.passages is None:

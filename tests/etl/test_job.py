@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl.job import run_corpus
+from etl.config import CorpusConfig, SourceConfig
+from etl.job import prepare, run_corpus
+from etl.source import resolved
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import BatonError, ConfigError, SourceError
 from handoff.manifest import now
@@ -25,8 +29,8 @@ NO_HELD_OUT = {"validation_fraction": 0, "test_fraction": 0}
 
 def prose(number: int) -> str:
     """A text of about 1,500 characters in paragraphs, unlike that of any other number."""
-    verses = [f"{number}.{i} {VERSES[(number + i) % 8]} {VERSES[(number * 3 + i) % 8]}" for i in range(9)]
-    return "\n\n".join(verses)
+    words, draw = " ".join(VERSES).split(), random.Random(number)
+    return "\n\n".join(f"{number}.{i} {' '.join(draw.choices(words, k=27))}" for i in range(9))
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +54,7 @@ def snapshot(record: StageRecord, directory: RunDir) -> Artifact:
 
 
 def rows(artifact: Artifact, split: str | None = None) -> list[dict[str, Any]]:
-    return pa.concat_tables(pq.read_table(f) for f in artifact.files(split)).to_pylist()
+    return pa.concat_tables(pq.read_table(f) for f in artifact.files(split) if f.endswith(".parquet")).to_pylist()
 
 
 def nothing_published(tmp_path: Path) -> bool:
@@ -90,16 +94,45 @@ def test_texts_become_a_snapshot_that_verifies_and_is_reused(spark: Any, plays: 
     assert facts["examples"][0]["reason"] == "exact_duplicate" and facts["examples"][0]["text"]
     links = verify_chain(directory.store, made.id)
     assert [link.problems for link in links] == [[], []] and links[1].id.startswith("raw-")
+    card = json.loads(Path(f"{made.data}/card.json").read_text())
+    assert card["rows"] == made.manifest.rows and card["dropped"] == made.manifest.dropped
+    assert sum(card["lengths"].values()) == len(everything) == sum(made.manifest.rows.values())
+    assert card["clusters"]["2"] == made.manifest.dropped["exact_duplicate"]
     again, _ = run(tmp_path, f"{plays}/*.txt", split=split, layout={"row_group_mib": 0.0625})
     assert (again.artifact, again.reused, again.headline) == (record.artifact, True, record.headline)
+
+
+def test_reading_cleaning_and_judging_is_one_stage_without_python(spark: Any, plays: Path, tmp_path: Path) -> None:
+    config = CorpusConfig(source=SourceConfig(uri=f"{plays}/*.txt"))
+    with resolved(config.source, tmp_path) as source:
+        plan = prepare(spark, source, config)._jdf.queryExecution().executedPlan().toString()
+    assert "Project" in plan and not re.search("Python|Arrow|Exchange|Sort|Window", plan), plan
+
+
+def test_rejects_are_kept_with_their_reasons_when_asked(spark: Any, plays: Path, tmp_path: Path) -> None:
+    (plays / "private.txt").write_text(f"Write to me@example.com. {prose(11)}")
+    made = snapshot(*run(tmp_path, f"{plays}/*.txt", split=NO_HELD_OUT, keep_rejects=True))
+    packed = Path(made.data).glob("rejects/*.json.gz")
+    rejected = [json.loads(line) for f in packed for line in gzip.decompress(f.read_bytes()).splitlines()]
+    found: dict[str, int] = {}
+    for row in rejected:
+        found[row["reason"]] = found.get(row["reason"], 0) + 1
+    assert found == made.manifest.dropped and found["exact_duplicate"] > 1
+    assert {r["doc_id"] for r in rejected if r["reason"] == "exact_duplicate"} == {"play3.txt"}
+    assert made.manifest.facts["placeholders"]["email"] == 1
+    texts = [r["text"] for r in rows(made)]
+    assert not any("me@example.com" in text for text in texts) and any("<EMAIL>" in text for text in texts)
 
 
 def test_the_same_work_gives_the_same_rows_in_the_same_order(
     spark: Any, plays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = rows(snapshot(*run(tmp_path / "a", f"{plays}/*.txt", split=NO_HELD_OUT)))
+    one = snapshot(*run(tmp_path / "a", f"{plays}/*.txt", split=NO_HELD_OUT))
+    first = rows(one)
     monkeypatch.setattr("etl.job.shuffle_partitions", lambda cores, raw_bytes: 7)
-    second = rows(snapshot(*run(tmp_path / "b", f"{plays}/*.txt", split=NO_HELD_OUT)))
+    other = snapshot(*run(tmp_path / "b", f"{plays}/*.txt", split=NO_HELD_OUT))
+    second = rows(other)
+    assert one.manifest.facts == other.manifest.facts and one.manifest.facts["content_digests"]["train"]
     reseeded = rows(snapshot(*run(tmp_path / "c", f"{plays}/*.txt", split=NO_HELD_OUT, seed=1)))
     assert first == second
     assert first != reseeded and sorted(r["row_id"] for r in first) == sorted(r["row_id"] for r in reseeded)
@@ -144,8 +177,6 @@ def test_bad_bytes_deep_in_a_file_are_named_and_nothing_is_published(spark: Any,
 
 
 def test_a_gzip_that_ends_early_is_named_and_nothing_is_published(spark: Any, tmp_path: Path) -> None:
-    import random
-
     noise = random.Random(0)
     lines = "\n".join(json.dumps({"text": f"{noise.getrandbits(4000):x}"}) for _ in range(400))
     packed = gzip.compress(lines.encode())

@@ -48,6 +48,8 @@ def test_rows_lie_in_the_same_files_and_order_whatever_the_partitions(spark: Any
         write_split(rows.repartition(partitions), str(directory), layout, config, seed)
         files = sorted(directory.glob("*.parquet"))
         assert all(pq.ParquetFile(f).metadata.row_group(0).num_rows <= 100 for f in files)
+        columns = pq.ParquetFile(files[0]).metadata.row_group(0)
+        assert columns.column(0).statistics.has_min_max and columns.column(3).statistics is None
         return [pq.read_table(f)["row_id"].to_pylist() for f in files]
 
     one, other, reseeded = written(1, 0), written(7, 0), written(1, 1)

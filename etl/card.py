@@ -1,0 +1,50 @@
+"""The data card: what is in a snapshot, what was left out and why, as ``card.json`` beside the splits."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from etl.config import CorpusConfig
+from etl.funnel import Funnel
+from etl.source import Source
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+NAME = "card.json"
+BYTES_PER_TOKEN = 4  # of English text and the usual 30,000 to 100,000 pieces: an estimate, and named so
+TOP_SOURCES = 10
+
+
+def top_documents(marked: "DataFrame") -> list[dict[str, Any]]:
+    """The documents that give most bytes to the snapshot: ``doc_id``, ``passages``, ``text_bytes``."""
+    from pyspark.sql import functions as F
+
+    kept = marked.where("reason IS NULL").groupBy("doc_id")
+    sums = kept.agg(F.count("*").alias("passages"), F.sum(F.octet_length("text")).alias("text_bytes"))
+    return [row.asDict() for row in sums.orderBy(F.desc("text_bytes"), "doc_id").limit(TOP_SOURCES).collect()]
+
+
+def facts(counted: Funnel, source: Source, top: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the manifest and the card tell besides rows and drops."""
+    return {
+        "documents": counted.documents,
+        "documents_dropped": counted.dropped_documents,
+        "files": len(source.files),
+        "raw_bytes": source.total_bytes,
+        "passages": counted.passages,
+        "text_bytes": counted.text_bytes,
+        "content_digests": dict(sorted(counted.digests.items())),
+        "estimated_tokens": counted.text_bytes // BYTES_PER_TOKEN,
+        "examples": counted.examples,
+        "clusters": counted.clusters,
+        "lengths": counted.lengths,
+        "placeholders": counted.placeholders,
+        "top_documents": top,
+    }
+
+
+def card(counted: Funnel, told: dict[str, Any], config: CorpusConfig) -> bytes:
+    """The card as JSON: the facts, the counts, and the settings that they follow from."""
+    settings = config.model_dump(mode="json", exclude={"source": {"uri"}, "decontamination": {"files"}})
+    everything = {**told, "rows": counted.rows, "dropped": counted.dropped, "settings": settings}
+    return json.dumps(everything, indent=2, ensure_ascii=False).encode()

@@ -1,0 +1,93 @@
+"""Training passages that share a long run of words with an evaluation are dropped: marked, counted, never trained on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from etl import dedup, read
+from etl.check import check_files
+from etl.config import DecontaminationConfig, SourceConfig
+from etl.minhash import containing, sets_of
+from etl.raw import publish_raw
+from etl.source import Source, resolved
+from handoff.artifact import Artifact
+from handoff.errors import SourceError
+from handoff.store import Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+CONTAMINATED = "contaminated"
+MAX_NGRAMS = 50_000_000  # of 8 bytes each: 400 MB in the driver and once in each Python worker
+
+
+def publish_references(store: Store, config: DecontaminationConfig, cache: Path) -> list[tuple[Artifact, Source]]:
+    """The configured files as raw artifacts: their contents become part of the snapshot's id, and of its lineage.
+
+    Raises:
+        SourceError: as for the source itself.
+    """
+    published = []
+    for uri in config.files:
+        settings = SourceConfig(uri=uri, text_column=config.text_column)
+        with resolved(settings, cache) as source:
+            check_files(source, settings)
+            published.append(publish_raw(store, source))
+    return published
+
+
+def references(spark: "SparkSession", sources: list[Source], config: DecontaminationConfig) -> "list[DataFrame]":
+    """The usable texts of the sources: a frame of ``text string`` each."""
+    frames = []
+    for source in sources:
+        settings = SourceConfig(uri=source.root, text_column=config.text_column)
+        frames.append(read.read_documents(spark, source, settings).where("reason IS NULL").select("text"))
+    return frames
+
+
+def known_ngrams(texts: "DataFrame", n: int) -> "np.ndarray[Any, Any]":
+    """Sorted distinct uint64 hashes of the word n-grams of ``text``; a shorter text is one n-gram.
+
+    Raises:
+        SourceError: there are more than MAX_NGRAMS.
+    """
+    from pyspark.sql import functions as F
+
+    words = texts.select(F.lit(0).cast("long").alias("id"), dedup.normalised(F.col("text")).alias("words"))
+    hashes = (
+        words.mapInArrow(sets_of(n), "id long, ngrams array<long>").select(F.explode("ngrams").alias("h")).distinct()
+    )
+    table = hashes.limit(MAX_NGRAMS + 1).toArrow()
+    if table.num_rows > MAX_NGRAMS:
+        raise SourceError(
+            f"the evaluation files have more than {MAX_NGRAMS:,} runs of {n} words. "
+            "Remedy: name fewer files in corpus.decontamination.files"
+        )
+    return np.sort(table.column("h").to_numpy().view(np.uint64))
+
+
+def mark_contaminated(
+    passages: "DataFrame", references: "list[DataFrame]", config: DecontaminationConfig
+) -> "DataFrame":
+    """Set ``reason`` of train passages that share ``ngram_words`` words in a row with a reference.
+
+    Args:
+        passages: ``text, row_id, reason, split`` and more, persisted; rows that have a reason take no part.
+        references: frames of ``text``; the held-out passages are added where the configuration says so.
+    """
+    from pyspark.sql import functions as F
+
+    texts = list(references)
+    if config.held_out:
+        texts.append(passages.where("reason IS NULL AND split <> 'train'").select("text"))
+    known = [k for t in texts if len(k := known_ngrams(t, config.ngram_words))]
+    if not known:
+        return passages
+    everything = np.unique(np.concatenate(known))
+    train = passages.where("reason IS NULL AND split = 'train'")
+    words = train.select(dedup.passage_id(F.col("row_id")).alias("id"), dedup.normalised(F.col("text")).alias("words"))
+    hits = words.mapInArrow(containing(config.ngram_words, everything), "id long").distinct().localCheckpoint()
+    found = hits.select(F.col("id").alias("_id"), F.lit(CONTAMINATED).alias("_hit"))
+    marked = passages.withColumn("_id", dedup.passage_id(F.col("row_id"))).join(found, "_id", "left")
+    return marked.withColumn("reason", F.coalesce("reason", "_hit")).drop("_id", "_hit")

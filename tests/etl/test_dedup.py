@@ -1,0 +1,131 @@
+"""Near-duplicates: what is planted is found, what is found is verified, clusters keep one passage, skew costs little."""
+
+import random
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from bench.generate import edited, jaccard
+from etl import dedup
+from etl.components import components
+from etl.config import DedupConfig
+
+SCHEMA = "doc_id string, position int, text string, row_id string, reason string, split string"
+WORDS = [f"{a}{b}" for a in "bcdfghklmnprstvwz" for b in ("ane", "ore", "illy", "ust", "eam", "ight", "ound", "ace")]
+
+
+def prose(number: int, words: int = 200) -> str:
+    return " ".join(random.Random(number).choices(WORDS, k=words))
+
+
+def frame(spark: Any, *rows: tuple[str, str] | tuple[str, str, str], partitions: int = 3) -> Any:
+    """Rows of (doc_id, text[, split])."""
+    full = [(doc, 0, text, f"{doc}-0", None, *(rest or ("train",))) for doc, text, *rest in rows]
+    return spark.createDataFrame(full, SCHEMA).repartition(partitions)
+
+
+def verdicts(marked: Any) -> dict[str, str | None]:
+    return {row.doc_id: row.reason for row in marked.collect()}
+
+
+def roots(spark: Any, links: list[tuple[int, int]]) -> dict[int, int]:
+    found = components(spark.createDataFrame(links, "first long, second long").repartition(4)).collect()
+    assert len({row.node for row in found}) == len(found)
+    return {row.node: row.root for row in found}
+
+
+def test_components_of_chains_stars_rings_and_loops(spark: Any) -> None:
+    draw = random.Random(0)
+    names = draw.sample(range(-(10**6), 10**6), 340)
+    chain, star, ring = names[:40], names[40:300], names[300:340]
+    links = [*pairwise(chain), *((star[0], s) for s in star[1:]), *pairwise([*ring, ring[0]]), (ring[3], ring[3])]
+    draw.shuffle(links)
+    expected = {n: min(part) for part in (chain, star, ring) for n in part if n != min(part)}
+    assert roots(spark, links) == expected
+
+
+def test_no_links_no_components(spark: Any) -> None:
+    assert roots(spark, []) == {} == roots(spark, [(5, 5)])
+
+
+def test_rounds_are_bounded(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etl.components.MAX_ROUNDS", 1)
+    with pytest.raises(RuntimeError, match="did not settle"):
+        roots(spark, list(pairwise(range(60))))
+
+
+def test_planted_pairs_are_found_and_nothing_else(spark: Any) -> None:
+    """With 14 bands of 8, pairs of Jaccard 0.8 are found with probability 0.92 and those of 0.9 with 0.9995."""
+    draw = random.Random(3)
+    rows, pairs = [], {}
+    for i in range(60):
+        text = prose(i)
+        rows.append((f"a{i:02d}", text))
+        copy = edited(text, (0.002, 0.01, 0.05, 0.2)[i % 4], WORDS, draw)
+        rows.append((f"b{i:02d}", copy))
+        pairs[f"b{i:02d}"] = jaccard(text, copy)
+    found = verdicts(dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
+    assert all(found[f"a{i:02d}"] is None for i in range(60))
+    removed = {doc for doc, reason in found.items() if reason}
+    assert all(reason in (None, "near_duplicate") for reason in found.values())
+    assert removed <= {doc for doc, similarity in pairs.items() if similarity >= 0.8}
+    assert {doc for doc, similarity in pairs.items() if similarity >= 0.9} <= removed and len(removed) > 15
+
+
+def test_the_keeper_is_of_the_most_held_out_split_then_the_first(spark: Any) -> None:
+    draw = random.Random(4)
+    text = prose(1)
+    near = [edited(text, 0.002, WORDS, draw) for _ in range(4)]
+    rows = [("a", near[0]), ("b", near[1]), ("c", near[2], "test"), ("d", near[3], "validation"), ("e", text.upper())]
+    rows += [("f", text), ("g", prose(2)), ("h", prose(3), "test"), ("i", f"{prose(3)}!")]
+    marked = dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()).persist()
+    near_copy, exact = "near_duplicate", "exact_duplicate"
+    assert verdicts(marked) == {
+        "a": near_copy, "b": near_copy, "c": None, "d": near_copy, "e": near_copy, "f": exact, "g": None,
+        "h": None, "i": exact,
+    }  # fmt: skip
+    assert {r.doc_id: r._cluster for r in marked.collect() if r._cluster} == {"c": 6, "h": 2}
+
+
+def test_no_near_duplicate_pair_straddles_train_and_test(spark: Any) -> None:
+    """All pairs of what is kept are compared, not only those that share a bucket."""
+    draw = random.Random(5)
+    rows = []
+    for i in range(40):
+        text = prose(i)
+        rows += [(f"{i}-{j}", edited(text, 0.004 * j, WORDS, draw), ("train", "test")[(i + j) % 2]) for j in range(4)]
+    kept = dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig(bands=28, rows_per_band=4)).where(
+        "reason IS NULL"
+    )
+    train, test = ([r.text for r in kept.collect() if r.split == s] for s in ("train", "test"))
+    assert train and test and max(jaccard(a, b) for a in train for b in test) < 0.8
+    assert max(jaccard(a[1], b[1]) for a in rows for b in rows if a[2] != b[2]) > 0.9  # there was something to remove
+
+
+def test_passages_shorter_than_an_n_gram_are_near_only_if_equal(spark: Any) -> None:
+    rows = [("a", "to be or not"), ("b", "To be, or not!"), ("c", "to be or"), ("d", "?!"), ("e", "--")]
+    found = verdicts(dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
+    assert found == {"a": None, "b": "exact_duplicate", "c": None, "d": None, "e": "exact_duplicate"}
+
+
+def test_pairs_of_a_skewed_bucket_grow_with_its_size_not_its_square(spark: Any) -> None:
+    hot, draw = prose(9), random.Random(6)
+    rows = frame(spark, *((f"{i:03d}", edited(hot, 0.002, WORDS, draw)) for i in range(400)))
+    numbered = rows.withColumn("_id", dedup.passage_id(rows.row_id))
+    pairs = dedup.candidate_pairs(dedup.signatures(numbered, DedupConfig())).count()
+    assert 399 <= pairs <= 2 * 14 * 400 < 400 * 399 / 2
+
+
+@pytest.mark.parametrize("partitions", [1, 7])
+def test_verdicts_do_not_depend_on_partitions_or_order(spark: Any, partitions: int) -> None:
+    draw = random.Random(7)
+    rows = [(f"{i}-{j}", edited(prose(i), 0.005 * j, WORDS, draw)) for i in range(20) for j in range(4)]
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    expected = verdicts(dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
+    spark.conf.set("spark.sql.shuffle.partitions", partitions)
+    try:
+        turned = frame(spark, *reversed(rows), partitions=partitions).persist()
+        assert verdicts(dedup.mark_duplicates(turned, DedupConfig())) == expected
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", before)
