@@ -57,7 +57,7 @@ def kill_until_it_ends(root: Path, tasks: int, seed: int, results: Any) -> None:
         directory = root / f"{seed}-{number}"
         directory.mkdir()
         run_id = f"kill-{seed}-{number}-{time.time_ns()}"
-        kills = []
+        kills: list[str] = []
         while True:
             child = os.fork()
             if child == 0:
@@ -184,7 +184,7 @@ def main() -> None:
     options.add_argument("--shards", type=int, default=3, help="tasks that run at once")
     chosen = options.parse_args()
     home = tempfile.mkdtemp(prefix="bench-operator-home-")
-    os.environ["BATON_HOME"] = home
+    os.environ.update(BATON_HOME=home, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
 
     from airflow.sdk import BaseHook, Connection
 
@@ -201,7 +201,7 @@ def main() -> None:
         services.wait_for_ray()
         client = RayHook().get_conn()
         client.submit_once(entrypoint="true", submission_id="warm-up")
-        while client.find("warm-up").status != "SUCCEEDED":
+        while (warm := client.find("warm-up")) is None or warm.status != "SUCCEEDED":
             time.sleep(0.2)
         machine = describe_machine()
         print(f"{machine['Processor']}, {machine['Cores']} cores, load {os.getloadavg()[0]:.1f}\n")
