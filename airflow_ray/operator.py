@@ -143,7 +143,7 @@ class RayJobOperator(BaseOperator):
             if not self._client.stop_and_wait(self._job, GRACE_SECONDS):
                 self.log.warning("job %s has not ended yet", self._job)
         except RayUnreachable as error:
-            self.log.warning("%s: the job may still run; the next attempt stops it first", error)
+            self.log.warning("%s: the job may still run; the next attempt finds it", error)
 
     # -- steps
 
