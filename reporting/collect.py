@@ -84,9 +84,11 @@ def collect(run: RunDir) -> Collected:
         config_why=config_why,
         stages=stages,
         timeline=timeline_of(list(stages.values())),
-        corpus=_part(store, stages["corpus"], CorpusFacts, "corpus") if "corpus" in stages else _corpus_of(model),
+        corpus=_part(store, stages["corpus"], CorpusFacts, "corpus")
+        if "corpus" in stages
+        else _parent(model, "corpus", CorpusFacts, "the model's manifest names no corpus"),
         model=model,
-        base=_base(model),
+        base=_parent(model, "model", ModelFacts, "the tuned model's manifest names no base model"),
         evaluation=_part(store, stages.get("evaluate"), EvaluationFacts, "evaluation"),
         predictions=predictions,
         promotion=_promotion(stages.get("promote")),
@@ -123,24 +125,14 @@ def _opened(store: Store, identity: str, model: type[AnyFacts]) -> Part[AnyFacts
         return Part(model(), why=str(error))
 
 
-def _base(model: Part[ModelFacts]) -> Part[ModelFacts]:
-    """The base model, found among the parents of the tuned one."""
+def _parent(model: Part[ModelFacts], kind: str, facts: type[AnyFacts], lacks: str) -> Part[AnyFacts]:
+    """The parent of a kind that a model's manifest names; ``lacks`` says that it names none."""
     if model.artifact is None:
-        return Part(ModelFacts(), why=model.why)
-    ids = [p.id for p in model.artifact.manifest.parents if p.id.startswith("model-")]
+        return Part(facts(), why=model.why)
+    ids = [p.id for p in model.artifact.manifest.parents if p.id.startswith(f"{kind}-")]
     if not ids:
-        return Part(ModelFacts(), why="the tuned model's manifest names no base model")
-    return _opened(model.artifact.store, ids[0], ModelFacts)
-
-
-def _corpus_of(model: Part[ModelFacts]) -> Part[CorpusFacts]:
-    """The corpus that a model was tuned on, found among its parents."""
-    if model.artifact is None:
-        return Part(CorpusFacts(), why=model.why)
-    ids = [p.id for p in model.artifact.manifest.parents if p.id.startswith("corpus-")]
-    if not ids:
-        return Part(CorpusFacts(), why="the model's manifest names no corpus")
-    return _opened(model.artifact.store, ids[0], CorpusFacts)
+        return Part(facts(), why=lacks)
+    return _opened(model.artifact.store, ids[0], facts)
 
 
 def _samples(predictions: Part[PredictionFacts]) -> tuple[Samples, str]:
