@@ -7,15 +7,18 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import requests
 from ray.exceptions import AuthenticationError  # noqa: TID253
-from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient  # noqa: TID253
+from ray.job_submission import JobDetails, JobSubmissionClient  # noqa: TID253
 
 from airflow_ray.errors import RayRefused, RayUnreachable
 
 if TYPE_CHECKING:
+    from ray.util.state import StateApiClient
+
     from airflow_ray.cluster import Cluster
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
@@ -89,9 +92,9 @@ class RayClient(JobSubmissionClient):
         """
         deadline = time.monotonic() + seconds
         details = self.find(submission_id)
-        while details is not None and not is_terminal(details):
+        while details is not None and not details.status.is_terminal():
             self._ask_to_stop(submission_id)
-            if not wait_until(lambda: (d := self.find(submission_id)) is None or is_terminal(d), deadline):
+            if not wait_until(lambda: (d := self.find(submission_id)) is None or d.status.is_terminal(), deadline):
                 return False
             details = self.find(submission_id)
         return details is None or wait_until(lambda: not self.leftovers(details), deadline)
@@ -102,19 +105,22 @@ class RayClient(JobSubmissionClient):
         except RuntimeError as error:  # not there yet, or not any more: the caller looks again
             logging.getLogger(__name__).debug("stop of %s: %s", submission_id, error)
 
+    @cached_property
+    def _state(self) -> "StateApiClient":
+        from ray.util.state import StateApiClient
+
+        return StateApiClient(self.get_address(), headers=dict(self._headers))
+
     def leftovers(self, details: JobDetails) -> list[str]:
         """Actors and placement groups of a job that still hold resources, such as ``actor TrainWorker 0f3a…``."""
-        from ray.util.state import StateApiClient
         from ray.util.state.common import ListApiOptions, StateResource
 
         if not (job_id := details.job_id):
             return []
-        # The state API knows no address but its own client's; both share session, headers and error handling.
-        state = StateApiClient(self.get_address(), headers=dict(self._headers))
 
         def alive(resource: StateResource, job_key: str, end: str) -> list[Any]:
             options = ListApiOptions(limit=1000, filters=[(job_key, "=", job_id), ("state", "!=", end)])
-            return state.list(resource, options, raise_on_missing_output=False)
+            return self._state.list(resource, options, raise_on_missing_output=False)
 
         try:
             actors = alive(StateResource.ACTORS, "job_id", "DEAD")
@@ -143,16 +149,16 @@ class RayClient(JobSubmissionClient):
         """Version of Ray on the cluster."""
         return str(self._do_request("GET", "/api/version").json()["ray_version"])
 
+    def describe(self) -> str:
+        """Version, address and resources, such as ``Ray 2.60.0 at http://127.0.0.1:8265: 1 node, 2 CPU, 0 GPU``."""
+        return f"Ray {self.version()} at {self.get_address()}: {self.resources()}"
+
     def resources(self) -> str:
         """What the cluster has, such as ``2 nodes, 64 CPU, 8 GPU``."""
         usage = self._do_request("GET", "/api/cluster_status").json()["data"]["clusterStatus"]["loadMetricsReport"]
         totals = {name: total for name, (_, total) in usage["usage"].items()}
         nodes = len(usage.get("usageByNode") or usage.get("usage_by_node") or {}) or 1
         return f"{nodes} node{'s' * (nodes != 1)}, {totals.get('CPU', 0):g} CPU, {totals.get('GPU', 0):g} GPU"
-
-
-def is_terminal(details: JobDetails) -> bool:
-    return JobStatus(details.status).is_terminal()
 
 
 def wait_until(done: Callable[[], bool], deadline: float) -> bool:

@@ -70,7 +70,7 @@ class Follower:
         try:
             while not until():
                 details = await self._details()
-                if details.status in ("SUCCEEDED", "FAILED", "STOPPED"):
+                if details.status.is_terminal():
                     await self._read_the_rest(reader)
                     await self._note_position(force=True)
                     return details

@@ -46,7 +46,6 @@ class RayHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """What the Test button shows."""
         try:
-            client = self.get_conn()
-            return True, f"Ray {client.version()} at {client.get_address()}: {client.resources()}"
+            return True, self.get_conn().describe()
         except Exception as error:  # the button shows whatever is wrong
             return False, str(error)

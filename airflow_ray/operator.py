@@ -9,12 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import BaseHook, BaseOperator, conf
+from airflow.sdk import BaseOperator, conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from airflow_ray.cluster import Cluster
 from airflow_ray.errors import RayJobLost, RayUnreachable
 from airflow_ray.follow import Follower
+from airflow_ray.hook import RayHook
 from airflow_ray.links import RayJobLink
 from airflow_ray.package import pack_tracked_files
 from airflow_ray.trigger import RayJobTrigger
@@ -149,7 +150,7 @@ class RayJobOperator(BaseOperator):
 
     def _connect(self) -> Cluster:
         try:
-            cluster = Cluster.from_connection(BaseHook.get_connection(self.conn_id))
+            cluster = RayHook(self.conn_id).cluster
             self._client = cluster.client()
         except ValueError as error:
             raise AirflowFailException(str(error)) from error

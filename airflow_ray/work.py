@@ -104,12 +104,14 @@ def settle(
         RuntimeError: a job that is left over does not end; or Ray refuses the job.
         RayUnreachable: no answer.
     """
-    from airflow_ray.client import is_terminal
-
     saved = memory.get(JOB_KEY) or {}
     ours = saved if saved.get("clear_number") == work.clear_number else {}
     for other in client.list_jobs():
-        if work.is_of_same_task(other) and not is_terminal(other) and other.submission_id != ours.get("submission_id"):
+        if (
+            work.is_of_same_task(other)
+            and not other.status.is_terminal()
+            and other.submission_id != ours.get("submission_id")
+        ):
             log.warning(
                 "job %s of this task, from before it was cleared, is still there: stopping it", other.submission_id
             )
@@ -125,7 +127,7 @@ def settle(
         if known.status == "SUCCEEDED":
             log.info("job %s, of an earlier attempt, has succeeded: taking its result", name)
             return Settled(name, "adopted", _position(memory, name))
-        if not is_terminal(known):
+        if not known.status.is_terminal():
             log.info("job %s, of an earlier attempt, is %s: following it", name, str(known.status).lower())
             return Settled(name, "attached", _position(memory, name))
         log.info("job %s, of an earlier attempt, has %s: starting a new one", name, str(known.status).lower())

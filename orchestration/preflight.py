@@ -96,8 +96,7 @@ def check_spark(conn_id: str, cache: Path) -> str:
 def check_ray(conn_id: str) -> str:
     """The Ray cluster that a connection names: its version and what it has."""
     try:
-        client = RayHook(conn_id).get_conn()
-        return f"Ray {client.version()} at {client.get_address()}: {client.resources()}"
+        return RayHook(conn_id).get_conn().describe()
     except RayUnreachable as error:
         raise EngineUnavailable(
             f"{error}. Remedy: start it (`make up` starts one here), or correct the connection {conn_id}"
