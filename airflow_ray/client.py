@@ -97,7 +97,13 @@ class RayClient(JobSubmissionClient):
             if not wait_until(lambda: (d := self.find(submission_id)) is None or d.status.is_terminal(), deadline):
                 return False
             details = self.find(submission_id)
-        return details is None or wait_until(lambda: not self.leftovers(details), deadline)
+        return details is None or not self.wait_for_release(details, deadline)
+
+    def wait_for_release(self, details: JobDetails, deadline: float) -> list[str]:
+        """Wait for the leftovers of an ended job; returns what is still there at the deadline (``time.monotonic``)."""
+        while (left := self.leftovers(details)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return left
 
     def _ask_to_stop(self, submission_id: str) -> None:
         try:

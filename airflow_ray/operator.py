@@ -259,10 +259,7 @@ class RayJobOperator(BaseOperator):
         if details.status == "SUCCEEDED":
             return job
         assert self._client is not None
-        deadline = time.monotonic() + LEFTOVER_SECONDS
-        while (left := self._client.leftovers(details)) and time.monotonic() < deadline:
-            time.sleep(0.5)
-        if left:
+        if left := self._client.wait_for_release(details, time.monotonic() + LEFTOVER_SECONDS):
             self.log.warning("still there after the job's end: %s", ", ".join(left))
         if details.status == "STOPPED":
             raise AirflowException(f"Ray job {job} was stopped")

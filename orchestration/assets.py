@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
+from orchestration.task_context import run_of
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -14,7 +16,7 @@ PROMOTED_MODEL = Asset("promoted_model", group="baton")
 
 def describe_snapshot(context: "Context", result: Any = None) -> None:
     """A task's ``post_execute``: the event of the snapshot says which, where, and how many rows."""
-    artifact = _run(context).artifact("corpus")
+    artifact = run_of(context).artifact("corpus")
     manifest = artifact.manifest
     context["outlet_events"][CORPUS_SNAPSHOT].extra = {
         **_facts(context, artifact),
@@ -26,7 +28,7 @@ def describe_snapshot(context: "Context", result: Any = None) -> None:
 
 def describe_model(context: "Context", result: Any = None) -> None:
     """A task's ``post_execute``: the event of the promoted model says which version of what, made from what."""
-    run = _run(context)
+    run = run_of(context)
     artifact, gate = run.artifact("train"), run.artifact("evaluate").manifest.facts["gate"]
     plan, promoted = run.record("plan"), run.record("promote")
     assert plan and promoted
@@ -42,12 +44,6 @@ def describe_model(context: "Context", result: Any = None) -> None:
     }
 
 
-def _run(context: "Context") -> Any:
-    from handoff.run_dir import RunDir
-
-    return RunDir(context["ti"].xcom_pull(task_ids="plan"))
-
-
 def _facts(context: "Context", artifact: Any) -> dict[str, Any]:
     return {
         "id": artifact.id,
@@ -55,7 +51,7 @@ def _facts(context: "Context", artifact: Any) -> dict[str, Any]:
         "directory": artifact.directory,
         "files": len(artifact.manifest.files),
         "bytes": artifact.manifest.total_bytes,
-        "run_dir": context["ti"].xcom_pull(task_ids="plan"),
+        "run_dir": run_of(context).uri,
     }
 
 

@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from handoff.errors import BatonError, InfrastructureError
 from orchestration.assets import PROMOTED_MODEL, newest_extras
 from orchestration.local_job import ReportLink
+from orchestration.task_context import run_type_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,7 +46,7 @@ class PlanOperator(BaseOperator):
         request = Request(
             dag_id=self.dag_id,
             run_id=context["run_id"],
-            run_type=str(getattr(run.run_type, "value", run.run_type)),
+            run_type=run_type_of(context),
             values={**context["params"], **(run.conf or {})},
             promoted=lambda: newest_extras(context["inlet_events"][PROMOTED_MODEL]),
             trigger=max(events, key=lambda event: event.timestamp).extra if events else None,

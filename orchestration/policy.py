@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from orchestration.task_context import run_of, run_type_of
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -34,12 +36,9 @@ def corpus_only_in_backfills(context: "Context") -> None:
     A snapshot of an earlier day is worth having. Models trained for a row of past days would be promoted one over the
     other, the oldest perhaps last.
     """
-    from handoff.run_dir import RunDir
-
-    run_type = context["dag_run"].run_type
-    if getattr(run_type, "value", run_type) == "backfill":
+    if run_type_of(context) == "backfill":
         reason = "a backfill makes the corpus only: trigger the DAG by hand to train on it"
-        RunDir(context["ti"].xcom_pull(task_ids="plan")).skip("train", reason)
+        run_of(context).skip("train", reason)
         log.info("%s", reason)  # Airflow keeps the reason of a skip beside the line, where not every reader shows it
         raise AirflowSkipException(reason)
 
