@@ -3,95 +3,19 @@
 import json
 import re
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Baton, free_port
 from tests.e2e.cutting_proxy import CuttingProxy
+from tests.e2e.ray_task import Memory, Task
+from tests.e2e.waiting import wait_until
 
 COUNT = "for n in range(50): print('line', n, '; $(echo no shell) `ls`', flush=True)"
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
-
-
-class Memory(dict[str, Any]):
-    """Stands for the task state store, which lives in Airflow's API server; tests/e2e/test_faults.py has the real one."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = value
-
-
-class Task:
-    """One task instance of one DAG run, run in this process as a worker would, again and again."""
-
-    def __init__(self, baton: Baton, **keywords: Any) -> None:
-        self.client = baton.ray()
-        self.keywords = keywords
-        self.memory = Memory()
-        self.run_id = f"r{time.time_ns()}"
-        self.clear_number = 0
-        self.links: list[str] = []
-
-    def attempt(self, code: str | list[str]) -> "Attempt":
-        from airflow_ray.operator import RayJobOperator
-
-        entrypoint = ["python", "-c", code] if isinstance(code, str) else code
-        operator = RayJobOperator(task_id="job", entrypoint=entrypoint, **self.keywords)
-        instance = SimpleNamespace(
-            dag_id="d",
-            run_id=self.run_id,
-            task_id="job",
-            map_index=-1,
-            xcom_push=lambda key, value: self.links.append(value),
-        )
-        dag_run = SimpleNamespace(clear_number=self.clear_number)
-        return Attempt(operator, {"ti": instance, "dag_run": dag_run, "task_state_store": self.memory})
-
-    def jobs(self) -> dict[str, str]:
-        """State of every job that was ever submitted for this task, by its name's ending."""
-        found = [j for j in self.client.list_jobs() if (j.metadata or {}).get("run_id") == self.run_id]
-        return {re.search(r"c\d+-n\d+$", j.submission_id).group(): str(j.status) for j in found}  # type: ignore[union-attr, arg-type]
-
-    def wait_for(self, jobs: dict[str, str]) -> None:
-        deadline = time.monotonic() + 60
-        while self.jobs() != jobs:
-            assert time.monotonic() < deadline, f"{self.jobs()} and not {jobs}"
-            time.sleep(0.2)
-
-
-class Attempt(threading.Thread):
-    def __init__(self, operator: Any, context: dict[str, Any]) -> None:
-        super().__init__(daemon=True)
-        self.operator, self.context = operator, context
-        self.result: str | None = None
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self.result = self.operator.execute(self.context)
-        except BaseException as error:
-            self.error = error
-
-    def ended(self) -> "Attempt":
-        """Run to the end, in a thread of its own or in this one."""
-        if self.ident is None:
-            self.run()
-        else:
-            self.join(90)
-            assert not self.is_alive()
-        return self
-
-    def vanish(self) -> None:
-        """End as a killed worker does: without a word to Ray. The follower sees the flag, nothing stops the job."""
-        self.operator._stop_if_killed = lambda: (_ for _ in ()).throw(SystemExit("killed"))
-        self.operator._killed = True
-        self.join(30)
-        assert not self.is_alive()
 
 
 @pytest.fixture
@@ -178,8 +102,7 @@ def test_a_worker_that_takes_over_follows_the_job_that_is_there(
     killed = task.attempt(code)
     killed.start()
     task.wait_for({"c0-n0": "RUNNING"})
-    while "ray_log" not in task.memory:  # what was shown is remembered every few seconds
-        time.sleep(0.1)
+    wait_until(lambda: "ray_log" in task.memory, "what was shown is remembered every few seconds")
     killed.vanish()
     assert task.jobs() == {"c0-n0": "RUNNING"}, "the fault did not happen"
     capsys.readouterr()
@@ -288,10 +211,7 @@ def test_a_stopped_task_stops_its_job_with_all_that_it_holds_and_is_not_green(ta
 
     attempt = task.attempt(BUSY)
     attempt.start()
-    deadline = time.monotonic() + 60
-    while len(left := _left(task)) < 3:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.5)
+    wait_until(lambda: len(_left(task)) >= 3, "two actors and a placement group", lambda: _left(task), seconds=60)
     attempt.operator.on_kill()
     assert isinstance(attempt.ended().error, AirflowException) and "was stopped" in str(attempt.error)
     assert task.jobs() == {"c0-n0": "STOPPED"}
@@ -318,8 +238,7 @@ def test_a_job_that_is_stopped_on_behalf_of_an_earlier_attempt_is_started_again(
     task.wait_for({"c0-n0": "RUNNING"})
     new = task.attempt("print('x')")
     new.start()
-    while new.operator._job is None:
-        time.sleep(0.1)
+    wait_until(lambda: new.operator._job is not None, "the new attempt has its job")
     old.operator.on_kill()
     assert "was stopped" in str(old.ended().error)
     assert new.ended().error is None
@@ -350,8 +269,7 @@ def test_a_cluster_that_stays_silent_fails_the_attempt_and_the_next_finds_the_jo
         attempt = task.attempt(code)
         attempt.start()
         task.wait_for({"c0-n0": "RUNNING"})
-        while not proxy.connections:
-            time.sleep(0.1)
+        wait_until(lambda: proxy.connections > 0, "a connection through the proxy")
     error = attempt.ended().error
     assert "may still run; a retry of this task finds it again" in str(error)
     assert task.jobs() == {"c0-n0": "RUNNING"}

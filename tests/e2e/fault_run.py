@@ -1,0 +1,129 @@
+"""A run of the DAGs that the fault tests break (tests/e2e/dags), and what people and machines do to it."""
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.e2e.conftest import Baton
+from tests.e2e.waiting import wait_until
+
+BODY = """
+import pathlib, ray, time
+here = pathlib.Path({directory!r})
+ray.init(log_to_driver=False)
+@ray.remote(num_cpus=0)
+class Worker:
+    def ready(self): return True
+worker = Worker.remote(); ray.get(worker.ready.remote())
+(here / f"started-{{time.time_ns()}}").touch()
+n = 0
+while not (here / "go").exists():
+    print("line", n, flush=True); n += 1; time.sleep(0.1)
+print("last line", flush=True)
+"""
+
+
+class Run:
+    """One run of one of the DAGs in tests/e2e/dags, and what people and machines do to it."""
+
+    def __init__(self, baton: Baton, dag_id: str, directory: Path) -> None:
+        self.baton, self.dag_id, self.directory = baton, dag_id, directory
+        self.run_id = f"run{time.time_ns()}"
+        self.api = baton.api()
+        self.client = baton.ray()
+        wait_until(lambda: self.api.dag(dag_id) is not None, f"{dag_id} is parsed")
+        self.api.set_paused(dag_id, False)
+        self.trigger()
+
+    def trigger(self) -> None:
+        self.api.trigger(self.dag_id, self.run_id, {"body": BODY.format(directory=str(self.directory))})
+
+    # -- what there is
+
+    def jobs(self) -> list[Any]:
+        found = [j for j in self.client.list_jobs() if (j.metadata or {}).get("run_id") == self.run_id]
+        return sorted(found, key=lambda j: j.start_time)
+
+    def statuses(self) -> list[str]:
+        return [str(j.status.value) for j in self.jobs()]
+
+    def state(self) -> str | None:
+        return self.api.task_states(self.dag_id, self.run_id)["job"]
+
+    def starts(self) -> int:
+        return len(list(self.directory.glob("started-*")))
+
+    def log(self, attempt: int) -> str:
+        try:
+            return self.api.task_log(self.dag_id, self.run_id, "job", attempt)
+        except RuntimeError:  # no such attempt yet
+            return ""
+
+    def wait_for(self, state: str) -> None:
+        wait_until(
+            lambda: self.state() == state, f"the task is {state}", lambda: f"{self.state()}, jobs {self.statuses()}"
+        )
+
+    def wait_for_job(self, number: int = 1) -> None:
+        """Until the body of job ``number`` runs."""
+        wait_until(
+            lambda: self.starts() >= number and self.statuses()[-1] == "RUNNING", f"job {number} runs", self.statuses
+        )
+
+    def no_two_alive(self) -> None:
+        jobs = self.jobs()
+        for earlier, later in itertools.pairwise(jobs):
+            assert earlier.end_time and earlier.end_time <= later.start_time, "two jobs were alive at once"
+
+    def nothing_left(self) -> None:
+        left = [line for job in self.jobs() for line in self.client.leftovers(job)]
+        assert left == []
+
+    def processes(self) -> list[psutil.Process]:
+        """The worker of the task: the process that runs it and the executor's that supervises that.
+
+        Idle processes of the executor stay: one of them holds the lock of its queue.
+        """
+        scheduler = self.baton.services.running()["scheduler"]
+        titles = {p: " ".join(p.cmdline()) for p in scheduler.children(recursive=True)}
+        return [p for p, title in titles.items() if title.startswith("airflow worker") and "<idle>" not in title]
+
+    # -- what happens
+
+    def set_state(self, state: str) -> None:
+        path = f"/api/v2/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/job"
+        self.api._call("PATCH", path, json={"new_state": state})
+
+    def clear(self) -> None:
+        body = {
+            "dry_run": False,
+            "dag_run_id": self.run_id,
+            "task_ids": ["job"],
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
+        self.api._call("POST", f"/api/v2/dags/{self.dag_id}/clearTaskInstances", json=body)
+
+    def go(self) -> None:
+        (self.directory / "go").touch()
+
+    def succeeds_when_cleared(self) -> None:
+        """The plain retry after a fault."""
+        before = len(self.jobs())
+        self.clear()
+        wait_until(lambda: len(self.jobs()) == before + 1, "a new job", self.statuses)
+        self.go()
+        self.wait_for("success")
+        assert self.statuses()[-1] == "SUCCEEDED"
+        self.no_two_alive()
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    assert processes, "nothing to kill"
+    for process in processes:
+        process.kill()
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not alive, "the fault did not happen"
