@@ -17,7 +17,13 @@ DEEPEST_REQUEST = 12
 
 # Regular expressions and text for the model need the characters that the others may not have.
 FREE_TEXT = {"corpus.split.group_pattern", "inference.template"}
-LOCATIONS = {"corpus.source.uri", "training.base.source", "inference.prompts", "model.path"}
+LOCATIONS = {
+    "corpus.source.uri",
+    "corpus.decontamination.files",
+    "training.base.source",
+    "inference.prompts",
+    "model.path",
+}
 
 _JINJA = re.compile(r"\{\{|\{%|\{#")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from etl.config import SourceConfig
 from etl.source import resolved
 from handoff.manifest import canonical, current_producer
 from handoff.packages import cache_dir
@@ -22,7 +23,8 @@ def stamp_of(config: RunConfig) -> str:
     Raises:
         SourceError: as :func:`etl.source.resolved`.
     """
-    seen = [_files([f.uri for f in _raw(config)])]
+    evaluations = [SourceConfig(uri=uri) for uri in config.corpus.decontamination.files]
+    seen = [_files([f.uri for f in _raw(source)]) for source in (config.corpus.source, *evaluations)]
     for place in (config.training.base.source, config.inference.prompts):
         if place and Path(place).is_dir():
             seen.append(_files(sorted(str(f) for f in Path(place).iterdir() if f.is_file())))
@@ -59,12 +61,12 @@ def unchanged_since(promoted: Iterable[Mapping[str, Any]], config: RunConfig) ->
     )
 
 
-def _raw(config: RunConfig) -> Iterable[Any]:
-    """The source's files that may change in place; a package's members are pinned by its sha256."""
-    if config.corpus.source.uri.startswith("package:"):
+def _raw(source: SourceConfig) -> Iterable[Any]:
+    """A source's files that may change in place; a package's members are pinned by its sha256."""
+    if source.uri.startswith("package:"):
         return []
-    with resolved(config.corpus.source, cache_dir()) as source:
-        return source.files
+    with resolved(source, cache_dir()) as found:
+        return found.files
 
 
 def _files(uris: list[str]) -> list[tuple[str, int | None, int | None]]:

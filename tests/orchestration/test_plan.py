@@ -166,6 +166,16 @@ def test_a_scheduled_run_with_something_new_runs(
     assert plan_training(scheduled(values, [promoted]))
 
 
+def test_a_change_of_an_evaluation_file_counts(home: Path, values: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "evaluation.txt"
+    file.write_text("Who's there?")
+    values["overrides"] = {"corpus": {"decontamination": {"files": [str(file)]}}}
+    config = TRAINING.build(values)
+    before = stamp_of(config)
+    file.write_text("Nay, answer me: stand, and unfold yourself.")
+    assert stamp_of(config) != before
+
+
 def test_a_change_of_the_code_counts(home: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     config = TRAINING.build(values)
     before = stamp_of(config)

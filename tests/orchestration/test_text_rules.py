@@ -130,6 +130,13 @@ def test_places_outside_are_refused_with_the_remedy(source: str, monkeypatch: py
     assert "is outside of what may be read here (/data, s3://ours, " in message and ALLOWED_ROOTS in message
 
 
+def test_evaluation_files_outside_are_refused_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOWED_ROOTS, "/data")
+    files = {"corpus": {"decontamination": {"files": ["/data/eval.txt", "/etc/eval.txt"]}}}
+    message = refused(TRAINING.build, {"overrides": files})
+    assert "'/etc/eval.txt' is outside of what may be read here" in message and "/data/eval.txt" not in message
+
+
 def test_a_link_out_of_a_root_is_followed_before_it_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, outside = tmp_path / "in", tmp_path / "out"
     inside.mkdir()
