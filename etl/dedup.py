@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 EXACT = "exact_duplicate"
 NEAR = "near_duplicate"
+KEEPER = ("_held", "doc_id", "position", "row_id")  # the least of a cluster stays
 
 
 def normalised(text: "Column") -> "Column":
@@ -63,7 +64,7 @@ def mark_duplicates(passages: "DataFrame", config: DedupConfig) -> "DataFrame":
     ordered = members.join(signed.drop("fingerprint", "keys"), "_id")
     whole = Window.partitionBy("_root")
     verdicts = (
-        ordered.withColumn("_rank", F.row_number().over(whole.orderBy("_held", "doc_id", "position", "row_id")))
+        ordered.withColumn("_rank", F.row_number().over(whole.orderBy(*KEEPER)))
         .withColumn("_cluster", F.count("*").over(whole))
         .join(copies.select(F.col("second").alias("_id"), F.lit(True).alias("_copy")), "_id", "left")
         .select(
@@ -101,7 +102,7 @@ def exact_links(signed: "DataFrame") -> "DataFrame":
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    order = Window.partitionBy("fingerprint").orderBy("_held", "doc_id", "position", "row_id")
+    order = Window.partitionBy("fingerprint").orderBy(*KEEPER)
     return (
         signed.drop("keys")
         .withColumn("first", F.first("_id").over(order))

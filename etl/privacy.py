@@ -41,28 +41,24 @@ def passes_luhn(number: "Column") -> "Column":
     return F.aggregate(values, F.lit(0), lambda total, v: total + v) % 10 == 0
 
 
-def redacted(text: "Column", kinds: tuple[str, ...]) -> "Column":
-    """The text with each kind's matches as its placeholder, in the order of ``PATTERNS``."""
+def redacted(text: "Column", kind: str) -> "Column":
+    """The text with the matches of one kind as its placeholder."""
     from pyspark.sql import functions as F
 
-    for kind, pattern in PATTERNS.items():
-        if kind not in kinds:
-            continue
-        if kind == "card":
-            found = F.array_distinct(F.regexp_extract_all(text, F.lit(f"({pattern})"), F.lit(1)))
-            cards = F.filter(found, passes_luhn)
-            replaced = F.aggregate(cards, text, lambda left, card: F.replace(left, card, F.lit(PLACEHOLDERS["card"])))
-            text = F.when(F.rlike(text, F.lit(pattern)), replaced).otherwise(text)
-        else:
-            text = F.regexp_replace(text, pattern, PLACEHOLDERS[kind])
-    return text
+    pattern = PATTERNS[kind]
+    if kind != "card":
+        return F.regexp_replace(text, pattern, PLACEHOLDERS[kind])
+    found = F.array_distinct(F.regexp_extract_all(text, F.lit(f"({pattern})"), F.lit(1)))
+    cards = F.filter(found, passes_luhn)
+    replaced = F.aggregate(cards, text, lambda left, card: F.replace(left, card, F.lit(PLACEHOLDERS["card"])))
+    return F.when(F.rlike(text, F.lit(pattern)), replaced).otherwise(text)
 
 
 def redact(documents: "DataFrame", config: PrivacyConfig) -> "DataFrame":
-    """Replace the configured kinds in ``text``; one column per step, so that none is computed twice."""
+    """Replace the configured kinds in ``text``, in the order of ``PATTERNS``; one column per step, so that none is computed twice."""
     from pyspark.sql import functions as F
 
     for kind in PATTERNS:
         if kind in config.replace:
-            documents = documents.withColumn("text", redacted(F.col("text"), (kind,)))
+            documents = documents.withColumn("text", redacted(F.col("text"), kind))
     return documents
