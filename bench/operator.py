@@ -118,12 +118,16 @@ def random_kills(client: Any, tasks: int, shards: int) -> None:
         raise SystemExit("FAILED: jobs were lost or doubled")
 
 
-def overhead(client: Any, runs: int) -> None:
-    def running(name: str) -> float:
-        while (d := client.find(name)) is None or d.status == "PENDING":
-            time.sleep(0.05)
-        return time.time()
+def reach(client: Any, name: str, *states: str) -> float:
+    """When a job was first seen in one of the states, in seconds since the epoch."""
+    while (details := client.find(name)) is None or details.status not in states:
+        if details and details.status.is_terminal():
+            raise SystemExit(f"FAILED: job {name} has {details.status}, not {' or '.join(states)}")
+        time.sleep(0.05)
+    return time.time()
 
+
+def overhead(client: Any, runs: int) -> None:
     figures: dict[str, list[float]] = {}
 
     def note(what: str, seconds: float) -> None:
@@ -135,9 +139,8 @@ def overhead(client: Any, runs: int) -> None:
         plain.mkdir()
         began = time.time()
         name = client.submit_job(entrypoint=f'python -c "{BODY.format(str(plain), 1.0)}"', submission_id=f"plain-{time.time_ns()}")  # fmt: skip
-        note("submit → running, Ray's client", running(name) - began)
-        while client.find(name).status != "SUCCEEDED":
-            time.sleep(0.1)
+        note("submit → running, Ray's client", reach(client, name, "RUNNING", "SUCCEEDED") - began)
+        reach(client, name, "SUCCEEDED")
 
         directory = root / str(number)
         directory.mkdir()
@@ -147,7 +150,7 @@ def overhead(client: Any, runs: int) -> None:
         thread.start()
         while operator._job is None:
             time.sleep(0.01)
-        note("task start → running, operator", running(operator._job) - began)
+        note("task start → running, operator", reach(client, operator._job, "RUNNING", "SUCCEEDED") - began)
         thread.join()
         note("job end → task end, operator", time.time() - client.find(operator._job).end_time / 1e3)
         assert len(list(directory.glob("end-*"))) == len(list(plain.glob("end-*"))) == 1, "the two did not do the same"
@@ -161,9 +164,7 @@ def overhead(client: Any, runs: int) -> None:
             time.sleep(0.05)
         began = time.time()
         operator.on_kill()
-        while client.find(operator._job).status != "STOPPED":
-            time.sleep(0.05)
-        note("user stop → job ended", time.time() - began)
+        note("user stop → job ended", reach(client, operator._job, "STOPPED") - began)
         thread.join()
     print(f"{'seconds':34} median    min    max   (n = {runs})")
     for what, seconds in figures.items():
@@ -201,8 +202,7 @@ def main() -> None:
         services.wait_for_ray()
         client = RayHook().get_conn()
         client.submit_once(entrypoint="true", submission_id="warm-up")
-        while (warm := client.find("warm-up")) is None or warm.status != "SUCCEEDED":
-            time.sleep(0.2)
+        reach(client, "warm-up", "SUCCEEDED")
         machine = describe_machine()
         print(f"{machine['Processor']}, {machine['Cores']} cores, load {os.getloadavg()[0]:.1f}\n")
         overhead(client, chosen.runs)
