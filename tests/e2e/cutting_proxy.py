@@ -7,12 +7,12 @@ from types import TracebackType
 
 
 class CuttingProxy:
-    """Forwards to a local port; cuts a connection after so many bytes of answers, the next after twice as many, and so on.
+    """Forwards to a local port; cuts a stream (websocket) after so many bytes, the next after twice as many, and so on.
 
     Gone at the end of ``with``.
 
     Attributes:
-        cut: connections that were cut.
+        cut: streams that were cut.
         connections: connections that were made.
     """
 
@@ -45,7 +45,13 @@ class CuttingProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        answers = asyncio.create_task(self._copy(to_reader, writer, self._after and self._after * (self.cut + 1)))
+        asked = await reader.read(1 << 14)
+        to_writer.write(asked)
+        # Answers of the other kind grow with the jobs that a cluster has had, and would be cut by their number.
+        is_stream = b"upgrade: websocket" in asked.lower()
+        answers = asyncio.create_task(
+            self._copy(to_reader, writer, self._after * (self.cut + 1) if self._after and is_stream else None)
+        )
         questions = asyncio.create_task(self._copy(reader, to_writer, None))
         try:
             await asyncio.wait({answers, questions}, return_when=asyncio.FIRST_COMPLETED)
