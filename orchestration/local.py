@@ -21,6 +21,7 @@ from reporting.summary import stage_line, summary
 
 DAG_ID = "spark_to_ray"
 POLL_SECONDS = 1.0
+QUEUED_LONG_SECONDS = 30
 PARSE_TIMEOUT_SECONDS = 120
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
@@ -91,8 +92,12 @@ def _follow(api: AirflowApi, run_id: str) -> str:
     """Print a line for each stage as it ends; returns the run's final state."""
     run = RunDir(run_uri(DAG_ID, run_key(run_id)))
     told: set[str] = set()
+    clock, said_queued = time.monotonic(), False
     while True:
         state = api.run_state(DAG_ID, run_id)
+        if state == "queued" and not said_queued and time.monotonic() - clock > QUEUED_LONG_SECONDS:
+            said_queued = True
+            print(f"still queued: {DAG_ID} runs one at a time, and another run of it may be active", flush=True)
         tasks = api.task_states(DAG_ID, run_id)
         for stage in STAGES:
             if stage not in told and tasks.get(stage) in ENDED:

@@ -225,7 +225,7 @@ def test_a_person_is_asked_and_a_rejection_promotes_nothing(baton: Baton, first:
     task = "/api/v2/dags/spark_to_ray/dagRuns/asked/taskInstances/approve/-1/hitlDetails"
     with baton.unpaused("spark_to_ray") as api:
         api.trigger("spark_to_ray", "asked", {**conf, "approval": True, "model_name": "rejected"})
-        baton.wait("spark_to_ray", "asked", task="approve", state={"awaiting_input"})
+        baton.wait_for_parked("spark_to_ray", "asked", "approve", "awaiting_input")
         question = api._call("GET", task)
         assert question["subject"] == "Promote rejected?" and "perplexity" in question["body"]
         assert api.task_states("spark_to_ray", "asked")["promote"] is None
