@@ -17,10 +17,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from handoff.errors import ConfigError, SourceError
+from handoff.errors import ConfigError, EngineUnavailable, SourceError
 from handoff.home import baton_home
 
 CHUNK_BYTES = 1 << 20
+# What pip says while it tries again; afterwards it says "no matching distribution", as for a version that does not exist.
+_UNREACHABLE = re.compile(
+    r"connection broken by|Could not fetch URL|Temporary failure in name resolution|Read timed out"
+)
 _SPEC = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.+!-]*)")
 
 
@@ -57,7 +61,8 @@ def download_package(spec: str, sha256: str, cache_dir: Path) -> Path:
 
     Raises:
         ConfigError: ``spec`` is not ``NAME==VERSION``.
-        SourceError: pip cannot fetch it, or the file has another digest.
+        SourceError: there is no such file, or it has another digest.
+        EngineUnavailable: the package index does not answer.
     """
     if not _SPEC.fullmatch(spec):
         raise ConfigError(f"{spec!r} does not pin a package. Remedy: write NAME==VERSION")
@@ -94,11 +99,16 @@ def _pip_download(spec: str, sha256: str, scratch: Path) -> Path:
             f"{spec} has sha256 {found.group(1)}, the configuration says {sha256}. "
             "Remedy: if you trust that file, put its sha256 into the configuration; else look at your package index"
         )
+    if found := _UNREACHABLE.search(output):
+        line = next(line for line in output.splitlines() if found.group() in line)
+        raise EngineUnavailable(
+            f"{spec} cannot be fetched, the package index does not answer ({line.removeprefix('WARNING: ')[:300]}). "
+            "Remedy: check network, proxy and pip's index settings (`pip config list`)"
+        )
     reasons = [line.removeprefix("ERROR: ") for line in output.splitlines() if line.startswith("ERROR")]
     reason = (reasons or output.strip().splitlines() or ["pip said nothing"])[-1]
     raise SourceError(
-        f"{spec} cannot be fetched: {reason}. Remedy: check name and version, network, and pip's index settings "
-        "(`pip config list`)"
+        f"{spec} cannot be fetched: {reason}. Remedy: check name and version, and pip's index settings (`pip config list`)"
     )
 
 

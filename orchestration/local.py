@@ -100,6 +100,9 @@ def _follow(api: AirflowApi, run_id: str) -> str:
             print(f"still queued: {DAG_ID} runs one at a time, and another run of it may be active", flush=True)
         tasks = api.task_states(DAG_ID, run_id)
         for stage in STAGES:
+            if tasks.get(stage) == "up_for_retry" and (attempt := f"{stage} again") not in told:
+                told.add(attempt)
+                print(f"{stage}: an attempt failed, another follows in a minute or so; why: see its log", flush=True)
             if stage not in told and tasks.get(stage) in ENDED:
                 told.add(stage)
                 record = run.record(stage)

@@ -6,25 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
-from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from handoff.errors import EXIT_USER_ERROR
-from orchestration.paths import run_key
+from orchestration.links import ReportLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-REPORT_URL_PREFIX = "/baton"
-
-
-class ReportLink(BaseOperatorLink):
-    """The run's report, served by the Airflow UI to those who may read the DAG."""
-
-    name = "Report"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        return f"{REPORT_URL_PREFIX}/runs/{ti_key.dag_id}/{run_key(ti_key.run_id)}/report.html"
 
 
 class JobOperator(BaseOperator):

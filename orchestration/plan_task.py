@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from handoff.errors import BatonError, InfrastructureError
 from orchestration.assets import PROMOTED_MODEL, newest_extras
-from orchestration.local_job import ReportLink
+from orchestration.links import ReportLink
 from orchestration.task_context import run_type_of
 
 if TYPE_CHECKING:

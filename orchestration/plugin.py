@@ -1,10 +1,10 @@
-"""Airflow plugin: shows a run's report in the UI, and registers its link."""
+"""Airflow plugin: shows a run's report in the UI, and registers the links."""
 
 from typing import Annotated
 
 from airflow.plugins_manager import AirflowPlugin
 
-from orchestration.local_job import REPORT_URL_PREFIX, ReportLink
+from orchestration.links import REPORT_URL_PREFIX, ReportLink, SparkUiLink
 
 
 def report_app() -> "object":
@@ -35,7 +35,7 @@ def report_app() -> "object":
 
 class BatonPlugin(AirflowPlugin):
     name = "baton"
-    operator_extra_links = [ReportLink()]  # noqa: RUF012  (the plugin manager reads class attributes)
+    operator_extra_links = [ReportLink(), SparkUiLink()]  # noqa: RUF012  (the plugin manager reads class attributes)
 
     @classmethod
     def on_load(cls, *args: object, **kwargs: object) -> None:

@@ -1,14 +1,18 @@
 """SparkJobOperator: one of the project's jobs through spark-submit, whose end says whether a retry can help."""
 
+import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from etl.session import quiet_conf
 from handoff.home import baton_home
+from orchestration.links import SparkUiLink
 from orchestration.paths import runs_root
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ class SparkJobOperator(SparkSubmitOperator):
     """
 
     template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "run_dir")
+    operator_extra_links = (SparkUiLink(),)
 
     def __init__(self, *, job: str, run_dir: str, stage: str | None = None, **kwargs: Any) -> None:
         super().__init__(application=str(PROJECT / job), application_args=[run_dir], conf=spark_conf(run_dir), **kwargs)
@@ -44,10 +49,25 @@ class SparkJobOperator(SparkSubmitOperator):
         from handoff.manifest import now
 
         started = now()
+        self._show_ui(context)
         try:
             super().execute(context)
         except (AirflowException, RuntimeError) as error:
             raise self._explained(error, started) from error
+
+    def _show_ui(self, context: "Context") -> None:
+        """Choose the port of the driver's UI and store its link now: Airflow itself stores links when a task ends."""
+        extra = BaseHook.get_connection(self._conn_id or "spark_default").extra_dejson
+        if (self._deploy_mode or extra.get("deploy-mode")) == "cluster":
+            return  # the driver runs elsewhere: only the cluster manager knows its address
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            port = probe.getsockname()[1]
+        host = os.environ.get("SPARK_PUBLIC_DNS") or os.environ.get("SPARK_LOCAL_IP") or socket.getfqdn()
+        self.conf = {**(self.conf or {}), "spark.ui.port": str(port)}
+        self.ui_url = f"http://{host}:{port}"
+        self.log.info("Spark UI while the job runs: %s", self.ui_url)
+        context["ti"].xcom_push(key=SparkUiLink().xcom_key, value=self.ui_url)
 
     def _explained(self, error: Exception, started: Any) -> Exception:
         """The error to raise for a failed job: with the job's own words, where it left any in this attempt."""

@@ -82,15 +82,6 @@ class Run:
         left = [line for job in self.jobs() for line in self.client.leftovers(job)]
         assert left == []
 
-    def processes(self) -> list[psutil.Process]:
-        """The worker of the task: the process that runs it and the executor's that supervises that.
-
-        Idle processes of the executor stay: one of them holds the lock of its queue.
-        """
-        scheduler = self.baton.services.running()["scheduler"]
-        titles = {p: " ".join(p.cmdline()) for p in scheduler.children(recursive=True)}
-        return [p for p, title in titles.items() if title.startswith("airflow worker") and "<idle>" not in title]
-
     # -- what happens
 
     def set_state(self, state: str) -> None:
@@ -127,3 +118,13 @@ def kill(processes: list[psutil.Process]) -> None:
         process.kill()
     _, alive = psutil.wait_procs(processes, timeout=10)
     assert not alive, "the fault did not happen"
+
+
+def executor_processes(baton: Baton) -> list[psutil.Process]:
+    """Workers that run a task: the process that runs it and the executor's that supervises that.
+
+    Idle processes of the executor are not among them: one of those holds the lock of its queue.
+    """
+    scheduler = baton.services.running()["scheduler"]
+    titles = {p: " ".join(p.cmdline()) for p in scheduler.children(recursive=True)}
+    return [p for p, title in titles.items() if title.startswith("airflow worker") and "<idle>" not in title]

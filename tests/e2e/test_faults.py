@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Baton
-from tests.e2e.fault_run import Run, kill
+from tests.e2e.fault_run import Run, executor_processes, kill
 from tests.e2e.waiting import wait_until
 
 
@@ -40,7 +40,7 @@ def test_a_killed_worker_loses_nothing(start: Callable[[str], Run]) -> None:
     run = start("faults_worker")
     run.wait_for_job()
     wait_until(lambda: "line 5" in run.log(1), "lines in the log")
-    kill(run.processes())
+    kill(executor_processes(run.baton))
     assert run.statuses() == ["RUNNING"]
     wait_until(lambda: "following it" in run.log(2), "the second attempt follows the job", run.state)
     run.go()
@@ -147,7 +147,7 @@ def test_a_task_that_is_cleared_while_it_runs_starts_anew(start: Callable[[str],
 def test_a_failed_task_whose_job_still_runs_is_stopped_before_it_runs_again(start: Callable[[str], Run]) -> None:
     run = start("faults_once")
     run.wait_for_job()
-    kill(run.processes())
+    kill(executor_processes(run.baton))
     run.wait_for("failed")
     assert run.statuses() == ["RUNNING"], "the fault did not happen"
     run.succeeds_when_cleared()

@@ -253,17 +253,6 @@ def test_a_failed_gate_stops_before_promotion(baton: Baton, first: Ran, conf: di
     assert b"0.01" in ran.directory.read("report.html")
 
 
-def test_a_misspelt_key_fails_in_the_plan_and_nothing_starts(baton: Baton) -> None:
-    ran = baton.run({"preset": "tiny", "overrides": {"training": {"max_stepz": 1}}})
-    assert ran.code == 1
-    states = baton.api().task_states("spark_to_ray", ran.run_id)
-    assert states["plan"] == "failed" and states["corpus"] == "upstream_failed" and states["report"] == "skipped"
-    found = baton.api()._call("GET", f"/api/v2/dags/spark_to_ray/dagRuns/{ran.run_id}/taskInstances/plan")
-    assert found["try_number"] == 1 and found["max_tries"] > 0, "what a user must fix is not tried again"
-    assert "training.max_stepz" in ran.printed and "max_steps" in ran.printed
-    assert not Path(ran.directory.uri).exists()
-
-
 def test_hostile_text_through_the_real_way_in_runs_nothing(baton: Baton, tmp_path: Path) -> None:
     """Form, API and CLI all create the run as this call does; what Airflow lets through, the plan refuses by name."""
     canary = tmp_path / "ran"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from handoff.errors import ConfigError, SourceError
+from handoff.errors import ConfigError, EngineUnavailable, SourceError
 from handoff.packages import download_package, extract_members
 
 
@@ -53,6 +53,19 @@ def test_a_wrong_sha256_names_both_digests_and_leaves_no_file(wheel: tuple[Path,
         download_package("verses==1.0", "0" * 64, tmp_path / "cache")
     assert digest in str(raised.value) and "0" * 64 in str(raised.value) and "Remedy" in str(raised.value)
     assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+
+
+def test_an_index_that_does_not_answer_may_be_asked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {
+        "INDEX_URL": "http://127.0.0.1:9/simple",
+        "RETRIES": "1",
+        "FIND_LINKS": "",
+        "NO_INDEX": "0",
+    }.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    with pytest.raises(EngineUnavailable, match=r"verses==1\.0 .* does not answer .*Remedy: check network"):
+        download_package("verses==1.0", "0" * 64, tmp_path / "cache")
 
 
 def test_an_unknown_version_is_named(wheel: tuple[Path, str], tmp_path: Path) -> None:

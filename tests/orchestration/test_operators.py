@@ -48,7 +48,9 @@ def corpus(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception 
             _is_yarn_cluster_mode=False,
         )
         monkeypatch.setattr(SparkJobOperator, "_get_hook", lambda self: hook)
-        SparkJobOperator(task_id="corpus", job="etl/job.py", run_dir=run.uri).execute({})  # type: ignore[typeddict-item]
+        monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
+        task: Any = SparkJobOperator(task_id="corpus", job="etl/job.py", run_dir=run.uri)
+        task.execute({"ti": SimpleNamespace(xcom_push=lambda key, value: None)})
 
     return execute
 
