@@ -18,11 +18,11 @@ up: setup  ## start Airflow (with its UI) and Ray on this machine
 down:  ## stop what `make up` started
 	@if [ -x $(PY) ]; then $(PY) -m orchestration.local down; else echo "nothing is set up"; fi
 
-test: setup  ## all tests, the end-to-end run of the DAG among them
+test: setup  ## the end-to-end run of the DAG and all other tests but those of `make test-faults`
 	@$(PY) -m pytest -m "not faults"
 
-test-faults: setup  ## whatever dies or is stopped, with a real scheduler and Ray; the long ones of `make test` too
-	@$(PY) -m pytest tests/e2e/test_faults.py tests/e2e/test_ray_operator.py
+test-faults: setup  ## the long tests: whatever dies, is stopped or is wrong, with real Airflow, Spark and Ray
+	@$(PY) -m pytest -m faults
 
 bench-operator: setup  ## the operator's overhead over Ray's own client, and random kills: jobs lost and doubled
 	@$(PY) -m bench.operator

@@ -55,7 +55,7 @@ class Baton:
         run_id = next(line.split()[1] for line in printed.split("\n") if line.startswith("run "))
         return Ran(code, printed, run_id, self.directory("spark_to_ray", run_id))
 
-    def wait(self, dag_id: str, run_id: str, *, task: str | None = None, state: set[str], seconds: float = 180) -> str:
+    def wait(self, dag_id: str, run_id: str, *, task: str | None = None, state: set[str], seconds: float = 300) -> str:
         """Wait until a run, or one of its tasks, is in one of the states; returns which."""
         api, deadline = self.api(), time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -69,7 +69,7 @@ class Baton:
             + ", ".join(f"{t['task_id']} {t['state']} (attempt {t['try_number']})" for t in tasks)
         )
 
-    def wait_for_parked(self, dag_id: str, run_id: str, task: str, state: str, seconds: float = 180) -> None:
+    def wait_for_parked(self, dag_id: str, run_id: str, task: str, state: str, seconds: float = 300) -> None:
         """Wait until a task waits in a state without a process, and the scheduler knows that its process has ended.
 
         A task that goes on before that is taken for killed: Airflow 3.3 lets the late news of the process' end fail the

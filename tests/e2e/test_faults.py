@@ -51,6 +51,7 @@ def test_a_killed_worker_loses_nothing(start: Callable[[str], Run]) -> None:
     run.succeeds_when_cleared()
 
 
+@pytest.mark.faults
 def test_a_killed_triggerer_loses_nothing(start: Callable[[str], Run], baton: Baton) -> None:
     run = start("faults_triggerer")
     run.wait_for_job()

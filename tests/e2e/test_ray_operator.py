@@ -85,6 +85,7 @@ def test_lines_survive_a_connection_that_is_cut_again_and_again(
     assert task.jobs() == {"c0-n0": "SUCCEEDED"}
 
 
+@pytest.mark.faults
 def test_a_line_without_an_end_is_shown_in_pieces(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
     attempt = task.attempt("print('y' * 50_000, end='', flush=True)").ended()
     assert attempt.error is None
@@ -146,6 +147,7 @@ def test_a_lost_answer_to_the_submission_does_not_double_the_job(task: Task) -> 
     assert task.jobs() == {"c0-n0": "SUCCEEDED"}
 
 
+@pytest.mark.faults
 def test_a_retry_after_a_failed_job_starts_a_new_one(task: Task) -> None:
     assert task.attempt("raise SystemExit(1)").ended().error is not None
     assert task.attempt("print('x')").ended().error is None
@@ -172,6 +174,7 @@ def test_a_job_that_survived_a_clear_is_stopped_first(task: Task) -> None:
     assert old.end_time <= new.start_time, "two were alive at once"
 
 
+@pytest.mark.faults
 def test_a_run_that_was_deleted_and_made_again_gets_a_job_of_its_own(task: Task) -> None:
     assert task.attempt("print('x')").ended().error is None
     task.memory.clear()
@@ -179,6 +182,7 @@ def test_a_run_that_was_deleted_and_made_again_gets_a_job_of_its_own(task: Task)
     assert task.jobs() == {"c0-n0": "SUCCEEDED", "c0-n1": "SUCCEEDED"}
 
 
+@pytest.mark.faults
 def test_another_airflow_on_the_same_cluster_is_left_alone(task: Task, connect: Any) -> None:
     theirs = task.attempt(SLEEP)
     theirs.start()
@@ -224,6 +228,7 @@ def _left(task: Task) -> list[str]:
     return task.client.leftovers(details) if details else []
 
 
+@pytest.mark.faults
 def test_a_task_that_is_stopped_before_it_submits_starts_nothing(task: Task) -> None:
     attempt = task.attempt("print('x')")
     attempt.operator.on_kill()
@@ -231,6 +236,7 @@ def test_a_task_that_is_stopped_before_it_submits_starts_nothing(task: Task) -> 
     assert task.jobs() == {}
 
 
+@pytest.mark.faults
 def test_a_job_that_is_stopped_on_behalf_of_an_earlier_attempt_is_started_again(task: Task, tmp_path: Path) -> None:
     """A scheduler that comes back starts the task anew, then the old worker hears that it is not wanted."""
     old = task.attempt(SLEEP)
@@ -245,6 +251,7 @@ def test_a_job_that_is_stopped_on_behalf_of_an_earlier_attempt_is_started_again(
     assert task.jobs() == {"c0-n0": "STOPPED", "c0-n1": "SUCCEEDED"}
 
 
+@pytest.mark.faults
 def test_a_job_that_someone_stops_on_the_dashboard_fails_its_task(task: Task) -> None:
     attempt = task.attempt(SLEEP)
     attempt.start()
@@ -256,6 +263,7 @@ def test_a_job_that_someone_stops_on_the_dashboard_fails_its_task(task: Task) ->
 # -- clusters that are away, refuse, or are far
 
 
+@pytest.mark.faults
 def test_a_cluster_that_stays_silent_fails_the_attempt_and_the_next_finds_the_job(
     baton: Baton, connect: Any, task: Task, tmp_path: Path
 ) -> None:
@@ -309,6 +317,7 @@ def test_no_ray_at_all_is_said_at_once(connect: Any) -> None:
         check_spark("spark_default", None)  # type: ignore[arg-type]
 
 
+@pytest.mark.faults
 def test_code_and_environment_are_shipped(
     task: Task, connect: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

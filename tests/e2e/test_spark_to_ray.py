@@ -219,6 +219,7 @@ def test_a_backfill_makes_the_corpus_and_does_not_train(baton: Baton, scheduled:
     assert b"a backfill makes the corpus only" in baton.directory("spark_to_ray", run_id).read("report.html")
 
 
+@pytest.mark.faults
 def test_a_person_is_asked_and_a_rejection_promotes_nothing(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
     from mlflow import MlflowClient
 
@@ -240,6 +241,7 @@ def test_a_person_is_asked_and_a_rejection_promotes_nothing(baton: Baton, first:
     assert "rejected" not in [m.name for m in models]
 
 
+@pytest.mark.faults
 def test_a_failed_gate_stops_before_promotion(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
     ran = baton.run({**conf, "max_perplexity_ratio": 0.01, "model_name": "never"})
     assert ran.code == 1
