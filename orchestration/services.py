@@ -141,11 +141,12 @@ class Services:
     def _ray_command(self) -> list[str]:
         # Sockets live below the temporary directory, and their paths may have 107 bytes at most.
         name = hashlib.sha256(str(self.home).encode()).hexdigest()[:8]
+        # The agent's port: its default is one for all Rays of a machine, and a Ray without it starts and takes no job.
         temporary = Path(tempfile.gettempdir()) / f"baton-ray-{os.getuid()}-{name}"
         return [
             "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={_any_free_port()}",
             "--dashboard-host=127.0.0.1", f"--dashboard-port={self.ray_port}", f"--temp-dir={temporary}",
-            f"--ray-client-server-port={_any_free_port()}", f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats",
+            f"--ray-client-server-port={_any_free_port()}", f"--dashboard-agent-listen-port={_any_free_port()}", f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats",
         ]  # fmt: skip
 
     def environment(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
+RAY_AGENT_PORT = 52365  # where every Ray's agent listens unless told otherwise: held, as by another Ray of this machine
 
 
 def bundle(directory: Path) -> dict[str, Any]:
@@ -145,11 +146,15 @@ def baton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baton]:
     keep = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     services = Services()
+    other = socket.socket()
+    with suppress(OSError):  # taken: then there is one already
+        other.bind(("127.0.0.1", RAY_AGENT_PORT))
     try:
         services.start()
         yield Baton(services, home)
     finally:
         services.stop()
+        other.close()
         for name, value in keep.items():
             if value is None:
                 os.environ.pop(name, None)
