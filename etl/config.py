@@ -38,6 +38,18 @@ class SourceConfig(Frozen):
         return self
 
 
+class CleaningConfig(Frozen):
+    """What is done to a document's text besides removing control characters, blanks and boilerplate."""
+
+    normalize_unicode: bool = Field(default=True, description="Unicode normal form C: one spelling of each character")
+    repair_mojibake: bool = Field(
+        default=True, description="put right UTF-8 that was read as Windows-1252, where three places of a text show it"
+    )
+    join_wrapped_lines: bool = Field(
+        default=False, description="join hard-wrapped lines and hyphenated words; not for verse"
+    )
+
+
 class QualityConfig(Frozen):
     """Rules that drop a passage; each dropped passage is counted under the first rule it breaks."""
 
@@ -49,7 +61,7 @@ class QualityConfig(Frozen):
     )
     max_repeated_line_share: float = Field(
         default=0.2,
-        description="greatest share of a passage's characters in lines that repeat an earlier one",
+        description="greatest share of a passage's characters in lines that repeat an earlier one (Gopher: 0.2)",
         ge=0,
         le=1,
     )
@@ -68,6 +80,18 @@ class QualityConfig(Frozen):
         default=(), description="words of which a passage must have `min_stop_words` different ones; unset: no rule"
     )
     min_stop_words: int = Field(default=2, description="see `stop_words` (Gopher: 2)", ge=1)
+    banned_phrases: tuple[str, ...] = Field(
+        default=(), description="phrases that drop a passage, in any case (C4: `lorem ipsum`, `{`, `javascript`)"
+    )
+    min_punctuated_line_share: float = Field(
+        default=0.0, description="least share of lines that end a sentence; not for verse (FineWeb: 0.12)", ge=0, le=1
+    )
+    max_short_line_share: float = Field(
+        default=1.0,
+        description="greatest share of lines of less than 30 characters; not for verse (FineWeb: 0.67)",
+        ge=0,
+        le=1,
+    )
 
 
 class PrivacyConfig(Frozen):
@@ -155,6 +179,7 @@ class CorpusConfig(Frozen):
     passage_chars: int = Field(
         default=2000, description="longest passage in characters, cut at a paragraph's end", ge=100, le=1_000_000
     )
+    cleaning: CleaningConfig = Field(default=CleaningConfig(), description="what is done to a document's text")
     quality: QualityConfig = Field(default=QualityConfig(), description="rules that drop a passage")
     privacy: PrivacyConfig = Field(default=PrivacyConfig(), description="personal data and secrets")
     dedup: DedupConfig = Field(default=DedupConfig(), description="repeated passages")

@@ -55,11 +55,17 @@ def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
         F.min_by(F.substring("text", 1, EXAMPLE_CHARS), "row_id").alias("example"),
         *(F.count_if(c).alias(f"cluster_{i}") for i, c in enumerate(_classes(F.col("_cluster"), CLUSTER_SIZES))),
         *(F.count_if(c).alias(f"length_{i}") for i, c in enumerate(_classes(F.octet_length("text"), PASSAGE_BYTES))),
-        *(F.sum(F.regexp_count("text", F.lit(re.escape(mark)))).alias(kind) for kind, mark in PLACEHOLDERS.items()),
+        *(F.sum(_count_of(mark)).alias(kind) for kind, mark in PLACEHOLDERS.items()),
         *(F.max(matches(F.col("doc_id"), (glob,))).alias(f"glob_{i}") for i, glob in enumerate(globs)),
     ]
     cells = [row.asDict() for row in marked.groupBy("reason", "split").agg(*counts).collect()]
     return _funnel(cells, globs)
+
+
+def _count_of(mark: str) -> "Column":
+    from pyspark.sql import functions as F
+
+    return F.when(F.contains("text", F.lit(mark)), F.regexp_count("text", F.lit(re.escape(mark)))).otherwise(0)
 
 
 def _classes(value: "Column", bounds: tuple[int, ...]) -> "list[Column]":

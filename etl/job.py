@@ -30,7 +30,7 @@ from handoff.store import Store
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-CODE_VERSION = 2  # part of the snapshot's id: raise it when the same input and configuration give other rows
+CODE_VERSION = 3  # part of the snapshot's id: raise it when the same input and configuration give other rows
 
 
 def run_corpus(run: RunDir, record: StageRecord) -> None:
@@ -114,7 +114,7 @@ def make_snapshot(
 
 def prepare(spark: "SparkSession", source: Source, config: CorpusConfig) -> "DataFrame":
     """Read, clean, cut, identify, judge: one narrow chain, so that raw text is read and cleaned once."""
-    documents = transforms.clean(read.read_documents(spark, source, config.source))
+    documents = transforms.clean(read.read_documents(spark, source, config.source), config.cleaning)
     public = privacy.redact(documents, config.privacy)
     passages = transforms.with_row_id(transforms.cut_passages(public, config.passage_chars))
     return quality.judge(passages, config.quality)
@@ -175,7 +175,7 @@ def write(marked: "DataFrame", counted: funnel.Funnel, config: CorpusConfig, uri
         rows = kept.where(f"split = '{name}'").select(*CORPUS.names)
         layout.write_split(rows, read.engine_path(uri_of(name)), plan, config.layout, config.seed)
     if config.keep_rejects and counted.dropped:
-        rejects = marked.where("reason IS NOT NULL").select("reason", "doc_id", "position", "text")
+        rejects = marked.where("reason IS NOT NULL").select("reason", "value", "doc_id", "position", "text")
         rejects.write.json(read.engine_path(uri_of("rejects")), mode="append", compression="gzip")
 
 

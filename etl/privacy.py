@@ -27,6 +27,13 @@ PATTERNS = {
     "phone": r"(?<![\w+.-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d(?:[ .-]?\d){5,12}"
     r"|(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4})(?![\w-]|\.\d)",
 }
+# Whoever has a match has one of these too; they are found several times as fast, and most texts have none.
+HINTS = {
+    "email": "@",
+    "card": r"\d(?:[ -]?\d){12}",
+    "ip": r"[.:](?<=[0-9a-fA-F][.:])[0-9a-fA-F]{1,4}[.:][0-9a-fA-F]",
+    "phone": r"[+.-](?:(?<=\+)\d|(?<=\d{3}.)\d{4})",
+}
 
 
 def passes_luhn(number: "Column") -> "Column":
@@ -46,12 +53,15 @@ def redacted(text: "Column", kind: str) -> "Column":
     from pyspark.sql import functions as F
 
     pattern = PATTERNS[kind]
-    if kind != "card":
-        return F.regexp_replace(text, pattern, PLACEHOLDERS[kind])
-    found = F.array_distinct(F.regexp_extract_all(text, F.lit(f"({pattern})"), F.lit(1)))
-    cards = F.filter(found, passes_luhn)
-    replaced = F.aggregate(cards, text, lambda left, card: F.replace(left, card, F.lit(PLACEHOLDERS["card"])))
-    return F.when(F.rlike(text, F.lit(pattern)), replaced).otherwise(text)
+    if kind == "card":
+        found = F.array_distinct(F.regexp_extract_all(text, F.lit(f"({pattern})"), F.lit(1)))
+        cards = F.filter(found, passes_luhn)
+        replaced = F.aggregate(cards, text, lambda left, card: F.replace(left, card, F.lit(PLACEHOLDERS["card"])))
+    else:
+        replaced = F.regexp_replace(text, pattern, PLACEHOLDERS[kind])
+    if kind in HINTS:
+        return F.when(F.rlike(text, F.lit(HINTS[kind])), replaced).otherwise(text)
+    return replaced
 
 
 def redact(documents: "DataFrame", config: PrivacyConfig) -> "DataFrame":

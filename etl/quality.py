@@ -1,5 +1,7 @@
 """Rules that drop a passage. Each is a named condition; a passage is counted under the first one that it breaks."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,73 +10,101 @@ from etl.config import QualityConfig
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+SHORT_LINE_CHARS = 30  # as FineWeb counts them
+
 
 @dataclass(frozen=True)
 class Rule:
-    """``broken`` is true for a passage to drop."""
+    """A passage breaks the rule where ``value`` lies below ``least`` or above ``most``, whichever is given."""
 
     reason: str
-    broken: "Column"
+    value: "Column"
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def broken(self) -> "Column":
+        return self.value > self.most if self.most is not None else self.value < self.least  # type: ignore[operator]
 
 
 def measures(text: "Column") -> "dict[str, Column]":
-    """What the rules look at; columns, so that each is computed once though several rules use it."""
+    """What the rules look at; columns, so that each is computed once though several rules use it.
+
+    Counting matches is two to four times as fast as taking the length of what a replacement leaves.
+    """
     from pyspark.sql import functions as F
 
-    lines = F.filter(F.transform(F.split(text, "\n"), F.trim), lambda line: line != "")
     return {
-        "_lines": F.size(lines),
+        "_lines": F.filter(F.transform(F.split(text, "\n"), F.trim), lambda line: line != ""),
         "_bullets": F.regexp_count(text, F.lit(r"(?m)^[ \t]*(?:[\u2022\u2023\u25cf\u25a0]|[-*] )")),
-        "_ellipses": F.regexp_count(text, F.lit(r"(?m)(?:\.\.\.|\u2026)[ \t]*$")),
-        "_symbols": F.regexp_count(text, F.lit(r"#|\.\.\.|\u2026")),
+        "_ellipses": F.regexp_count(text, F.lit(r"[.\u2026](?<=\.{3}|\u2026)[ \t]*+(?=\n|\z)")),
+        "_symbols": F.regexp_count(text, F.lit(r"[#\u2026.](?:(?<!\.)|\.\.)")),
         "_digits": F.regexp_count(text, F.lit(r"\d")),
-        "_words": F.size(F.split(F.trim(F.regexp_replace(text, r"\s+", " ")), " ")),
-        "_visible": F.length(F.regexp_replace(text, r"\s+", "")),
-        "_letters": F.length(F.regexp_replace(text, r"[^\p{L}\p{M}]+", "")),
-        "_line_chars": F.length(F.array_join(lines, "")),
-        "_distinct_line_chars": F.length(F.array_join(F.array_distinct(lines), "")),
+        "_words": F.regexp_count(text, F.lit(r"\S+")),
+        "_visible": F.length(text) - F.regexp_count(text, F.lit(r"\s")),
+        "_letters": F.length(text) - F.regexp_count(text, F.lit(r"[^\p{L}\p{M}]")),
     }
 
 
 def rules(config: QualityConfig) -> list[Rule]:
-    """The rules in the order in which they are tried, over the columns of :func:`measures`."""
+    """The rules in the order in which they are tried, over the columns of :func:`measures`.
+
+    Thresholds: Gopher (Rae et al. 2021, section A.1 and table A1) for words, symbols, bullets, ellipses, stop words and
+    repeated lines; C4 (Raffel et al. 2020, section 2.2) for banned phrases; FineWeb (Penedo et al. 2024, section 3.5)
+    for punctuation and short lines. Letters and digits are rules of ours, for tables and logs.
+    """
     from pyspark.sql import functions as F
 
-    words, visible, line_chars = F.col("_words"), F.col("_visible"), F.col("_line_chars")
-    # By characters, not by lines: in a play's dialogue a third of the lines are the speakers' names again. The rule is
-    # Gopher's dup_line_char_frac (Rae et al. 2021, table A1), and so is the default of 0.2.
-    repeated_chars = line_chars - F.col("_distinct_line_chars")
-    return [
-        Rule("too_few_words", words < config.min_words),
-        Rule("words_too_short", visible < words * config.min_mean_word_chars),
-        Rule("words_too_long", visible > words * config.max_mean_word_chars),
-        Rule("too_few_letters", F.col("_letters") < visible * config.min_letter_share),
-        # Gopher (Rae et al. 2021, section A.1): symbols per word, bullet and ellipsis lines, stop words. The digits are
-        # a rule of ours, for tables and logs, with a threshold of ours.
-        Rule("too_many_symbols", F.col("_symbols") > words * config.max_symbol_word_ratio),
-        Rule("too_many_digits", F.col("_digits") > visible * config.max_digit_share),
-        Rule("bullet_lines", F.col("_bullets") > F.col("_lines") * config.max_bullet_line_share),
-        Rule("ellipsis_lines", F.col("_ellipses") > F.col("_lines") * config.max_ellipsis_line_share),
-        *_stop_words(config),
-        Rule("repeated_lines", repeated_chars > line_chars * config.max_repeated_line_share),
+    lines, words, visible = F.col("_lines"), F.col("_words"), F.col("_visible")
+
+    def share(part: "Column", whole: "Column") -> "Column":
+        return F.try_divide(part.cast("double"), whole.cast("double"))
+
+    def line_share(condition: "Callable[[Column], Column]") -> "Column":
+        return share(F.size(F.filter(lines, condition)), F.size(lines))
+
+    mean_word = share(visible, words)
+    found = [
+        Rule("too_few_words", words.cast("double"), least=config.min_words),
+        Rule("words_too_short", mean_word, least=config.min_mean_word_chars),
+        Rule("words_too_long", mean_word, most=config.max_mean_word_chars),
+        Rule("too_few_letters", share(F.col("_letters"), visible), least=config.min_letter_share),
+        Rule("too_many_symbols", share(F.col("_symbols"), words), most=config.max_symbol_word_ratio),
+        Rule("too_many_digits", share(F.col("_digits"), visible), most=config.max_digit_share),
+        Rule("bullet_lines", share(F.col("_bullets"), F.size(lines)), most=config.max_bullet_line_share),
+        Rule("ellipsis_lines", share(F.col("_ellipses"), F.size(lines)), most=config.max_ellipsis_line_share),
     ]
-
-
-def _stop_words(config: QualityConfig) -> list[Rule]:
-    from pyspark.sql import functions as F
-
-    if not config.stop_words:
-        return []
-    words = F.split(F.lower(F.regexp_replace("text", r"[^\p{L}\p{M}\p{N}]+", " ")), " ")
-    listed = F.array(*(F.lit(word.lower()) for word in config.stop_words))
-    return [Rule("too_few_stop_words", F.size(F.array_intersect(words, listed)) < config.min_stop_words)]
+    if config.stop_words:
+        in_text = F.split(F.lower(F.regexp_replace("text", r"[^\p{L}\p{M}\p{N}]+", " ")), " ")
+        listed = F.array(*(F.lit(word.lower()) for word in config.stop_words))
+        met = F.size(F.array_intersect(in_text, listed)).cast("double")
+        found.append(Rule("too_few_stop_words", met, least=config.min_stop_words))
+    if config.banned_phrases:
+        lower = F.lower("text")
+        hits = [F.contains(lower, F.lit(phrase.lower())).cast("double") for phrase in config.banned_phrases]
+        found.append(Rule("banned_phrase", functools.reduce(lambda a, b: a + b, hits), most=0))
+    if config.min_punctuated_line_share > 0:
+        ends = line_share(lambda line: F.rlike(line, F.lit(r"[.!?\u2026\u3002\uff01\uff1f]['\"\u201d\u2019)\]]*\z")))
+        found.append(Rule("unpunctuated_lines", ends, least=config.min_punctuated_line_share))
+    if config.max_short_line_share < 1:
+        short = line_share(lambda line: F.length(line) < SHORT_LINE_CHARS)
+        found.append(Rule("short_lines", short, most=config.max_short_line_share))
+    # By characters, not by lines: in a play's dialogue a third of the lines are the speakers' names again.
+    chars, distinct = (F.length(F.array_join(a, "")) for a in (lines, F.array_distinct(lines)))
+    found.append(Rule("repeated_lines", share(chars - distinct, chars), most=config.max_repeated_line_share))
+    return found
 
 
 def judge(passages: "DataFrame", config: QualityConfig) -> "DataFrame":
-    """Set ``reason`` of each passage that breaks a rule; rows that have a reason already keep it."""
+    """Set ``reason`` of each passage that breaks a rule, and add ``value double``: what was measured for that rule.
+
+    Rows that have a reason already keep it, without a value.
+    """
     from pyspark.sql import functions as F
 
-    measured = passages.withColumns(measures(F.col("text")))
-    verdict = F.coalesce(*(F.when(rule.broken, rule.reason) for rule in rules(config)))
-    reason = F.coalesce("reason", F.when(F.col("position").isNotNull(), verdict))
-    return measured.withColumn("reason", reason).drop(*measures(F.col("text")))
+    tried, judged = rules(config), F.col("reason").isNull() & F.col("position").isNotNull()
+    verdict = F.coalesce(*(F.when(rule.broken, F.struct(F.lit(rule.reason), rule.value)) for rule in tried))
+    measured = passages.withColumns(measures(F.col("text"))).withColumn("_verdict", F.when(judged, verdict))
+    found = measured.withColumn("value", F.col("_verdict.col2"))
+    reason = F.coalesce("reason", F.col("_verdict.col1"))
+    return found.withColumn("reason", reason).drop("_verdict", *measures(F.col("text")))

@@ -36,9 +36,9 @@ def test_each_rule_gives_its_reason_and_the_first_broken_one_counts(spark: Any) 
             ("long-words", 0, " ".join(["x" * 13] * 30)),
             ("numbers", 0, " ".join(["1234 abc"] * 20)),
             ("chorus", 0, "\n".join([SENTENCE, SENTENCE, "And one more line"])),
-            ("dialogue", 0, "\n".join(f"HAM.\n{SENTENCE[i : i + 60]}" for i in range(6))),
+            ("dialogue", 0, "\n".join(f"HAM.\n{SENTENCE[i : i + 60]}." for i in range(6))),
             ("symbols", 0, "# this and # that " * 10),
-            ("digits", 0, "1 22 3 two and some words more " * 10),
+            ("digits", 0, "1 22 3 two and some words more " * 10 + "it."),
             ("tables", 0, "12 34 words 56 letters 78 and 9 " * 10),
             ("bullets", 0, "\n".join(f"- item {a}{b} of this list" for a in "abc" for b in "xyz")),
             (
@@ -51,12 +51,39 @@ def test_each_rule_gives_its_reason_and_the_first_broken_one_counts(spark: Any) 
                     ]
                 ),
             ),
+            ("banned", 0, f"{SENTENCE} Please enable JavaScript, and again: javascript."),
+            ("short-lines", 0, "\n".join(f"the short line of {w}." for w in "abcdefgh")),
+            ("no-ends", 0, "\n".join(f"this line of two and the rest has no end {w}" for w in "abcd")),
             ("greek-words", 0, " ".join(f"logos{i} anthropos" for i in range(20))),
             ("dropped", 0, None, "no_text"),
         ),
-        QualityConfig(max_digit_share=0.25, stop_words=("the", "of", "and", "two", "this", "a", "thee")),
-    )
+        QualityConfig(
+            max_digit_share=0.25,
+            stop_words=("the", "of", "and", "two", "this", "a", "thee"),
+            banned_phrases=("JavaScript", "lorem ipsum"),
+            min_punctuated_line_share=0.12,
+            max_short_line_share=0.67,
+        ),
+    ).persist()
+    assert {r.row_id: r.value for r in judged.collect() if r.value is not None} == {
+        "short-0": 9,
+        "tiny-words-0": 1,
+        "long-words-0": 13,
+        "numbers-0": pytest.approx(3 / 7),
+        "chorus-0": pytest.approx(len(SENTENCE) / (2 * len(SENTENCE) + 17)),
+        "symbols-0": pytest.approx(2 / 5),
+        "tables-0": pytest.approx(9 / 24),
+        "bullets-0": 1,
+        "ellipses-0": 0.6,
+        "greek-words-0": 0,
+        "banned-0": 1,
+        "short-lines-0": 1,
+        "no-ends-0": 0,
+    }
     assert reasons(judged) == {
+        "banned-0": "banned_phrase",
+        "short-lines-0": "short_lines",
+        "no-ends-0": "unpunctuated_lines",
         "good-0": None,
         "short-0": "too_few_words",
         "tiny-words-0": "words_too_short",

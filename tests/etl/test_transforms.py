@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from etl.config import CleaningConfig
 from etl.transforms import clean, cut_passages, with_row_id
 
 GUTENBERG = (
@@ -26,6 +27,17 @@ CLEANED = [
     (GUTENBERG, "Shall I compare thee"),
     (OLD_GUTENBERG, "Shall I"),
     ("He spoke of Project Gutenberg and of the END OF all", "He spoke of Project Gutenberg and of the END OF all"),
+    (
+        "cafe\u0301 \u1100\u1161 A\u030a \ufb01",
+        "caf\u00e9 \uac00 \u00c5 \ufb01",
+    ),  # composed, nothing replaced by its like
+    (
+        "Caf\u00c3\u00a9 na\u00c3\u00afve, it\u00e2\u20ac\u2122s \u00f0\u0178\u02dc\u20ac; \u201cdone\u201d \u0394",
+        "Caf\u00e9 na\u00efve, it\u2019s \U0001f600; \u201cdone\u201d \u0394",
+    ),
+    ("\u00abCAF\u00c9\u00bb and one \u00c3\u00a9 alone", "\u00abCAF\u00c9\u00bb and one \u00c3\u00a9 alone"),
+    ("SENTEN\u00c7A \u00c3\u00bb " * 3, ("SENTEN\u00c7A \u00fb " * 3).rstrip()),
+    ("one\r\r\ntwo\x0b\nthree \u00a0 \n", "one\n\ntwo\n\nthree"),
     ("na\u00efve \u2013 \u00abquoted\u00bb \U0001f600", "na\u00efve \u2013 \u00abquoted\u00bb \U0001f600"),
 ]
 
@@ -42,17 +54,24 @@ def passages(spark: Any, text: str, passage_chars: int) -> list[str]:
 
 
 def test_cleaning(spark: Any) -> None:
-    cleaned = [row.text for row in clean(documents(spark, *(raw for raw, _ in CLEANED))).collect()]
+    cleaned = [row.text for row in clean(documents(spark, *(raw for raw, _ in CLEANED)), CleaningConfig()).collect()]
     assert cleaned == [expected for _, expected in CLEANED]
 
 
+def test_steps_can_be_left_out_and_wrapped_lines_joined(spark: Any) -> None:
+    raw = "exam-\nple of a hard-\nwrapped e\u0301\n  line, X-\nRay \u00c3\u00a9\u00c3\u00a9\u00c3\u00a9\n\nnext"
+    config = CleaningConfig(normalize_unicode=False, repair_mojibake=False, join_wrapped_lines=True)
+    (row,) = clean(documents(spark, raw), config).collect()
+    assert row.text == "example of a hardwrapped e\u0301 line, X- Ray \u00c3\u00a9\u00c3\u00a9\u00c3\u00a9\n\nnext"
+
+
 def test_a_document_of_which_nothing_is_left_is_counted(spark: Any) -> None:
-    row = cut_passages(clean(documents(spark, "\ufeff \r\n \x07")), 100).first()
+    row = cut_passages(clean(documents(spark, "\ufeff \r\n \x07"), CleaningConfig()), 100).first()
     assert (row.reason, row.position, row.text) == ("no_text", None, None)
 
 
 def test_a_document_with_a_reason_keeps_one_row(spark: Any) -> None:
-    row = cut_passages(clean(documents(spark, "left alone", reason="malformed_record")), 100).first()
+    row = cut_passages(clean(documents(spark, "left alone", reason="malformed_record"), CleaningConfig()), 100).first()
     assert (row.reason, row.position, row.text) == ("malformed_record", None, None)
 
 
@@ -98,7 +117,7 @@ def test_a_long_document_is_cut_in_linear_time(spark: Any) -> None:
         F.lit(None).cast("string").alias("file"),
     )
     start = time.monotonic()
-    assert cut_passages(clean(one_line), 1000).count() == 3_000
+    assert cut_passages(clean(one_line, CleaningConfig()), 1000).count() == 3_000
     assert time.monotonic() - start < 60  # 3 MB on one line take about 2 s; a quadratic cut takes hours
 
 
