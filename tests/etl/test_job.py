@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from etl import read
 from etl.config import CorpusConfig, SourceConfig
 from etl.job import prepare, run_corpus
 from etl.source import resolved
@@ -124,18 +126,32 @@ def test_rejects_are_kept_with_their_reasons_when_asked(spark: Any, plays: Path,
     assert not any("me@example.com" in text for text in texts) and any("<EMAIL>" in text for text in texts)
 
 
-def test_the_same_work_gives_the_same_rows_in_the_same_order(
+def test_rows_order_splits_and_digests_do_not_depend_on_cores_partitions_or_file_order(
     spark: Any, plays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = snapshot(*run(tmp_path / "a", f"{plays}/*.txt", split=NO_HELD_OUT))
-    first = rows(one)
+    """Two cores and few partitions, the same with many partitions and the files turned round, and one core alone."""
+    corpus = {"split": {"validation_fraction": 0.3, "test_fraction": 0.2}, "keep_rejects": True}
+    few = snapshot(*run(tmp_path / "few", f"{plays}/*.txt", **corpus))
+    alone = RunDir(str(tmp_path / "alone" / "run"))
+    alone.create(str(tmp_path / "alone" / "artifacts"), RunDir(str(tmp_path / "few" / "run")).config)
+    ended = subprocess.run(  # a JVM that sees one processor: local[*] is local[1] there
+        ["taskset", "-c", str(min(os.sched_getaffinity(0))), sys.executable, "-m", "etl.job", alone.uri],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "on local[*], 1 cores" in ended.stdout
     monkeypatch.setattr("etl.job.shuffle_partitions", lambda cores, raw_bytes: 7)
-    other = snapshot(*run(tmp_path / "b", f"{plays}/*.txt", split=NO_HELD_OUT))
-    second = rows(other)
-    assert one.manifest.facts == other.manifest.facts and one.manifest.facts["content_digests"]["train"]
-    reseeded = rows(snapshot(*run(tmp_path / "c", f"{plays}/*.txt", split=NO_HELD_OUT, seed=1)))
-    assert first == second
-    assert first != reseeded and sorted(r["row_id"] for r in first) == sorted(r["row_id"] for r in reseeded)
+    paths = read._paths
+    monkeypatch.setattr(read, "_paths", lambda source: paths(source)[::-1])
+    many = snapshot(*run(tmp_path / "many", f"{plays}/*.txt", **corpus))
+    record = alone.record("corpus")
+    assert record
+    for other in (many, snapshot(record, alone)):
+        assert other.id == few.id and other.manifest.facts == few.manifest.facts
+        assert other.manifest.dropped == few.manifest.dropped
+        assert all(rows(other, name) == rows(few, name) for name in ("train", "validation", "test"))
+    assert set(few.manifest.facts["content_digests"]) == {"train", "validation", "test"}
 
 
 def test_jsonl_counts_what_it_cannot_use(spark: Any, tmp_path: Path) -> None:
