@@ -6,12 +6,13 @@ import json
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.config import SourceConfig
+from etl.read import csv_header
 from etl.source import Source, SourceFile, resolved
 from handoff.errors import ConfigError, SourceError
 from handoff.store import Store
@@ -37,7 +38,7 @@ def check_source(config: SourceConfig, cache: Path) -> list[tuple[str, int]]:
 
 
 def check_files(source: Source, config: SourceConfig) -> None:
-    """Look at the head (.txt, .jsonl) or the footer (.parquet) of every file.
+    """Look at the head of every file, or at its footer (.parquet).
 
     Raises:
         ConfigError: unknown encoding.
@@ -47,12 +48,21 @@ def check_files(source: Source, config: SourceConfig) -> None:
         "".encode(config.encoding)
     except LookupError:
         raise ConfigError(f"{config.encoding!r} is no text encoding. Remedy: correct corpus.source.encoding") from None
-    check = {"txt": _check_text, "jsonl": _check_jsonl, "parquet": _check_parquet}[source.format]
+    checks = {"txt": _check_text, "markup": _check_text, "jsonl": _check_jsonl, "csv": _check_csv}
+    check = {**checks, "parquet": _check_parquet}[source.format]
     with ThreadPoolExecutor(max_workers=16) as pool:
         faults = [f for f in pool.map(lambda file: check(file, config), source.files) if f]
     if faults:
         more = f" (and {len(faults) - NAMED_FAULTS} more files)" if len(faults) > NAMED_FAULTS else ""
         raise SourceError("; ".join(faults[:NAMED_FAULTS]) + more)
+    if source.format == "csv":
+        headers = {file: csv_header(file, config.encoding) for file in source.files}
+        first = source.files[0]
+        if other := next((f for f in source.files if headers[f] != headers[first]), None):
+            raise SourceError(
+                f"{other.uri} has the columns {', '.join(headers[other])}, {first.uri} has {', '.join(headers[first])}. "
+                "Remedy: give files of one header, or write .jsonl"
+            )
 
 
 def find_undecodable(source: Source, encoding: str) -> str:
@@ -103,7 +113,10 @@ def _not_decodable(file: SourceFile, encoding: str, error: UnicodeDecodeError, o
 def _check_jsonl(file: SourceFile, config: SourceConfig) -> str | None:
     try:
         with _open(file) as raw:
-            stream = gzip.GzipFile(fileobj=raw) if file.name.endswith(".gz") else raw
+            if file.name.endswith(".gz"):
+                stream: Any = gzip.GzipFile(fileobj=raw)
+            else:
+                stream = pa.CompressedInputStream(raw, "zstd") if file.name.endswith(".zst") else raw
             line = stream.read(HEAD_BYTES).lstrip()
             while b"\n" not in line and len(line) < LONGEST_FIRST_LINE_BYTES and (more := stream.read(HEAD_BYTES)):
                 line = (line + more).lstrip()
@@ -123,6 +136,19 @@ def _check_jsonl(file: SourceFile, config: SourceConfig) -> str | None:
         if not isinstance(record[config.text_column], str | None)
         else None
     )
+
+
+def _check_csv(file: SourceFile, config: SourceConfig) -> str | None:
+    if fault := _check_text(file, config):
+        return fault
+    columns = csv_header(file, config.encoding)
+    if fault := _lacks_text(file, config, columns):
+        return fault
+    if config.id_column and config.id_column not in columns:
+        return f"{file.uri} has no column {config.id_column!r}. Remedy: set corpus.source.id_column"
+    if twice := next((c for c in columns if columns.count(c) > 1), None):
+        return f"{file.uri}: two columns are named {twice!r}. Remedy: rename one"
+    return None
 
 
 def _check_parquet(file: SourceFile, config: SourceConfig) -> str | None:

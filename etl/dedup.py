@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXACT = "exact_duplicate"
 NEAR = "near_duplicate"
-KEEPER = ("_held", "doc_id", "position", "row_id")  # the least of a cluster stays
+KEEPER = ("_held", "doc_id", "position", "row_id", "_id")  # the least of a cluster stays
 
 
 def normalised(text: "Column") -> "Column":
@@ -49,6 +49,12 @@ def mark_duplicates(passages: "DataFrame", config: DedupConfig) -> "DataFrame":
     numbered = passages.withColumn("_id", passage_id(F.col("row_id")))
     candidates = numbered.where("reason IS NULL")
     signed = signatures(candidates, config).persist()
+    repeated = signed.groupBy("_id").count().where("count > 1").select("_id")
+    if not repeated.isEmpty():
+        numbered = number_repeated(numbered, repeated.localCheckpoint())
+        candidates = numbered.where("reason IS NULL")
+        signed.unpersist()
+        signed = signatures(candidates, config).persist()
     copies = exact_links(signed).persist()
     links = copies.select("first", "second")
     if config.fuzzy:
@@ -78,6 +84,25 @@ def mark_duplicates(passages: "DataFrame", config: DedupConfig) -> "DataFrame":
     copies.unpersist()
     marked = numbered.join(verdicts, "_id", "left")
     return marked.withColumn("reason", F.coalesce("reason", "_verdict")).drop("_id", "_verdict")
+
+
+def number_repeated(numbered: "DataFrame", repeated: "DataFrame") -> "DataFrame":
+    """Give rows of one id an id each: a record that is there twice, id and all, is the same row twice.
+
+    Such rows are equal in every column, so that it does not matter which of them gets which number.
+
+    Args:
+        numbered: passages with ``_id``.
+        repeated: the values of ``_id`` that several rows have.
+    """
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    copy = F.row_number().over(Window.partitionBy("_id").orderBy("_id")) - 1
+    same = numbered.join(repeated, "_id", "left_semi").withColumn("_copy", copy)
+    own = F.when(F.col("_copy") == 0, F.col("_id")).otherwise(F.xxhash64("_id", "_copy"))
+    others = numbered.join(repeated, "_id", "left_anti")
+    return others.unionByName(same.withColumn("_id", own).drop("_copy")).persist()
 
 
 def signatures(candidates: "DataFrame", config: DedupConfig) -> "DataFrame":

@@ -30,7 +30,7 @@ def explained(undecodable: Callable[[], str]) -> Iterator[None]:
 
 def explain(text: str, undecodable: Callable[[], str]) -> Exception | None:
     """The error to raise instead of a Spark error with this text, or None where the text tells nothing of the input."""
-    if "MALFORMED_CHARACTER_CODING" in text:
+    if "MALFORMED_CHARACTER_CODING" in text or "UnicodeDecodeError" in text:
         return SourceError(undecodable())
     if found := re.search(r"(?:No FileSystem for scheme|FAILED_READ_FILE.UNSUPPORTED_FILE_SYSTEM)[^\n]*", text):
         return ConfigError(

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.config import LayoutConfig
+from handoff.budget import MIB, Budget
 from handoff.errors import ConfigError
-from handoff.publish import MIB, Budget
 from handoff.schema import CORPUS
 
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ def row_bytes() -> "Column":
 
 def budget(config: LayoutConfig) -> Budget:
     """The limits that the publisher holds the written files against: exactly the configured ones."""
-    return Budget(max_row_group_bytes=int(config.row_group_mib * MIB), max_files=config.max_files)
+    return Budget(
+        max_row_group_bytes=int(config.row_group_mib * MIB),
+        max_files=config.max_files,
+        target_file_bytes=int(config.target_file_mib * MIB),
+    )
 
 
 def compression_ratio(sample: list[tuple[str, str, int, str]]) -> float:
@@ -88,18 +92,18 @@ def shuffle_key(seed: int) -> "Column":
     return F.shiftrightunsigned(F.xxhash64("row_id", F.lit(seed)), 1)
 
 
-def write_split(rows: "DataFrame", uri: str, layout: SplitLayout, config: LayoutConfig, seed: int) -> None:
-    """Write one split's rows (with the columns of the corpus schema) as Parquet files below ``uri``.
+def ordered(rows: "DataFrame", files: int, seed: int) -> "DataFrame":
+    """One split's rows in as many partitions as it gets files, each in its order.
 
     Which file a row is in, and where, follows from its id and the seed alone, not from partitions or cores: file i of
     n holds the i-th n-th of the hash's range, in the hash's order.
     """
     from pyspark.sql import functions as F
 
-    file_index = F.shiftright(F.shiftright("_key", 32) * F.lit(layout.files), 31).cast("int")  # of 31 bits, n parts
-    (
+    file_index = F.shiftright(F.shiftright("_key", 32) * F.lit(files), 31).cast("int")  # of 31 bits, n parts
+    return (
         rows.withColumn("_key", shuffle_key(seed))
-        .repartitionById(layout.files, file_index)
+        .repartitionById(files, file_index)
         .sortWithinPartitions("_key", "row_id")
         .select(
             F.col("row_id").cast("string"),
@@ -107,6 +111,13 @@ def write_split(rows: "DataFrame", uri: str, layout: SplitLayout, config: Layout
             F.col("position").cast("int"),
             F.col("text").cast("string"),
         )
+    )
+
+
+def write_split(rows: "DataFrame", uri: str, layout: SplitLayout, config: LayoutConfig, seed: int) -> None:
+    """Write one split's rows (with the columns of the corpus schema) as Parquet files below ``uri``."""
+    (
+        ordered(rows, layout.files, seed)
         .write.mode("append")  # the directory is this attempt's alone, and empty
         .option("compression", "zstd")
         .option("parquet.block.size", int(config.row_group_mib * MIB))

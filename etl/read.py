@@ -1,5 +1,7 @@
 """Raw files → documents: a DataFrame of doc_id, text, reason, file. What cannot be used keeps a row with its reason."""
 
+import csv
+import io
 import re
 from typing import TYPE_CHECKING
 
@@ -7,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.config import SourceConfig
+from etl.markup import texts_of
 from etl.source import Source, SourceFile
 from handoff.errors import SourceError
 from handoff.store import Store
@@ -21,13 +24,14 @@ CORRUPT = "_corrupt_record"
 def read_documents(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
     """One row per document: ``doc_id string, text string, reason string, file string``.
 
-    A text file is a document and its ``doc_id`` is its path below the source's root. In .jsonl and .parquet each
-    record is one; its ``doc_id`` is the id column's value, or the text's SHA-256 where none is configured.
-    ``reason`` is null for a usable document, else ``malformed_record``, ``no_id`` or ``no_text``. ``file`` is the
-    record's file in .jsonl, for messages, and null elsewhere.
+    A text, Markdown or HTML file is a document and its ``doc_id`` is its path below the source's root. In .jsonl, .csv
+    and .parquet each record is one; its ``doc_id`` is the id column's value, or the text's SHA-256 where none is
+    configured. In .jsonl a number or an object in the text's place is read as its JSON text, and left to the quality
+    rules. ``reason`` is null for a usable document, else ``malformed_record``, ``no_id`` or ``no_text``. ``file`` is
+    the record's file in .jsonl and .csv, for messages, and null elsewhere.
     """
-    read = {"txt": _read_text, "jsonl": _read_jsonl, "parquet": _read_parquet}[source.format]
-    return read(spark, source, config)
+    read = {"txt": _read_text, "markup": _read_markup, "jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
+    return read[source.format](spark, source, config)
 
 
 def engine_path(uri: str) -> str:
@@ -43,16 +47,31 @@ def _paths(source: Source) -> list[str]:
 def _read_text(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
     from pyspark.sql import functions as F
 
+    return _with_empty(spark, source, _files(spark, source).select("doc_id", F.decode("content", config.encoding)))
+
+
+def _read_markup(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+    files = _files(spark, source)
+    return _with_empty(spark, source, files.mapInArrow(texts_of(config.encoding), "doc_id string, text string"))
+
+
+def _files(spark: "SparkSession", source: Source) -> "DataFrame":
+    """``doc_id string, content binary`` of each file that is not empty."""
+    from pyspark.sql import functions as F
+
     root = engine_path(source.root).replace("file://", "file:")  # as Spark prints it
-    files = spark.read.format("binaryFile").load(_paths(source))
-    text = F.decode("content", config.encoding)
-    documents = files.select(
-        F.substring("path", len(root) + 2, 1 << 20).alias("doc_id"),
-        text.alias("text"),
-        F.when(_is_blank(text), "no_text").alias("reason"),
-        F.lit(None).cast("string").alias("file"),
-    )
-    empty = [(f.name, "", "no_text", None) for f in source.files if not f.bytes]  # Spark passes over empty files
+    doc_id = F.substring("path", len(root) + 2, 1 << 20).alias("doc_id")
+    return spark.read.format("binaryFile").load(_paths(source)).select(doc_id, "content")
+
+
+def _with_empty(spark: "SparkSession", source: Source, texts: "DataFrame") -> "DataFrame":
+    """Documents of ``doc_id, text``, and of the empty files, which Spark passes over."""
+    from pyspark.sql import functions as F
+
+    named = texts.toDF("doc_id", "text")
+    reason = F.when(_is_blank(F.col("text")), "no_text").alias("reason")
+    documents = named.select("doc_id", "text", reason, F.lit(None).cast("string").alias("file"))
+    empty = [(f.name, "", "no_text", None) for f in source.files if not f.bytes]
     return documents.unionByName(spark.createDataFrame(empty, documents.schema)) if empty else documents
 
 
@@ -63,6 +82,37 @@ def _read_jsonl(spark: "SparkSession", source: Source, config: SourceConfig) -> 
     schema = _schema(config, StringType()).add(CORRUPT, StringType())
     records = spark.read.schema(schema).json(_paths(source), mode="PERMISSIVE", columnNameOfCorruptRecord=CORRUPT)
     return _documents(records, config, F.col(CORRUPT).isNotNull(), F.col("_metadata.file_path"))
+
+
+def _read_csv(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import StringType, StructType
+
+    schema = StructType()
+    for column in csv_header(source.files[0], config.encoding):  # Spark takes columns by their place: name all of them
+        schema.add(column, StringType())
+    records = spark.read.schema(schema.add(CORRUPT, StringType())).csv(
+        _paths(source),
+        header=True,
+        multiLine=True,  # a text may have line ends
+        escape='"',  # RFC 4180: a quotation mark is doubled
+        encoding=config.encoding,
+        mode="PERMISSIVE",
+        columnNameOfCorruptRecord=CORRUPT,
+    )
+    return _documents(records, config, F.col(CORRUPT).isNotNull(), F.col("_metadata.file_path"))
+
+
+def csv_header(file: SourceFile, encoding: str) -> list[str]:
+    """The names in a .csv file's first record.
+
+    Raises:
+        UnicodeDecodeError: it is not in the encoding.
+    """
+    filesystem, path = Store("/").locate(file.uri)
+    with filesystem.open_input_stream(path, compression=None) as stream:
+        lines = io.TextIOWrapper(stream, encoding, newline="")
+        return next(csv.reader(lines), [])
 
 
 def _read_parquet(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":

@@ -18,8 +18,18 @@ from handoff.errors import SourceError
 from handoff.packages import download_package, extract_members
 from handoff.store import resolve
 
-Format = Literal["txt", "jsonl", "parquet"]
-EXTENSIONS: dict[str, Format] = {".txt": "txt", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".parquet": "parquet"}
+Format = Literal["txt", "markup", "jsonl", "csv", "parquet"]
+EXTENSIONS: dict[str, Format] = {
+    ".txt": "txt",
+    ".md": "markup",
+    ".html": "markup",
+    ".htm": "markup",
+    ".jsonl": "jsonl",
+    ".jsonl.gz": "jsonl",
+    ".jsonl.zst": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
 
 
 @dataclass(frozen=True)

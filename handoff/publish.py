@@ -18,12 +18,12 @@ import pyarrow.fs as pafs
 
 from handoff import schema as schemas
 from handoff.artifact import Artifact, load_manifest, open_artifact, read_footer
+from handoff.budget import Budget, check
 from handoff.crash_points import crash_point
 from handoff.errors import ArtifactError
 from handoff.manifest import (
     MANIFEST_NAME,
     FileEntry,
-    Frozen,
     Kind,
     Manifest,
     Parent,
@@ -34,16 +34,8 @@ from handoff.manifest import (
 )
 from handoff.store import Store
 
-MIB = 1 << 20
 # An abandoned attempt is removed once its id is published and it has been silent for longer than any stage runs.
 ABANDONED_AFTER = timedelta(days=2)
-
-
-class Budget(Frozen):
-    """Limits of a Parquet layout. A reader opens one file at a time and holds one row group in memory."""
-
-    max_row_group_bytes: int
-    max_files: int
 
 
 @dataclass
@@ -98,7 +90,7 @@ class Staging:
         """
         crash_point("publish.written")
         entries = [*in_place, *self._read_back()]
-        problems = _check(entries, schema, rows, budget) + self._check_schemas(entries, schema)
+        problems = check(entries, rows, budget) + self._check_schemas(entries, schema)
         if not entries:
             problems.append("no file was written")
         if problems:
@@ -231,29 +223,3 @@ def describe_in_place(uri: str) -> FileEntry:
     absolute = path if isinstance(filesystem, pafs.LocalFileSystem) else uri
     whole = Store("/")
     return FileEntry(path=absolute, bytes=whole.size(absolute) or 0, sha256=whole.sha256(absolute))
-
-
-def _check(
-    entries: Sequence[FileEntry], schema: pa.Schema | None, rows: dict[str, int] | None, budget: Budget | None
-) -> list[str]:
-    problems = []
-    if rows is not None:
-        found: dict[str, int] = {}
-        for entry in entries:
-            found[entry.split or "all"] = found.get(entry.split or "all", 0) + (entry.rows or 0)
-        for split in sorted(rows.keys() | found.keys()):
-            if rows.get(split, 0) != found.get(split, 0):
-                problems.append(
-                    f"split {split!r}: {rows.get(split, 0)} rows were counted, {found.get(split, 0)} written"
-                )
-    if budget is not None:
-        parquet = sum(entry.rows is not None for entry in entries)
-        if parquet > budget.max_files:
-            problems.append(f"{parquet} files, the budget is {budget.max_files}: raise target_file_mib or max_files")
-        for entry in entries:
-            if (entry.largest_row_group_bytes or 0) > budget.max_row_group_bytes:
-                problems.append(
-                    f"{entry.path}: a row group of {entry.largest_row_group_bytes / MIB:.1f} MiB, "  # type: ignore[operator]
-                    f"the budget is {budget.max_row_group_bytes / MIB:.1f}: lower row_group_mib"
-                )
-    return problems

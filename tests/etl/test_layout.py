@@ -9,8 +9,8 @@ import pytest
 
 from etl.config import LayoutConfig
 from etl.layout import RowBytes, SplitLayout, plan_split, write_split
+from handoff.budget import MIB
 from handoff.errors import ConfigError
-from handoff.publish import MIB
 
 
 def test_number_of_files_follows_the_compressed_bytes() -> None:

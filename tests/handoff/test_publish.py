@@ -12,9 +12,10 @@ import pytest
 
 from handoff import schema
 from handoff.artifact import open_artifact
+from handoff.budget import MIB, Budget, check
 from handoff.errors import ArtifactError
-from handoff.manifest import MANIFEST_NAME, artifact_dir, artifact_id
-from handoff.publish import Budget, Staging, find, staging
+from handoff.manifest import MANIFEST_NAME, FileEntry, artifact_dir, artifact_id
+from handoff.publish import Staging, find, staging
 from handoff.store import Store
 
 CONFIG = {"what": "numbers"}
@@ -98,6 +99,32 @@ def test_every_mismatch_is_in_one_error(store: Store) -> None:
         assert expected in problems
     assert "Remedy" in str(caught.value)
     assert list(store.files("corpus")) == []
+
+
+@pytest.mark.parametrize(
+    ("sizes", "target_mib", "problem"),
+    [
+        ([10, 10, 9], 10, None),
+        ([12, 12, 10], 10, None),
+        (
+            [13, 12],
+            10,
+            "train/0: 13.00 MiB, the target is 10.00 MiB and 20% more: set target_file_mib to 12.50 or above",
+        ),
+        ([9, 9, 6], 10, "train/2: 6.00 MiB, its split's files have 8.00 MiB on average, and may differ by 20%: change"),
+        ([3], 10, None),
+    ],
+)
+def test_files_are_as_large_as_asked_and_even(sizes: list[int], target_mib: int, problem: str | None) -> None:
+    files = [
+        FileEntry(path=f"train/{i}", bytes=size * MIB, sha256="0" * 64, split="train", rows=2000, row_groups=1)
+        for i, size in enumerate(sizes)
+    ]
+    budget = Budget(max_row_group_bytes=MIB, max_files=9, target_file_bytes=target_mib * MIB)
+    problems = check(files, {"train": 2000 * len(files)}, budget)
+    assert (problem in problems[0]) if problem else problems == []
+    few = [file.model_copy(update={"rows": 20}) for file in files]  # so few that chance decides
+    assert check(few, None, budget) == []
 
 
 def test_publishing_nothing_is_refused(store: Store) -> None:

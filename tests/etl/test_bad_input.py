@@ -1,0 +1,140 @@
+"""Whatever lies in a directory: each bad thing is a clear error or a counted rejection, and the good rows are all there."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl.check import check_source
+from etl.config import SourceConfig
+from etl.markup import html_text, markdown_text
+from handoff.errors import SourceError
+from tests.etl.corpus_run import NO_HELD_OUT, prose, rows, run, snapshot
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
+
+
+def test_records_of_every_bad_kind_are_counted(spark: Any, tmp_path: Path) -> None:
+    good = [{"id": f"good{i}", "text": prose(i)} for i in range(3)]
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcdefghijklmnop", k=5)) for _ in range(100_000)]
+    long_line = {"id": "long", "text": " ".join(words)}  # 0.6 MB
+    lines = [
+        *(json.dumps(record) for record in (*good, long_line)),
+        json.dumps(good[0]),  # there twice, id and all
+        json.dumps({"id": "good1", "text": prose(9)}),  # an id of another text: both stay, told apart by their text
+        json.dumps({"id": "number", "text": 5}),
+        json.dumps({"id": "object", "text": {"a": 1}}),
+        '{"id": "missing"}',
+        '{"id": "null", "text": null}',
+        '{"text": "no id here"}',
+        '{"id": "cut", "text": "half a rec',
+        "[1, 2]",
+        "",
+        json.dumps({"id": "nul", "text": f"\0{prose(10)}\0"}),
+    ]
+    bad_bytes = b'{"id": "bytes", "text": "\xff\xfe' + prose(11).replace("\n", " ").encode() + b'"}\n'
+    with pa.CompressedOutputStream(str(tmp_path / "a.jsonl.zst"), "zstd") as packed:
+        packed.write("\n".join(lines[:4]).encode() + b"\n")
+    (tmp_path / "b.jsonl").write_bytes("\n".join(lines[4:]).encode() + b"\n" + bad_bytes)
+    (tmp_path / "empty.jsonl").touch()
+    made = snapshot(*run(tmp_path, f"{tmp_path}/*.jsonl*", source={"id_column": "id"}, split=NO_HELD_OUT))
+    kept = rows(made)
+    assert {r["doc_id"] for r in kept} == {"good0", "good1", "good2", "long", "nul"}
+    assert len({r["row_id"] for r in kept}) == len(kept)
+    per_text = len([r for r in kept if r["doc_id"] == "good0"])
+    assert made.manifest.dropped == {
+        "exact_duplicate": per_text,
+        "malformed_record": 3,  # cut short, no object, not UTF-8
+        "no_text": 2,
+        "no_id": 1,
+        "too_few_words": 2,
+    }
+    assert made.manifest.facts["documents"] == 15
+    assert not any("\0" in r["text"] for r in kept)
+    parts = sorted((r for r in kept if r["doc_id"] == "long"), key=lambda r: r["position"])
+    assert " ".join(r["text"] for r in parts) == long_line["text"]
+
+
+def test_nothing_but_personal_data_and_nothing_but_one_record(spark: Any, tmp_path: Path) -> None:
+    line = json.dumps({"text": "Write to jane.doe@example.com or call +1 212-555-0123. " * 8})
+    (tmp_path / "a.jsonl").write_text(f"{line}\n" * 40)
+    made = snapshot(*run(tmp_path, str(tmp_path / "a.jsonl"), split=NO_HELD_OUT))
+    (row,) = rows(made)
+    assert row["text"] == ("Write to <EMAIL> or call <PHONE>. " * 8).rstrip()
+    assert made.manifest.dropped == {"exact_duplicate": 39} and made.manifest.facts["placeholders"]["email"] == 8
+
+
+def test_csv_with_line_ends_quotation_marks_and_short_records(spark: Any, tmp_path: Path) -> None:
+    text = prose(1)
+    quoted = '"' + text.replace("1.0", '1.0 ""he said""') + '"'
+    (tmp_path / "a.csv").write_text(f"n,text,id\n1,{quoted},a\n2,,b\n3\n", newline="")
+    (tmp_path / "b.csv").write_text(f'n,text,id\n4,"{prose(2)}",caf\u00e9\n', newline="")
+    made = snapshot(*run(tmp_path, f"{tmp_path}/*.csv", source={"id_column": "id"}, split=NO_HELD_OUT))
+    kept = rows(made)
+    assert {r["doc_id"] for r in kept} == {"a", "caf\u00e9"}
+    assert any('1.0 "he said" ' in r["text"] for r in kept)
+    assert sum(made.manifest.dropped.values()) == 2 and made.manifest.facts["documents"] == 4
+
+
+def test_markdown_and_html_give_their_text(spark: Any, tmp_path: Path) -> None:
+    for name, text in (
+        ("a.md", f"# *Head*\n\n{prose(1)}"),
+        ("b.html", f"<nav>menu</nav><p>{prose(2)}</p>"),
+        ("c.htm", ""),
+    ):
+        (tmp_path / name).write_text(text)
+    made = snapshot(*run(tmp_path, str(tmp_path), source={"exclude": ["*.json"]}, split=NO_HELD_OUT))
+    texts = {r["doc_id"]: r["text"] for r in rows(made) if r["position"] == 0}
+    assert texts["a.md"].startswith("Head\n\n1.0 ") and texts["b.html"].startswith("2.0 ")
+    assert made.manifest.dropped == {"no_text": 1}
+
+
+def test_what_is_taken_from_a_page() -> None:
+    page = (
+        "<head><title>T</title></head><body><nav>menu</nav><h1>A <b>bold</b> head</h1>\n<p>One\n two<br>three</p>"
+        "<ul><li>a</li><li>b <i>c</i></li></ul><pre>x = 1\n  y</pre><script>bad()</script>"
+        "<table><tr><td>1</td><td>2</td></tr></table><p>caf&eacute;</p><footer>(c)</footer>"
+    )
+    assert html_text(page) == "A bold head\n\nOne two\nthree\n\na\nb c\n\nx = 1\n  y\n\n1 2\n\ncaf\u00e9"
+    assert markdown_text("# T\n\nsee [it](http://x)\n\n- one\n- two\n") == "T\n\nsee it\n\none\ntwo"
+    assert html_text("") == "" and html_text("a < b & c") == "a < b & c"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"a.csv": b"text,id\nx,1\n", "b.csv": b"id,text\n1,x\n"},
+            r"b\.csv has the columns id, text, .*a\.csv has text, id",
+        ),
+        ({"a.csv": b"text,text\nx,1\n"}, "two columns are named 'text'"),
+        ({"a.csv": b"body,id\nx,1\n"}, r"no column 'text', but body, id"),
+        ({"a.html": b"<p>\xff\xfe</p>"}, r"a\.html is not utf-8 text"),
+        ({"a.txt": b"\x7fELF\x02\x01\x01\x00\x00"}, r"a\.txt is binary"),
+        ({"a.jsonl.zst": b"no zstd"}, r"a\.jsonl\.zst cannot be unpacked"),
+    ],
+)
+def test_files_that_are_refused_before_spark_starts(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+    (tmp_path / "in").mkdir()
+    for name, data in files.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    with pytest.raises(SourceError, match=message):
+        check_source(SourceConfig(uri=str(tmp_path / "in")), tmp_path)
+
+
+def test_parquet_schemas_may_drift_in_what_is_not_read(spark: Any, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [prose(1)], "n": [1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"n": ["one"], "text": pa.array([prose(2)], pa.large_string())}), tmp_path / "b.parquet")
+    made = snapshot(*run(tmp_path, f"{tmp_path}/*.parquet", split=NO_HELD_OUT))
+    assert {r["text"][:3] for r in rows(made) if r["position"] == 0} == {"1.0", "2.0"}
+    pq.write_table(pa.table({"text": [5]}), tmp_path / "c.parquet")
+    with pytest.raises(SourceError, match=r"c\.parquet: column 'text' is int64, not a string"):
+        run(tmp_path / "again", f"{tmp_path}/*.parquet", split=NO_HELD_OUT)
