@@ -103,14 +103,15 @@ class Follower(threading.Thread):
             log.info("train: resumed from the checkpoint of step %d", step)
         else:
             log.info("train: %s workers are ready", self._config.num_workers)
-        self._progress = Progress("train", "tokens", (self._total - step) * self._config.tokens_per_step)
+        self._progress = Progress("train", "steps", self._total - step)
 
     def _on_stepped(self, entry: dict[str, Any]) -> None:
         assert self._progress
         self._last_step = entry["step"]
         self._progress.add(
-            self._config.tokens_per_step,
-            f"step {entry['step']}/{self._total} · loss {entry['loss']:.3f} · lr {entry['learning_rate']:.1e}",
+            1,
+            f"step {entry['step']}/{self._total} · {entry['tokens_per_second']:,.0f} tokens/s · "
+            f"loss {entry['loss']:.3f} · lr {entry['learning_rate']:.1e}",
         )
 
     def _on_saved(self, step: int) -> None:

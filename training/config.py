@@ -48,9 +48,18 @@ class TrainingConfig(Frozen):
     base: BaseModelConfig = Field(description="the model to tune")
     method: Literal["lora", "full"] = Field(default="lora", description="low-rank adapters, or all weights")
     lora: LoraConfig = Field(default=LoraConfig(), description="used where method is lora")
-    seq_len: int = Field(default=512, description="tokens in a packed block", ge=8, le=1_048_576)
+    seq_len: int = Field(default=512, description="tokens in a block", ge=8, le=1_048_576)
+    packing: Literal["packed", "padded"] = Field(
+        default="packed",
+        description="packed: passages share blocks, none sees another; padded: a block for each passage, for comparison",
+    )
     micro_batch_size: int = Field(default=1, description="blocks per worker and forward pass", ge=1)
-    gradient_accumulation: int = Field(default=1, description="forward passes per optimizer step", ge=1)
+    global_batch_tokens: int | None = Field(
+        default=None,
+        description="tokens of an optimizer step over all workers, pads counted; gradients are accumulated to reach it. "
+        "Unset: one forward pass on each worker",
+        ge=8,
+    )
     epochs: int = Field(default=1, description="passes over the train split; max_steps may end them earlier", ge=1)
     max_steps: int | None = Field(default=None, description="most optimizer steps; unset: what epochs need", ge=1)
     learning_rate: float = Field(default=2e-4, description="peak learning rate", gt=0, lt=1)
@@ -82,15 +91,37 @@ class TrainingConfig(Frozen):
             raise ValueError("offload_optimizer needs zero_stage 1, 2 or 3, not 0")
         return self
 
-    @property
-    def blocks_per_step(self) -> int:
-        """Packed blocks in one optimizer step, over all workers."""
-        return self.micro_batch_size * self.gradient_accumulation * self.num_workers
+    @model_validator(mode="after")
+    def _global_batch_can_be_reached(self) -> Self:
+        pass_tokens = self.seq_len * self.micro_batch_size * self.num_workers
+        if self.global_batch_tokens and self.global_batch_tokens % pass_tokens:
+            below = self.global_batch_tokens // pass_tokens * pass_tokens
+            raise ValueError(
+                f"global_batch_tokens {self.global_batch_tokens} is no multiple of one forward pass on all workers "
+                f"({self.seq_len} tokens x {self.micro_batch_size} blocks x {self.num_workers} workers = {pass_tokens}): "
+                f"take {below or pass_tokens} or {below + pass_tokens}"
+            )
+        return self
 
     @property
     def tokens_per_step(self) -> int:
-        """The global batch in tokens."""
-        return self.blocks_per_step * self.seq_len
+        """The global batch in tokens, pads counted."""
+        return self.global_batch_tokens or self.seq_len * self.micro_batch_size * self.num_workers
+
+    @property
+    def blocks_per_step(self) -> int:
+        """The global batch in blocks."""
+        return self.tokens_per_step // self.seq_len
+
+    @property
+    def blocks_per_rank(self) -> int:
+        """Blocks that one worker trains on in an optimizer step."""
+        return self.blocks_per_step // self.num_workers
+
+    @property
+    def gradient_accumulation(self) -> int:
+        """Forward passes of each worker per optimizer step."""
+        return self.blocks_per_rank // self.micro_batch_size
 
 
 class EvaluationConfig(Frozen):

@@ -72,7 +72,7 @@ def fit(
     if len(ray.nodes()) == 1:  # nothing to move to: saves a process, 5 s of CPU at each start
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     board = ray.remote(num_cpus=0)(Board).remote()
-    plan = Plan(config, base, passages, total_steps, board, os.environ.get(ENVIRONMENT_VARIABLE, ""))
+    plan = Plan(config, base, passages, total_steps, board, crash_at=os.environ.get(ENVIRONMENT_VARIABLE, ""))
     filesystem, path = resolve(storage)
     filesystem.create_dir(path, recursive=True)
     trainer = TorchTrainer(

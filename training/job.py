@@ -50,7 +50,7 @@ def train(run: RunDir, record: StageRecord) -> None:
         total_steps = count_steps(passages, config)
     log.info(
         "%d steps x %d tokens (%d workers x %d blocks x %d tokens)",
-        total_steps, config.tokens_per_step, config.num_workers, config.blocks_per_step // config.num_workers,
+        total_steps, config.tokens_per_step, config.num_workers, config.blocks_per_rank,
         config.seq_len,
     )  # fmt: skip
     with staging(run.store, "model", made_of, [corpus, base]) as place:
@@ -69,6 +69,10 @@ def train(run: RunDir, record: StageRecord) -> None:
     last = outcome.trace[-1]
     record.artifact = model.id
     record.metrics = {"steps": last["step"], "loss": last["loss"], "tokens": last["tokens"]}
+    log.info(
+        "%.1f %% of the trained places were real tokens, the others pads",
+        100 * model.manifest.facts["real_token_share"],
+    )
     record.headline = (
         f"{last['tokens']:,} tokens in {last['step']} steps, loss {outcome.trace[0]['loss']:.2f} → {last['loss']:.2f}, "
         f"{last['tokens'] / last['seconds']:.0f} tokens/s"
@@ -105,7 +109,7 @@ def count_steps(passages: Passages, config: TrainingConfig) -> int:
     """
     wanted = config.max_steps and config.max_steps * config.blocks_per_step
     per_epoch = wanted and -(-wanted // config.epochs)
-    blocks = count_blocks(passages, config.seq_len, per_epoch)
+    blocks = count_blocks(passages, config.seq_len, per_epoch, padded=config.packing == "padded")
     if wanted is None:
         log.info("%d blocks in an epoch, %d epochs", blocks, config.epochs)
     steps = -(-blocks * config.epochs // config.blocks_per_step)

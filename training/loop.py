@@ -13,11 +13,12 @@ from handoff.artifact import Artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE, crash_point
 from handoff.model_files import model_directory
 from training import checkpoint, export
+from training.attention import one_row
 from training.config import TrainingConfig
-from training.deepspeed_config import deepspeed_config, learning_rate, make_optimizer
-from training.ingest import BlockFeeder, Passages, Share
-from training.model import import_deepspeed, load_model
-from training.packing import labels
+from training.deepspeed_config import learning_rate
+from training.engine import make_engine
+from training.ingest import BlockFeeder, Deal, Passages, Share
+from training.step import LossFunction, Stepper, next_token_loss
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Plan:
         passages: the train split.
         total_steps: optimizer steps.
         board: actor handle of :class:`training.board.Board`.
+        loss: sums the loss of a micro-batch.
         crash_at: crash point of a test, from the driver's environment.
     """
 
@@ -38,6 +40,7 @@ class Plan:
     passages: Passages
     total_steps: int
     board: Any
+    loss: LossFunction = next_token_loss
     crash_at: str = ""
 
 
@@ -104,40 +107,17 @@ class Trainer:
         # DEFAULT: outside of the workers' placement group. Owned by this process, so it ends with the attempt.
         actor = ray.remote(num_cpus=0, scheduling_strategy="DEFAULT")(BlockFeeder)
         config = self.config
-        return actor.remote(
-            self.plan.passages,
-            config.seq_len,
-            config.epochs,
-            self.world_size,
-            config.micro_batch_size * config.gradient_accumulation,
-            self.progress.cursor,
-        )
+        deal = Deal(config.seq_len, config.epochs, self.world_size, config.blocks_per_rank, config.packing == "padded")
+        return actor.remote(self.plan.passages, deal, self.progress.step, self.progress.cursor)
 
     def _load(self, kept: Path | None) -> None:
-        config = self.config
-        if not config.use_gpu:
-            os.environ["DS_ACCELERATOR"] = "cpu"  # right before the import that reads it
-        import_deepspeed()
-        import deepspeed
-        import torch
-
-        torch.set_num_threads(max(1, int(config.cpus_per_worker)))
-        # On CPU DeepSpeed would compile a shared-memory all-reduce here: it needs a C++ compiler, and after a kill in
-        # mid-build every later worker waits for ever on the lock that torch's extension builder left behind.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        deepspeed.init_distributed(dist_backend="nccl" if config.use_gpu else "gloo")
-        torch.manual_seed(config.seed)  # the same adapters on every rank
         self.base_directory = model_directory(self.plan.base)
-        self.model = load_model(self.base_directory, config)
-        self.engine, *_ = deepspeed.initialize(
-            model=self.model,
-            optimizer=make_optimizer(self.model, config),
-            config=deepspeed_config(config),
-            dist_init_required=False,
+        self.engine, self.model = make_engine(self.base_directory, self.config, self.device, self.rank)
+        self.stepper = Stepper(
+            self.engine, self.plan.loss, self.config.micro_batch_size, self.device, one_row(self.model)
         )
-        torch.manual_seed(config.seed + self.rank)  # other dropout on every rank
         if kept:
-            checkpoint.restore(kept, self.engine, self.rank, adapters_only=config.method == "lora")
+            checkpoint.restore(kept, self.engine, self.rank, adapters_only=self.config.method == "lora")
 
     def _sizes(self) -> dict[str, Any]:
         sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in self.model.parameters()]
@@ -169,7 +149,7 @@ class Trainer:
             if step + 1 < self.plan.total_steps:
                 self._ahead = self.feeder.share.remote(step + 1, self.rank)
             rate = learning_rate(step, self.plan.total_steps, self.config)
-            loss, norm = self._step(share, rate)
+            loss, norm = self.stepper.step(share.rows, share.step_targets, rate)
             if self.first_attempt:
                 crash_point(f"train.step{step + 1}.rank{self.rank}")
             if not math.isfinite(loss):
@@ -193,34 +173,6 @@ class Trainer:
             if (step + 1) % self.config.checkpoint_every_steps == 0 and step + 1 < self.plan.total_steps:
                 self._checkpoint()
         self._export()
-
-    def _step(self, share: Share, rate: float) -> tuple[float, float]:
-        """One optimizer step; returns loss (nats per predicted token, over all ranks) and gradient norm."""
-        import torch
-        import torch.distributed
-
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = rate
-        ids, targets = share.ids, labels(share.ids, share.tokens)
-        summed = torch.zeros(1, dtype=torch.float64)
-        size, accumulation = self.config.micro_batch_size, self.config.gradient_accumulation
-        # DeepSpeed averages gradients over ranks and micro-batches. Undone, so that each token weighs the same.
-        scale = self.world_size * accumulation / share.step_targets
-        for first in range(0, len(ids), size):
-            part = slice(first, first + size)
-            inputs = torch.as_tensor(ids[part], dtype=torch.long, device=self.device)
-            wanted = torch.as_tensor(targets[part], device=self.device)
-            logits = self.engine(input_ids=inputs, use_cache=False).logits
-            loss = torch.nn.functional.cross_entropy(
-                logits[:, :-1].flatten(0, 1).float(), wanted[:, 1:].flatten(), reduction="sum"
-            )
-            summed += loss.detach().double().cpu()
-            self.engine.backward(loss * scale)
-            self.engine.step()
-        summed = summed.to(self.device)
-        torch.distributed.all_reduce(summed)
-        norm = self.engine.get_global_grad_norm()
-        return float(summed) / share.step_targets, float(norm) if norm is not None else 0.0
 
     def _checkpoint(self) -> None:
         import ray.train

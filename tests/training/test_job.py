@@ -127,7 +127,7 @@ def test_lora_is_exported_merged_with_the_adapter_beside(
     from peft import PeftModel
 
     settings = {"method": "lora", "lora": {"rank": 4}, "learning_rate": 1e-2, "zero_stage": 2, "num_workers": 1}
-    model = trained(make_run("lora", gradient_accumulation=2, max_steps=3, **settings))
+    model = trained(make_run("lora", global_batch_tokens=64, max_steps=3, **settings))
     adapter = Path(model.data, "adapter")
     assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
     assert model.manifest.facts["trainable_parameters"] < model.manifest.facts["parameters"]
