@@ -75,12 +75,26 @@ class TrainingConfig(Frozen):
     activation_checkpointing: bool = Field(
         default=False, description="recompute activations in the backward pass: less memory, a third more time"
     )
+    torch_compile: bool = Field(
+        default=False, description="compile the model with TorchInductor; needs a C++ compiler, minutes at the start"
+    )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of weights and activations")
     num_workers: int = Field(default=1, description="Ray Train workers, one per GPU where use_gpu", ge=1, le=4096)
     cpus_per_worker: float = Field(default=1, description="CPU cores that each worker takes", gt=0)
     use_gpu: bool = Field(default=False, description="one GPU and NCCL per worker; else CPU and gloo")
     max_failures: int = Field(default=2, description="restarts from the last checkpoint before the stage fails", ge=0)
     checkpoint_every_steps: int = Field(default=100, description="optimizer steps between checkpoints", ge=1)
+    checkpoint_every_seconds: float | None = Field(
+        default=None, description="seconds after which a checkpoint is written besides", gt=0
+    )
+    checkpoints_kept: int = Field(default=2, description="the newest ones; older ones are removed", ge=1)
+    validate_every_steps: int | None = Field(
+        default=None, description="optimizer steps between looks at the validation split; unset: none", ge=1
+    )
+    validation_blocks: int = Field(default=32, description="blocks of the validation split that are looked at", ge=1)
+    early_stop_patience: int | None = Field(
+        default=None, description="stop after so many validations without a lower loss; unset: never", ge=1
+    )
     seed: int = Field(default=0, description="of adapters and dropout", ge=0, lt=2**31)
 
     @model_validator(mode="after")
@@ -102,6 +116,17 @@ class TrainingConfig(Frozen):
                 f"take {below or pass_tokens} or {below + pass_tokens}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _stopping_early_needs_validation(self) -> Self:
+        if self.early_stop_patience and not self.validate_every_steps:
+            raise ValueError("early_stop_patience needs validate_every_steps")
+        return self
+
+    @property
+    def padded(self) -> bool:
+        """Whether each passage has blocks of its own."""
+        return self.packing == "padded"
 
     @property
     def tokens_per_step(self) -> int:

@@ -43,6 +43,8 @@ def make_engine(directory: str, config: TrainingConfig, device: Any, rank: int) 
         config=deepspeed_config(config),
         dist_init_required=False,
     )
+    if config.torch_compile:
+        engine.compile()
     if config.packing == "packed":
         check_boundaries(engine, model, config, device)
     torch.manual_seed(config.seed + rank)  # other dropout on every rank

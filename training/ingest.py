@@ -26,14 +26,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from handoff.artifact import Artifact
 from training.packing import Block, Passage, Position, blocks_of, nothing, pack
+from training.rows import read_rows
 from training.step import Rows, targets_of
 from training.tokenizer import PassageTokenizer
 
-ROWS_PER_BATCH = 512  # passages tokenised at a time
 FEW_TOKENS = 2_000_000  # counted in this process in 2 s; starting Ray Data takes longer
 
 
@@ -112,36 +111,33 @@ class Passages:
             if len(numbers) and (np.any(np.diff(numbers) < 0) or np.any(seen[numbers[0] + 1 :])):
                 raise RuntimeError("Ray Data did not keep the order of the corpus files")
             seen += np.bincount(numbers, minlength=len(paths))
+            given = iter(batch["prompt"].to_pylist())
             for chunk in batch["tokens"].chunks:
                 values, offsets = chunk.values.to_numpy(), chunk.offsets.to_numpy()
                 for begin, end in itertools.pairwise(offsets):
-                    passed += 1
+                    passed, prompt = passed + 1, next(given)
                     if passed > first:
-                        yield Passage(values[begin:end])
+                        yield Passage(values[begin:end], prompt)
         if tuple(seen) != self.rows[at_file:]:
             raise RuntimeError(f"Ray Data read {seen.sum()} passages, the manifest says {sum(self.rows[at_file:])}")
 
     def stream_here(self) -> Iterator[Passage]:
         """The same passages from the first on, tokenised by this process alone: for a short look."""
         for path in self.paths:
-            for tokens in _tokens(path, self.filesystem, self.tokenizer):
-                for ids in tokens:
-                    yield Passage(np.asarray(ids, np.int32))
+            for rows in read_rows(path, self.filesystem, self.tokenizer, end=True):
+                for ids, prompt in rows:
+                    yield Passage(np.asarray(ids, np.int32), prompt)
 
 
 def read_and_tokenise(files: pa.Table, filesystem: Any, tokenizer: PassageTokenizer) -> Iterator[pa.Table]:
-    """A task's work: files (file, path) → tables of ``file`` (int32) and ``tokens`` (list<int32>, EOS included)."""
+    """A task's work: files (file, path) → tables of ``file``, ``tokens`` (list<int32>, EOS included) and ``prompt``,
+    the number of tokens that are given."""
     for file in files.to_pylist():
-        for tokens in _tokens(file["path"], filesystem, tokenizer):
-            numbers = pa.array([file["file"]] * len(tokens), pa.int32())
-            yield pa.table({"file": numbers, "tokens": pa.array(tokens, pa.list_(pa.int32()))})
-
-
-def _tokens(path: str, filesystem: Any, tokenizer: PassageTokenizer) -> Iterator[list[list[int]]]:
-    """Token ids of a file's passages, ROWS_PER_BATCH at a time; holds one row group in memory."""
-    with pq.ParquetFile(path, filesystem=filesystem) as file:
-        for batch in file.iter_batches(ROWS_PER_BATCH, columns=["text"]):
-            yield tokenizer.encode(batch["text"].to_pylist(), end=True)
+        for rows in read_rows(file["path"], filesystem, tokenizer, end=True):
+            ids, prompts = zip(*rows, strict=True)
+            numbers = pa.array([file["file"]] * len(rows), pa.int32())
+            tokens = pa.array(ids, pa.list_(pa.int32()))
+            yield pa.table({"file": numbers, "tokens": tokens, "prompt": pa.array(prompts, pa.int32())})
 
 
 def count_blocks(passages: Passages, seq_len: int, enough: int | None, *, padded: bool = False) -> int:
@@ -166,7 +162,7 @@ class Share:
         blocks: ids of its blocks, ``epoch-index``: the same at every attempt and for any number of ranks.
         step_targets: predicted tokens of the step over all ranks, which the loss is divided by.
         step_tokens: real tokens of the step over all ranks.
-        step_blocks: blocks of the step over all ranks, fillers not counted.
+        step_blocks: ids of the blocks of all ranks.
         cursor: what has been consumed after this step.
     """
 
@@ -174,7 +170,7 @@ class Share:
     blocks: tuple[str, ...]
     step_targets: int
     step_tokens: int
-    step_blocks: int
+    step_blocks: tuple[str, ...]
     cursor: Cursor
 
 
@@ -243,7 +239,7 @@ class BlockFeeder:
         return [
             Share(
                 Rows(rows.ids[at : at + n], rows.positions[at : at + n], rows.labels[at : at + n]),
-                tuple(names[at : at + n]), targets, tokens, len(dealt), self._cursor,
+                tuple(names[at : at + n]), targets, tokens, tuple(names), self._cursor,
             )
             for at in range(0, len(rows.ids), n)
         ]  # fmt: skip

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from training.packing import IGNORED, Ids
 
@@ -57,10 +58,11 @@ def micro_batches(rows: Rows, size: int, device: Any, *, one_row: bool) -> Itera
     for first in range(0, len(rows.ids), size):
         part = slice(first, first + size)
         named = {"input_ids": rows.ids[part], "position_ids": rows.positions[part], "labels": rows.labels[part]}
-        yield {
-            name: torch.as_tensor(values.reshape(1, -1) if one_row else values, dtype=torch.long, device=device)
-            for name, values in named.items()
-        }
+        yield {name: torch.from_numpy(_laid_out(values, one_row)).to(device) for name, values in named.items()}
+
+
+def _laid_out(values: Ids, one_row: bool) -> npt.NDArray[np.int64]:
+    return (values.reshape(1, -1) if one_row else values).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,8 @@ def test_feeder(ray_cluster: None, passages: Passages) -> None:
 
     # Every rank has blocks of the same shape in each step; only the last one is filled up.
     assert all(s.rows.ids.shape == (PER_RANK, SEQ_LEN) for step in dealt for s in step)
-    assert sum(step[0].step_blocks for step in dealt) == per_epoch * EPOCHS
-    assert all(step[0].step_blocks == WORLD_SIZE * PER_RANK for step in dealt[:-1])
+    assert sum(len(step[0].step_blocks) for step in dealt) == per_epoch * EPOCHS
+    assert all(len(step[0].step_blocks) == WORLD_SIZE * PER_RANK for step in dealt[:-1])
     assert sum(step[0].step_tokens for step in dealt) == EPOCHS * sum(map(len, texts))
     assert sum(step[0].step_targets for step in dealt) == len(learnt)
 
