@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -74,7 +75,9 @@ def train(run: RunDir, record: StageRecord, loss: LossFunction = next_token_loss
     )  # fmt: skip
     with staging(run.store, "model", made_of, [corpus, base]) as place:
         params = flat(config.model_dump(mode="json"))
-        live = LiveRun(run.name, place.id, params) if track else None
+        # Without a server MLflow is a file of this deployment: on a cluster's head it would be one that nobody reads.
+        seen = run.store.is_local or "MLFLOW_TRACKING_URI" in os.environ
+        live = LiveRun(run.name, place.id, params) if track and seen else None
         with record.phase("train"):
             outcome = fit(
                 config, base, passages, total_steps, f"{run.store.root}/{CHECKPOINTS}", place.id,

@@ -24,13 +24,13 @@ def tiny(name: str, directory: Path) -> Any:
 
     torch.manual_seed(0)
     if name == "llama":
-        return AutoModelForCausalLM.from_pretrained(directory).eval()
+        return AutoModelForCausalLM.from_pretrained(directory).eval().requires_grad_(False)
     sizes = {"vocab_size": 384, "n_layer": 2, "n_head": 4, "bos_token_id": 0, "eos_token_id": 0}
     configs = {
         "gptj": lambda: GPTJConfig(n_embd=64, rotary_dim=8, n_positions=64, **sizes),
         "bloom": lambda: BloomConfig(hidden_size=64, **sizes),
     }
-    return AutoModelForCausalLM.from_config(configs[name]()).eval()
+    return AutoModelForCausalLM.from_config(configs[name]()).eval().requires_grad_(False)
 
 
 def loss_of(model: Any, blocks: list[Block], *, one_row: bool = False) -> float:

@@ -203,6 +203,7 @@ def sick_loss(model: Any, batch: dict[str, Any]) -> Any:
     return next_token_loss(model, batch) * (1.0 if sick_loss.calls < 5 else float("nan"))  # type: ignore[attr-defined]
 
 
+@pytest.mark.faults
 def test_a_loss_that_is_no_number_ends_training_and_keeps_the_last_good_checkpoint(
     ray_cluster: None, make_run: MakeRun
 ) -> None:
@@ -220,6 +221,7 @@ def test_a_split_that_does_not_fill_one_step_is_refused(ray_cluster: None, make_
         run_train(run)
 
 
+@pytest.mark.faults
 def test_a_small_gptj_goes_through_the_loop_of_the_gptj_preset(
     ray_cluster: None, make_run: MakeRun, tiny_model: Path, tmp_path: Path
 ) -> None:
