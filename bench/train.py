@@ -199,9 +199,9 @@ def main(runs: int) -> None:
         print(f"{key}: {value}")
     print(f"load average {os.getloadavg()[0]:.1f}; {runs} runs of each side; median (least to most)")
     bench = Bench()
+    packing(bench, runs)
     connect()
     launcher(bench, runs)
-    packing(bench, runs)
     kill(bench, every=3)
 
 

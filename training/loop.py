@@ -208,8 +208,6 @@ class Trainer:
 
         directory = Path(tempfile.mkdtemp(prefix="baton-checkpoint-"))
         checkpoint.save(directory, self.engine, self.rank, self.progress, adapters_only=self.config.method == "lora")
-        if self.first_attempt:
-            crash_point(f"train.saving{self.progress.step}.rank{self.rank}")
         ray.train.report(
             {"step": self.progress.step},
             checkpoint=ray.train.Checkpoint.from_directory(directory),
