@@ -96,10 +96,11 @@ def train(run: RunDir, record: StageRecord, loss: LossFunction = next_token_loss
     last = outcome.trace[-1]
     record.artifact = model.id
     record.metrics = {"steps": last["step"], "loss": last["loss"], "tokens": last["tokens"]}
+    known = model.manifest.facts
     log.info(
-        "%.1f %% of the trained places were real tokens, the others pads",
-        100 * model.manifest.facts["real_token_share"],
-    )
+        "%.1f %% of the trained places were real tokens, the others pads; %.1f %% of the time went into waiting for data",
+        100 * known["real_token_share"], 100 * known["data_wait_share"],
+    )  # fmt: skip
     record.headline = (
         f"{last['tokens']:,} tokens in {last['step']} steps, loss {outcome.trace[0]['loss']:.2f} → {last['loss']:.2f}, "
         f"{last['tokens'] / last['seconds']:.0f} tokens/s"
