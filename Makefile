@@ -1,7 +1,7 @@
 # Baton: `make help` lists what there is. Every target sets up what it needs by itself.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-operator lint format constraints clean
+.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-operator bench-train bench-train-gpu lint format constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,12 @@ format: setup  ## format and fix what can be fixed
 
 bench-etl: setup  ## fuzzy de-duplication beside datatrove's (MB=100 RUNS=3), outputs compared
 	@$(PY) -m bench.etl $(or $(MB),100) $(or $(RUNS),3)
+
+bench-train: setup  ## Ray Train beside torchrun, packed beside padded, a killed worker's loss (RUNS=3), losses compared
+	@$(PY) -m bench.train $(or $(RUNS),3)
+
+bench-train-gpu: setup  ## MFU on one GPU, with and without offload; SKIPPED where there is none
+	@$(PY) -m bench.train_gpu
 
 constraints: setup  ## regenerate constraints.txt for Python 3.11 and 3.12 from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --no-annotate --no-header --extra all pyproject.toml -o constraints.txt

@@ -14,6 +14,16 @@ CORPUS = pa.schema(
     ]
 )
 
+PAIRS = pa.schema(  # a corpus of prompts with completions, of which only the completions are learnt
+    [
+        pa.field("row_id", pa.string()),
+        pa.field("doc_id", pa.string()),
+        pa.field("position", pa.int32()),
+        pa.field("prompt", pa.string()),
+        pa.field("completion", pa.string()),
+    ]
+)
+
 PREDICTIONS = pa.schema(
     [
         pa.field("id", pa.string()),

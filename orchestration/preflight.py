@@ -14,7 +14,8 @@ from etl.java import find_java_home
 from handoff.errors import BatonError, ConfigError, EngineUnavailable, InfrastructureError
 from inference.prompts import check_prompts
 from orchestration.run_config import InferenceRunConfig, RunConfig
-from training.base_model import check_base_model
+from training.base_model import base_model_settings, check_base_model
+from training.estimate import memory_line
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
     return run_checks(
         {
             "corpus": lambda: _source(config, cache),
-            "base model": lambda: check_base_model(config.training.base, cache),
+            "base model": lambda: _base_model(config, cache),
             "prompts": lambda: check_prompts(config.inference),
             "Spark": lambda: check_spark("spark_default", cache),
             "Ray": lambda: check_ray("ray_default"),
@@ -73,6 +74,13 @@ def run_checks(checks: Mapping[str, Callable[[], str | None]]) -> list[str]:
 def _source(config: RunConfig, cache: Path) -> str:
     files = check_source(config.corpus.source, cache)
     return f"{len(files)} raw files, {sum(size for _, size in files) / 1e6:.1f} MB"
+
+
+def _base_model(config: RunConfig, cache: Path) -> str:
+    found = check_base_model(config.training.base, cache)
+    settings = base_model_settings(config.training.base)
+    memory = settings and memory_line(settings, config.training)
+    return f"{found}; {memory}" if memory else found
 
 
 def check_spark(conn_id: str, cache: Path) -> str:

@@ -43,8 +43,19 @@ def check_base_model(config: BaseModelConfig, cache: Path) -> str:
     if config.source.startswith("package:"):
         archive = _package(config, cache)
         return f"{archive.name}, {archive.stat().st_size / 1e6:.1f} MB"
-    settings = _hub_file(config, "config.json") if _is_hub_id(config.source) else Path(config.source) / "config.json"
-    return f"{config.source}, {_architecture(settings)}"
+    return f"{config.source}, {_architecture(_settings_file(config))}"
+
+
+def base_model_settings(config: BaseModelConfig) -> dict[str, Any] | None:
+    """``config.json`` of a directory or hub id; None for a package, which would have to be unpacked. Call it after
+    :func:`check_base_model`."""
+    if config.source.startswith("package:"):
+        return None
+    return json.loads(_settings_file(config).read_text())
+
+
+def _settings_file(config: BaseModelConfig) -> Path:
+    return _hub_file(config, "config.json") if _is_hub_id(config.source) else Path(config.source) / "config.json"
 
 
 def publish_base_model(config: BaseModelConfig, store: Store, cache: Path) -> Artifact:

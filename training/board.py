@@ -4,8 +4,10 @@ import logging
 import threading
 from typing import Any
 
+from handoff.errors import BatonError
 from handoff.job import Progress
 from training.config import TrainingConfig
+from training.tracking import LiveRun
 
 log = logging.getLogger("baton")
 
@@ -18,22 +20,27 @@ class Board:
 
     def __init__(self) -> None:
         self._events: list[tuple[str, Any]] = []
+        self._failure: BatonError | None = None
 
-    def started(self, step: int) -> None:
-        """An attempt begins after ``step`` steps."""
-        self._events.append(("started", step))
+    def started(self, step: int, damaged: list[str]) -> None:
+        """An attempt begins after ``step`` steps; newer checkpoints that were damaged, each with what is wrong."""
+        self._events.append(("started", (step, damaged)))
 
     def stepped(self, entry: dict[str, Any]) -> None:
-        """One optimizer step: step, loss, learning_rate, tokens, blocks, tokens_per_second, grad_norm, seconds."""
+        """One optimizer step: an entry of the trace, see ``Trainer.run``."""
         self._events.append(("stepped", entry))
 
     def saved(self, step: int) -> None:
         """A checkpoint is complete."""
         self._events.append(("saved", step))
 
-    def diverged(self, message: str) -> None:
-        """The loss is not a number; training ended."""
-        self._events.append(("diverged", message))
+    def failed(self, error: BatonError) -> None:
+        """Training ended by what the user must fix; the first rank to say so is heard."""
+        self._failure = self._failure or error
+
+    def failure(self) -> BatonError | None:
+        """Why a restart would be in vain."""
+        return self._failure
 
     def since(self, number: int) -> list[tuple[str, Any]]:
         """Events from ``number`` on."""
@@ -47,21 +54,20 @@ class Follower(threading.Thread):
         board: the actor's handle.
         config: the training section.
         total_steps: of the run.
+        live: MLflow run that hears each step, where there is one.
 
     Attributes:
         attempts: how often a group of workers started to train.
-        diverged: why training stopped early, or None.
     """
 
-    def __init__(self, board: Any, config: TrainingConfig, total_steps: int) -> None:
+    def __init__(self, board: Any, config: TrainingConfig, total_steps: int, live: LiveRun | None = None) -> None:
         super().__init__(daemon=True)
-        self._board, self._config, self._total = board, config, total_steps
+        self._board, self._config, self._total, self._live = board, config, total_steps, live
         self._closed = threading.Event()
         self._seen = 0
         self._progress: Progress | None = None
         self._last_step = 0
         self.attempts = 0
-        self.diverged: str | None = None
 
     def __enter__(self) -> "Follower":
         self.start()
@@ -72,9 +78,13 @@ class Follower(threading.Thread):
         self.join()
         if failure is None:  # else the board may be gone with the cluster, and there is an error to show
             self._read()
+        if self._live:
+            self._live.flush() if failure is None else self._live.failed()
 
     def run(self) -> None:
         waited = 0.0
+        if self._live:
+            self._live.begin()
         while not self._closed.wait(POLL_SECONDS):
             self._read()
             waited += POLL_SECONDS
@@ -89,8 +99,11 @@ class Follower(threading.Thread):
         for kind, content in events:
             getattr(self, f"_on_{kind}")(content)
 
-    def _on_started(self, step: int) -> None:
+    def _on_started(self, at: tuple[int, list[str]]) -> None:
+        step, damaged = at
         self.attempts += 1
+        for why in damaged:
+            log.warning("train: %s; it is passed over", why)
         if self.attempts > 1:
             log.info(
                 "train: a worker was lost after step %d; restart %d of %d from %s",
@@ -103,18 +116,20 @@ class Follower(threading.Thread):
             log.info("train: resumed from the checkpoint of step %d", step)
         else:
             log.info("train: %s workers are ready", self._config.num_workers)
-        self._progress = Progress("train", "tokens", (self._total - step) * self._config.tokens_per_step)
+        self._progress = Progress("train", "steps", self._total - step)
 
     def _on_stepped(self, entry: dict[str, Any]) -> None:
         assert self._progress
+        if "validation_loss" in entry:
+            log.info("train: step %d · validation loss %.3f", entry["step"], entry["validation_loss"])
         self._last_step = entry["step"]
+        if self._live:
+            self._live.step(entry)
         self._progress.add(
-            self._config.tokens_per_step,
-            f"step {entry['step']}/{self._total} · loss {entry['loss']:.3f} · lr {entry['learning_rate']:.1e}",
+            1,
+            f"step {entry['step']}/{self._total} · {entry['tokens_per_second']:,.0f} tokens/s · "
+            f"loss {entry['loss']:.3f} · lr {entry['learning_rate']:.1e}",
         )
 
     def _on_saved(self, step: int) -> None:
-        log.info("train: checkpoint of step %d is complete", step)
-
-    def _on_diverged(self, message: str) -> None:
-        self.diverged = message
+        log.info("train: checkpoint of step %d is written, its upload goes on beside", step)

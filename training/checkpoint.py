@@ -1,6 +1,6 @@
 """Checkpoints of a training attempt: DeepSpeed's shards, ours beside them, and the digests that allow loading them.
 
-Each rank writes its own files into a local directory; Ray Train uploads them into one. DeepSpeed's shards are
+Each rank writes its own files into a local directory; Ray Train uploads them into one, while training goes on. DeepSpeed's shards are
 pickles, which can run code when loaded: they are read only after each rank has found its own files unchanged.
 """
 
@@ -16,6 +16,7 @@ from training.ingest import Cursor
 
 TAG = "engine"
 EXPORT = "model"  # directory of the exported model in the last checkpoint
+AUDIT = "audit"  # directory of the ranks' lists of consumed blocks, in the exported model
 TRACE = "trace.json"
 
 
@@ -26,12 +27,14 @@ class Progress:
     Attributes:
         restarts: attempts before this one that left a checkpoint.
         trace: one entry per step.
+        audit: ids of the blocks that this rank consumed, per step.
     """
 
     step: int = 0
     cursor: Cursor = field(default_factory=Cursor)
     restarts: int = 0
     trace: tuple[dict[str, Any], ...] = ()
+    audit: tuple[tuple[str, ...], ...] = ()
 
 
 def save(directory: Path, engine: Any, rank: int, progress: Progress, *, adapters_only: bool) -> None:
@@ -47,34 +50,68 @@ def save(directory: Path, engine: Any, rank: int, progress: Progress, *, adapter
     engine.save_checkpoint(str(directory), tag=TAG, save_latest=False, exclude_frozen_parameters=adapters_only)
     state = {"step": progress.step, "cursor": asdict(progress.cursor), "random": _random_state()}
     (directory / f"state-rank{rank}.json").write_text(json.dumps(state))
+    write_audit(directory / AUDIT, rank, progress)
     if rank == 0:
         write_trace(directory, progress, {})
+    write_digests(directory, rank)
+
+
+def write_digests(directory: Path, rank: int) -> None:
+    """Note the SHA-256 of every file that this rank wrote; written last."""
     digests = {str(f.relative_to(directory)): _sha256(f) for f in sorted(directory.rglob("*")) if f.is_file()}
-    (directory / f"digests-rank{rank}.json").write_text(json.dumps(digests, indent=1))
+    _digests_of(directory, rank).write_text(json.dumps(digests, indent=1))
 
 
-def verify(directory: Path, rank: int) -> None:
-    """Compare the files that a rank wrote with their digests.
-
-    Raises:
-        ArtifactError: naming every file that is missing or was changed.
-    """
-    listed = directory / f"digests-rank{rank}.json"
-    problems = [] if listed.is_file() else [f"{listed.name} is missing"]
-    for name, digest in json.loads(listed.read_text()).items() if not problems else ():
+def problems_of(directory: Path, rank: int) -> list[str]:
+    """Every file of a rank that is missing, or differs from what was noted when it was written; empty where all is well."""
+    listed = _digests_of(directory, rank)
+    try:
+        digests = json.loads(listed.read_text())
+    except FileNotFoundError:
+        return [f"{listed.name} is missing"]
+    except ValueError:
+        return [f"{listed.name} was changed: it is no JSON"]
+    problems = []
+    for name, digest in digests.items():
         if not (directory / name).is_file():
             problems.append(f"file {name} is missing")
         elif _sha256(directory / name) != digest:
             problems.append(f"file {name} was changed: its SHA-256 differs from the one noted when it was written")
-    if problems:
-        raise ArtifactError(f"checkpoint {directory}", problems, f"remove {directory.parent} to train from the start")
+    return problems
+
+
+def verify(directory: Path, world_size: int) -> None:
+    """Compare the files of all ranks with their digests.
+
+    Raises:
+        ArtifactError: naming every file that is missing or was changed.
+    """
+    if problems := [p for rank in range(world_size) for p in problems_of(directory, rank)]:
+        raise ArtifactError(f"checkpoint {directory}", problems, "remove it, and the run goes on from the one before")
+
+
+def write_audit(directory: Path, rank: int, progress: Progress) -> None:
+    """Write what a rank consumed: a line per step, ``{"step": 3, "blocks": ["0-8", "0-9"]}``; ids are epoch-index."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"step": n, "blocks": blocks}) for n, blocks in enumerate(progress.audit, 1)]
+    _audit_of(directory, rank).write_text("".join(f"{line}\n" for line in lines))
+
+
+def _audit_of(directory: Path, rank: int) -> Path:
+    return directory / f"rank-{rank}.jsonl"
+
+
+def _digests_of(directory: Path, rank: int) -> Path:
+    return directory / f"digests-rank{rank}.json"
 
 
 def progress_of(directory: Path, rank: int) -> Progress:
-    """Where training stood; call after :func:`verify`."""
+    """Where training stood; call after the digests were compared."""
     state = json.loads((directory / f"state-rank{rank}.json").read_text())
     noted = json.loads((directory / TRACE).read_text())
-    return Progress(state["step"], Cursor(**state["cursor"]), noted["restarts"], tuple(noted["steps"]))
+    lines = _audit_of(directory / AUDIT, rank).read_text().splitlines()
+    audit = tuple(tuple(json.loads(line)["blocks"]) for line in lines)
+    return Progress(state["step"], Cursor(**state["cursor"]), noted["restarts"], tuple(noted["steps"]), audit)
 
 
 def write_trace(directory: Path, progress: Progress, sizes: dict[str, Any]) -> None:
@@ -84,7 +121,7 @@ def write_trace(directory: Path, progress: Progress, sizes: dict[str, Any]) -> N
 
 
 def restore(directory: Path, engine: Any, rank: int, *, adapters_only: bool) -> None:
-    """Load model, optimizer and random state; call after every rank's :func:`verify`."""
+    """Load model, optimizer and random state; call after every rank's :func:`problems_of` found none."""
     engine.load_checkpoint(
         str(directory), tag=TAG, load_module_strict=not adapters_only, load_lr_scheduler_states=False
     )

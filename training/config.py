@@ -48,9 +48,18 @@ class TrainingConfig(Frozen):
     base: BaseModelConfig = Field(description="the model to tune")
     method: Literal["lora", "full"] = Field(default="lora", description="low-rank adapters, or all weights")
     lora: LoraConfig = Field(default=LoraConfig(), description="used where method is lora")
-    seq_len: int = Field(default=512, description="tokens in a packed block", ge=8, le=1_048_576)
+    seq_len: int = Field(default=512, description="tokens in a block", ge=8, le=1_048_576)
+    packing: Literal["packed", "padded"] = Field(
+        default="packed",
+        description="packed: passages share blocks, none sees another; padded: a block for each passage, for comparison",
+    )
     micro_batch_size: int = Field(default=1, description="blocks per worker and forward pass", ge=1)
-    gradient_accumulation: int = Field(default=1, description="forward passes per optimizer step", ge=1)
+    global_batch_tokens: int | None = Field(
+        default=None,
+        description="tokens of an optimizer step over all workers, pads counted; gradients are accumulated to reach it. "
+        "Unset: one forward pass on each worker",
+        ge=8,
+    )
     epochs: int = Field(default=1, description="passes over the train split; max_steps may end them earlier", ge=1)
     max_steps: int | None = Field(default=None, description="most optimizer steps; unset: what epochs need", ge=1)
     learning_rate: float = Field(default=2e-4, description="peak learning rate", gt=0, lt=1)
@@ -66,12 +75,26 @@ class TrainingConfig(Frozen):
     activation_checkpointing: bool = Field(
         default=False, description="recompute activations in the backward pass: less memory, a third more time"
     )
+    torch_compile: bool = Field(
+        default=False, description="compile the model with TorchInductor; needs a C++ compiler, minutes at the start"
+    )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of weights and activations")
     num_workers: int = Field(default=1, description="Ray Train workers, one per GPU where use_gpu", ge=1, le=4096)
     cpus_per_worker: float = Field(default=1, description="CPU cores that each worker takes", gt=0)
     use_gpu: bool = Field(default=False, description="one GPU and NCCL per worker; else CPU and gloo")
     max_failures: int = Field(default=2, description="restarts from the last checkpoint before the stage fails", ge=0)
     checkpoint_every_steps: int = Field(default=100, description="optimizer steps between checkpoints", ge=1)
+    checkpoint_every_seconds: float | None = Field(
+        default=None, description="seconds after which a checkpoint is written besides", gt=0
+    )
+    checkpoints_kept: int = Field(default=2, description="the newest ones; older ones are removed", ge=1)
+    validate_every_steps: int | None = Field(
+        default=None, description="optimizer steps between looks at the validation split; unset: none", ge=1
+    )
+    validation_blocks: int = Field(default=32, description="blocks of the validation split that are looked at", ge=1)
+    early_stop_patience: int | None = Field(
+        default=None, description="stop after so many validations without a lower loss; unset: never", ge=1
+    )
     seed: int = Field(default=0, description="of adapters and dropout", ge=0, lt=2**31)
 
     @model_validator(mode="after")
@@ -82,15 +105,48 @@ class TrainingConfig(Frozen):
             raise ValueError("offload_optimizer needs zero_stage 1, 2 or 3, not 0")
         return self
 
+    @model_validator(mode="after")
+    def _global_batch_can_be_reached(self) -> Self:
+        pass_tokens = self.seq_len * self.micro_batch_size * self.num_workers
+        if self.global_batch_tokens and self.global_batch_tokens % pass_tokens:
+            below = self.global_batch_tokens // pass_tokens * pass_tokens
+            raise ValueError(
+                f"global_batch_tokens {self.global_batch_tokens} is no multiple of one forward pass on all workers "
+                f"({self.seq_len} tokens x {self.micro_batch_size} blocks x {self.num_workers} workers = {pass_tokens}): "
+                f"take {below or pass_tokens} or {below + pass_tokens}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stopping_early_needs_validation(self) -> Self:
+        if self.early_stop_patience and not self.validate_every_steps:
+            raise ValueError("early_stop_patience needs validate_every_steps")
+        return self
+
     @property
-    def blocks_per_step(self) -> int:
-        """Packed blocks in one optimizer step, over all workers."""
-        return self.micro_batch_size * self.gradient_accumulation * self.num_workers
+    def padded(self) -> bool:
+        """Whether each passage has blocks of its own."""
+        return self.packing == "padded"
 
     @property
     def tokens_per_step(self) -> int:
-        """The global batch in tokens."""
-        return self.blocks_per_step * self.seq_len
+        """The global batch in tokens, pads counted."""
+        return self.global_batch_tokens or self.seq_len * self.micro_batch_size * self.num_workers
+
+    @property
+    def blocks_per_step(self) -> int:
+        """The global batch in blocks."""
+        return self.tokens_per_step // self.seq_len
+
+    @property
+    def blocks_per_rank(self) -> int:
+        """Blocks that one worker trains on in an optimizer step."""
+        return self.blocks_per_step // self.num_workers
+
+    @property
+    def gradient_accumulation(self) -> int:
+        """Forward passes of each worker per optimizer step."""
+        return self.blocks_per_rank // self.micro_batch_size
 
 
 class EvaluationConfig(Frozen):

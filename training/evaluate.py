@@ -1,5 +1,6 @@
 """``python -m training.evaluate RUN_DIR``: perplexity of base and tuned model on held-out passages, and the gate."""
 
+import itertools
 import json
 import logging
 import sys
@@ -8,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from handoff import schema
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError, GateFailed
 from handoff.job import Progress, run_stage
@@ -18,6 +17,7 @@ from handoff.model_files import model_directory
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
 from training.config import EvaluationConfig
+from training.rows import open_corpus, read_rows
 from training.scoring import passage_nll, perplexity
 from training.session import check_actors, connect
 from training.tokenizer import PassageTokenizer
@@ -35,11 +35,12 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
     """
     config = run.section("evaluation", EvaluationConfig)
     with record.phase("open inputs"):
-        corpus = run.artifact("corpus", schema=schema.CORPUS)
+        corpus = open_corpus(run)
         tuned = run.artifact("train")
         base = open_artifact(run.store, tuned.manifest.parents[1].id)
-        passages: dict[str, list[str]] = {
-            split: read_passages(corpus, split, config.max_passages) for split in config.splits
+        tokenizer = PassageTokenizer.of_model(base)  # both models have the same
+        passages: dict[str, list[tuple[list[int], int]]] = {
+            split: read_passages(corpus, split, tokenizer, config) for split in config.splits
         }
     models, made_of = {"base": base, "tuned": tuned}, identity(config)
     parents = [tuned, base, corpus]
@@ -47,13 +48,13 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
         log.info("%s is already published: reused", evaluation.id)
         record.reused = True
     else:
-        for split, texts in passages.items():
-            log.info("%s: first %d of %d passages", split, len(texts), corpus.manifest.rows[split])
+        for split, chosen in passages.items():
+            log.info("%s: first %d of %d passages", split, len(chosen), corpus.manifest.rows[split])
         with record.phase("connect to Ray"):
             connect()
             check_actors(config)
         with record.phase("score"):
-            splits = measure(models, passages, config)
+            splits = measure(models, passages, tokenizer, config)
         with record.phase("publish"), staging(run.store, "evaluation", made_of, parents) as place:
             facts = {"splits": splits, "gate": gate(splits, config)}
             Path(place.uri("metrics.json")).write_text(json.dumps(facts, indent=2))
@@ -80,31 +81,39 @@ def identity(config: EvaluationConfig) -> dict[str, Any]:
     return {"evaluation": config.model_dump(mode="json", exclude={"num_actors"})}
 
 
-def read_passages(corpus: Artifact, split: str, most: int) -> list[str]:
-    """The first passages of a split, in the manifest's order of files.
+def read_passages(
+    corpus: Artifact, split: str, tokenizer: PassageTokenizer, config: EvaluationConfig
+) -> list[tuple[list[int], int]]:
+    """The first passages of a split as token ids and prompt length, in the manifest's order of files.
 
     Raises:
-        ConfigError: the split has no rows.
+        ConfigError: the split has no rows, or every prompt fills ``max_tokens``.
     """
     if not corpus.manifest.rows.get(split):
         raise ConfigError(
             f"{corpus.id} has no {split} passages. Remedy: hold documents out for it in corpus.split, "
             "or leave it out of evaluation.splits"
         )
-    texts: list[str] = []
+    found = list(itertools.islice(_rows(corpus, split, tokenizer), config.max_passages))
+    cut = [(ids[: config.max_tokens], prompt) for ids, prompt in found if prompt < config.max_tokens]
+    if not cut:
+        raise ConfigError(f"every {split} prompt is longer than evaluation.max_tokens {config.max_tokens}: raise it")
+    return cut
+
+
+def _rows(corpus: Artifact, split: str, tokenizer: PassageTokenizer) -> Iterator[tuple[list[int], int]]:
     for entry in corpus.manifest.files:
-        if entry.split == split and len(texts) < most:
+        if entry.split == split:
             filesystem, path = corpus.store.locate(corpus.path_of(entry))
-            with pq.ParquetFile(path, filesystem=filesystem) as file:
-                for batch in file.iter_batches(min(most, 1024), columns=["text"]):
-                    texts += batch["text"].to_pylist()
-                    if len(texts) >= most:
-                        break
-    return texts[:most]
+            for rows in read_rows(path, filesystem, tokenizer, end=False):
+                yield from rows
 
 
 def measure(
-    models: dict[str, Artifact], passages: dict[str, list[str]], config: EvaluationConfig
+    models: dict[str, Artifact],
+    passages: dict[str, list[tuple[list[int], int]]],
+    tokenizer: PassageTokenizer,
+    config: EvaluationConfig,
 ) -> dict[str, dict[str, Any]]:
     """Score all passages under both models on one pool of actors.
 
@@ -115,8 +124,7 @@ def measure(
     """
     import ray
 
-    tokenizer = PassageTokenizer.of_model(models["base"])  # both models have the same
-    work = list(batches(passages, tokenizer, config))
+    work = list(batches(passages, config))
     progress = Progress("evaluate", "passages", len(MODELS) * sum(map(len, passages.values())))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -139,21 +147,19 @@ def measure(
     return {split: compare({m: scores[split, m] for m in MODELS}) for split in passages}
 
 
-def batches(
-    passages: dict[str, list[str]], tokenizer: PassageTokenizer, config: EvaluationConfig
-) -> Iterator[pa.Table]:
-    """One table (model, split, ids) per forward pass: a split's passages by length, so that little is padded."""
-    encoded = {s: [ids[: config.max_tokens] for ids in tokenizer.encode(t, end=False)] for s, t in passages.items()}
+def batches(passages: dict[str, list[tuple[list[int], int]]], config: EvaluationConfig) -> Iterator[pa.Table]:
+    """One table (model, split, ids, prompt) per forward pass: a split's passages by length, so that little is padded."""
     for model in MODELS:
-        for split, rows in encoded.items():
-            ordered = sorted(rows, key=len, reverse=True)
+        for split, rows in passages.items():
+            ordered = sorted(rows, key=lambda row: len(row[0]), reverse=True)
             for first in range(0, len(ordered), config.batch_size):
                 part = ordered[first : first + config.batch_size]
                 yield pa.table(
                     {
                         "model": [model] * len(part),
                         "split": [split] * len(part),
-                        "ids": pa.array(part, pa.list_(pa.int32())),
+                        "ids": pa.array([ids for ids, _ in part], pa.list_(pa.int32())),
+                        "prompt": pa.array([prompt for _, prompt in part], pa.int32()),
                     }
                 )
 
@@ -169,7 +175,8 @@ class Scorer:
         name = batch["model"][0].as_py()
         if name != self._loaded:
             self._load(name)
-        scores = passage_nll(self._model, batch["ids"].to_pylist(), self._pad_id)
+        ids, prompts = batch["ids"].to_pylist(), batch["prompt"].to_pylist()
+        scores = passage_nll(self._model, ids, self._pad_id, prompts)
         nll, predicted = zip(*scores, strict=True)
         return (
             batch.drop_columns("ids")

@@ -11,17 +11,17 @@ from typing import Any
 
 from handoff.artifact import Artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
-from handoff.errors import BatonError, ConfigError
+from handoff.errors import BatonError
 from handoff.store import resolve
 from training.board import Board, Follower
-from training.checkpoint import EXPORT, TRACE
+from training.checkpoint import EXPORT, TRACE, verify
 from training.config import TrainingConfig
 from training.ingest import Passages
 from training.loop import Plan, train_worker
+from training.step import LossFunction, next_token_loss
+from training.tracking import LiveRun
 
 log = logging.getLogger("baton")
-
-CHECKPOINTS_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,16 @@ class Outcome:
 
 
 def fit(
-    config: TrainingConfig, base: Artifact, passages: Passages, total_steps: int, storage: str, name: str
+    config: TrainingConfig,
+    base: Artifact,
+    passages: Passages,
+    total_steps: int,
+    storage: str,
+    name: str,
+    *,
+    validation: Passages | None = None,
+    loss: LossFunction = next_token_loss,
+    live: LiveRun | None = None,
 ) -> Outcome:
     """Train; goes on from the last checkpoint under ``storage/name`` where an earlier attempt left one.
 
@@ -59,10 +68,13 @@ def fit(
         total_steps: optimizer steps.
         storage: path or URI of the directory for checkpoints.
         name: directory of this training there.
+        validation: the validation split, looked at every ``validate_every_steps``.
+        loss: what is minimised; see :func:`training.step.next_token_loss`.
+        live: MLflow run that hears each step.
 
     Raises:
-        ConfigError: the loss became NaN or infinite.
-        BatonError: what a worker raised, where the user can fix it.
+        BatonError: what a worker raised, where the user can fix it: the loss became NaN or infinite (its last good
+            checkpoint stays), memory ran out, every checkpoint is damaged.
         RuntimeError: workers failed more than ``max_failures`` times.
     """
     import ray
@@ -72,7 +84,7 @@ def fit(
     if len(ray.nodes()) == 1:  # nothing to move to: saves a process, 5 s of CPU at each start
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     board = ray.remote(num_cpus=0)(Board).remote()
-    plan = Plan(config, base, passages, total_steps, board, os.environ.get(ENVIRONMENT_VARIABLE, ""))
+    plan = Plan(config, base, passages, validation, total_steps, board, loss, os.environ.get(ENVIRONMENT_VARIABLE, ""))
     filesystem, path = resolve(storage)
     filesystem.create_dir(path, recursive=True)
     trainer = TorchTrainer(
@@ -89,23 +101,36 @@ def fit(
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=config.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
+            checkpoint_config=CheckpointConfig(num_to_keep=config.checkpoints_kept),
         ),
     )
     log.info("checkpoints every %d steps in %s/%s", config.checkpoint_every_steps, storage, name)
     try:
-        with Follower(board, config, total_steps) as follower:
+        with Follower(board, config, total_steps, live) as follower:
             result = trainer.fit()
     except TrainingFailedError as error:
-        raise _plain(error) from error
-    if follower.diverged:
-        filesystem.delete_dir(f"{path}/{name}")  # going on from there would end the same way
-        raise ConfigError(f"{follower.diverged}. Remedy: lower training.learning_rate, or raise warmup_fraction")
+        raise (_failure(board) or _plain(error)) from error
+    if failure := _failure(board):
+        if live:
+            live.failed()
+        if result.checkpoint is not None:
+            log.info("train: the last good checkpoint is kept in %s", result.checkpoint.path)
+        raise failure
     assert result.checkpoint is not None
     with result.checkpoint.as_directory() as directory:
         noted = json.loads(Path(directory, TRACE).read_text())
+        verify(Path(directory), noted["sizes"]["world_size"])
     restarts = max(noted["restarts"], follower.attempts - 1)  # the first counts those of earlier drivers too
     return Outcome(result.checkpoint, noted["steps"], restarts, noted["sizes"])
+
+
+def _failure(board: Any) -> BatonError | None:
+    import ray
+
+    try:
+        return ray.get(board.failure.remote())
+    except ray.exceptions.RayError:  # the cluster is gone, and its error is the one to show
+        return None
 
 
 def _plain(error: Any) -> Exception:
@@ -138,6 +163,9 @@ pipeline_tag: text-generation
 | Base model | {base.manifest.facts.get("source")} (`{base.id}`) |
 | Data | corpus `{corpus.id}`, split `train` |
 | Trained on | {last["tokens"]:,} tokens in {last["step"]} steps |
+| Hardware | {outcome.sizes["world_size"]} workers x {config.cpus_per_worker:g} CPU cores, {outcome.sizes["device"]} |
+| Cost | {last["seconds"]:,.0f} s{f" x {config.num_workers} GPUs" if config.use_gpu else ""}, \
+{last["seconds"] * config.num_workers * config.cpus_per_worker:,.0f} core-seconds, restarts not counted |
 | Final training loss | {last["loss"]:.3f} nats per token |
 {adapter}
 The licences of the base model and of the training text apply to this model too: check both before you share it.

@@ -20,20 +20,19 @@ actor packs what arrives (50 million tokens a second, far more than a cluster tr
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from handoff.artifact import Artifact
-from training.packing import Block, Ids, Position, pack
+from training.packing import Block, Passage, Position, blocks_of, nothing, pack
+from training.rows import read_rows
+from training.step import Rows, targets_of
 from training.tokenizer import PassageTokenizer
 
-ROWS_PER_BATCH = 512  # passages tokenised at a time
 FEW_TOKENS = 2_000_000  # counted in this process in 2 s; starting Ray Data takes longer
 
 
@@ -79,8 +78,8 @@ class Passages:
         rows = tuple(f.rows or 0 for f in entries)
         return cls(filesystem, tuple(p for _, p in located), rows, tokenizer, cpus_per_task, max_tasks)
 
-    def stream(self, first: int = 0) -> Iterator[Ids]:
-        """Token ids of each passage in order, from passage ``first`` on; runs Ray Data in this process.
+    def stream(self, first: int = 0) -> Iterator[Passage]:
+        """The tokenised passages in order, from passage ``first`` on; runs Ray Data in this process.
 
         Raises:
             RuntimeError: rows did not arrive in the manifest's order or number: training on them could not be repeated.
@@ -112,58 +111,46 @@ class Passages:
             if len(numbers) and (np.any(np.diff(numbers) < 0) or np.any(seen[numbers[0] + 1 :])):
                 raise RuntimeError("Ray Data did not keep the order of the corpus files")
             seen += np.bincount(numbers, minlength=len(paths))
+            given = iter(batch["prompt"].to_pylist())
             for chunk in batch["tokens"].chunks:
                 values, offsets = chunk.values.to_numpy(), chunk.offsets.to_numpy()
                 for begin, end in itertools.pairwise(offsets):
-                    passed += 1
+                    passed, prompt = passed + 1, next(given)
                     if passed > first:
-                        yield values[begin:end]
+                        yield Passage(values[begin:end], prompt)
         if tuple(seen) != self.rows[at_file:]:
             raise RuntimeError(f"Ray Data read {seen.sum()} passages, the manifest says {sum(self.rows[at_file:])}")
 
-    def stream_here(self) -> Iterator[Ids]:
+    def stream_here(self) -> Iterator[Passage]:
         """The same passages from the first on, tokenised by this process alone: for a short look."""
         for path in self.paths:
-            for tokens in _tokens(path, self.filesystem, self.tokenizer):
-                for ids in tokens:
-                    yield np.asarray(ids, np.int32)
+            for rows in read_rows(path, self.filesystem, self.tokenizer, end=True):
+                for ids, prompt in rows:
+                    yield Passage(np.asarray(ids, np.int32), prompt)
 
 
 def read_and_tokenise(files: pa.Table, filesystem: Any, tokenizer: PassageTokenizer) -> Iterator[pa.Table]:
-    """A task's work: files (file, path) → tables of ``file`` (int32) and ``tokens`` (list<int32>, EOS included)."""
+    """A task's work: files (file, path) → tables of ``file``, ``tokens`` (list<int32>, EOS included) and ``prompt``,
+    the number of tokens that are given."""
     for file in files.to_pylist():
-        for tokens in _tokens(file["path"], filesystem, tokenizer):
-            numbers = pa.array([file["file"]] * len(tokens), pa.int32())
-            yield pa.table({"file": numbers, "tokens": pa.array(tokens, pa.list_(pa.int32()))})
+        for rows in read_rows(file["path"], filesystem, tokenizer, end=True):
+            ids, prompts = zip(*rows, strict=True)
+            numbers = pa.array([file["file"]] * len(rows), pa.int32())
+            tokens = pa.array(ids, pa.list_(pa.int32()))
+            yield pa.table({"file": numbers, "tokens": tokens, "prompt": pa.array(prompts, pa.int32())})
 
 
-def _tokens(path: str, filesystem: Any, tokenizer: PassageTokenizer) -> Iterator[list[list[int]]]:
-    """Token ids of a file's passages, ROWS_PER_BATCH at a time; holds one row group in memory."""
-    with pq.ParquetFile(path, filesystem=filesystem) as file:
-        for batch in file.iter_batches(ROWS_PER_BATCH, columns=["text"]):
-            yield tokenizer.encode(batch["text"].to_pylist(), end=True)
-
-
-def count_blocks(passages: Passages, seq_len: int, enough: int | None) -> int:
+def count_blocks(passages: Passages, seq_len: int, enough: int | None, *, padded: bool = False) -> int:
     """Blocks in one epoch, by tokenising the split once; stops at ``enough``, where given."""
     if enough is not None and enough * seq_len <= FEW_TOKENS:
-        return _count(passages.stream_here(), seq_len, enough)
+        return blocks_of((len(p.ids) for p in passages.stream_here()), seq_len, enough, padded=padded)
     import ray
 
     # In a task: what Ray Data has to say then goes to the session's log files.
     def count() -> int:
-        return _count(passages.stream(), seq_len, enough)
+        return blocks_of((len(p.ids) for p in passages.stream()), seq_len, enough, padded=padded)
 
     return ray.get(ray.remote(num_cpus=0)(count).remote())
-
-
-def _count(passages: Iterator[Ids], seq_len: int, enough: int | None) -> int:
-    tokens = 0
-    for ids in passages:
-        tokens += len(ids)
-        if enough is not None and tokens >= enough * seq_len:
-            return enough
-    return -(-tokens // seq_len)
 
 
 @dataclass(frozen=True)
@@ -171,20 +158,39 @@ class Share:
     """What one rank trains on in one step.
 
     Attributes:
-        ids: int32, shape (blocks, seq_len).
-        tokens: int32, shape (blocks,): real tokens of each block; 0 for a filler.
+        rows: its blocks, and fillers without targets where the last step lacks blocks.
+        blocks: ids of its blocks, ``epoch-index``: the same at every attempt and for any number of ranks.
         step_targets: predicted tokens of the step over all ranks, which the loss is divided by.
         step_tokens: real tokens of the step over all ranks.
-        step_blocks: blocks of the step over all ranks, fillers not counted.
+        step_blocks: ids of the blocks of all ranks.
         cursor: what has been consumed after this step.
     """
 
-    ids: Ids
-    tokens: npt.NDArray[np.int32]
+    rows: Rows
+    blocks: tuple[str, ...]
     step_targets: int
     step_tokens: int
-    step_blocks: int
+    step_blocks: tuple[str, ...]
     cursor: Cursor
+
+
+@dataclass(frozen=True)
+class Deal:
+    """How blocks are made and dealt out.
+
+    Args:
+        seq_len: tokens in a block.
+        epochs: passes over the split.
+        world_size: ranks that ask.
+        blocks_per_rank: blocks that each of them gets per step.
+        padded: a block for each passage.
+    """
+
+    seq_len: int
+    epochs: int
+    world_size: int
+    blocks_per_rank: int
+    padded: bool = False
 
 
 class BlockFeeder:
@@ -192,54 +198,57 @@ class BlockFeeder:
 
     Args:
         passages: the train split.
-        seq_len: tokens in a block.
-        epochs: passes over the split.
-        world_size: ranks that ask.
-        blocks_per_rank: blocks that each of them gets per step.
+        deal: how; the world size may be another than that of the attempt before.
+        first_step: number of the first step that is asked for.
         start: where to go on.
     """
 
-    def __init__(
-        self, passages: Passages, seq_len: int, epochs: int, world_size: int, blocks_per_rank: int, start: Cursor
-    ) -> None:
-        self._passages, self._seq_len, self._epochs = passages, seq_len, epochs
-        self._world_size, self._per_rank = world_size, blocks_per_rank
-        self._cursor = start
+    def __init__(self, passages: Passages, deal: Deal, first_step: int = 0, start: Cursor = Cursor()) -> None:
+        self._passages, self._deal, self._cursor, self._next = passages, deal, start, first_step
         self._stream = self._blocks(start)
         self._dealt: dict[int, list[Share]] = {}
         self._taken: dict[int, int] = {}
-        self._next = start.blocks // (world_size * blocks_per_rank)
 
     def share(self, step: int, rank: int) -> Share:
         """The share of one rank in one step; each rank asks for each step once, in order."""
         while self._next <= step:
-            self._dealt[self._next], self._taken[self._next] = self._deal(), 0
+            self._dealt[self._next], self._taken[self._next] = self._shares(), 0
             self._next += 1
         mine = self._dealt[step][rank]
         self._taken[step] += 1
-        if self._taken[step] == self._world_size:
+        if self._taken[step] == self._deal.world_size:
             del self._dealt[step], self._taken[step]
         return mine
 
     def _blocks(self, start: Cursor) -> Iterator[tuple[int, Block]]:
         pad, at, index = self._passages.tokenizer.eos_id, Position(start.passage, start.token), start.index
-        for epoch in range(start.epoch, self._epochs):
-            for block in pack(self._passages.stream(at.passage), self._seq_len, pad, at, index):
+        for epoch in range(start.epoch, self._deal.epochs):
+            stream = self._passages.stream(at.passage)
+            for block in pack(stream, self._deal.seq_len, pad, at, index, padded=self._deal.padded):
                 yield epoch, block
             at, index = Position(), 0
 
-    def _deal(self) -> list[Share]:
-        wanted = self._world_size * self._per_rank
-        ids = np.full((wanted, self._seq_len), self._passages.tokenizer.eos_id, np.int32)
-        tokens, count = np.zeros(wanted, np.int32), 0
-        for epoch, block in self._stream:
-            ids[count], tokens[count], count = block.ids, block.tokens, count + 1
+    def _shares(self) -> list[Share]:
+        n = self._deal.blocks_per_rank
+        dealt = list(itertools.islice(self._stream, self._deal.world_size * n))
+        for epoch, block in dealt:
             self._cursor = Cursor(self._cursor.blocks + 1, epoch, block.index + 1, block.end.passage, block.end.token)
-            if count == wanted:
-                break
-        targets = int(np.maximum(tokens - 1, 0).sum())
-        n = self._per_rank
+        rows = rows_of([b for _, b in dealt], self._deal.world_size * n, self._deal.seq_len)
+        names = [f"{epoch}-{block.index}" for epoch, block in dealt]
+        targets, tokens = targets_of(rows.labels), sum(b.tokens for _, b in dealt)
         return [
-            Share(ids[r * n : r * n + n], tokens[r * n : r * n + n], targets, int(tokens.sum()), count, self._cursor)
-            for r in range(self._world_size)
-        ]
+            Share(
+                Rows(rows.ids[at : at + n], rows.positions[at : at + n], rows.labels[at : at + n]),
+                tuple(names[at : at + n]), targets, tokens, tuple(names), self._cursor,
+            )
+            for at in range(0, len(rows.ids), n)
+        ]  # fmt: skip
+
+
+def rows_of(blocks: Sequence[Block], count: int, seq_len: int) -> Rows:
+    """Blocks as arrays of ``count`` rows; the rows that blocks do not fill have no targets."""
+    rows = Rows(np.zeros((count, seq_len), np.int32), np.tile(np.arange(seq_len, dtype=np.int32), (count, 1)),
+                nothing(count, seq_len))  # fmt: skip
+    for n, block in enumerate(blocks):
+        rows.ids[n], rows.positions[n], rows.labels[n] = block.ids, block.positions, block.labels
+    return rows

@@ -1,14 +1,17 @@
 """``python -m training.job RUN_DIR``: corpus snapshot + base model → tuned model. Runs as the driver of a Ray job."""
 
+import functools
 import logging
+import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from handoff import schema
 from handoff.artifact import Artifact
 from handoff.crash_points import crash_point
+from handoff.errors import ConfigError
 from handoff.job import run_stage
 from handoff.packages import cache_dir
 from handoff.publish import find, staging
@@ -17,24 +20,37 @@ from training.base_model import publish_base_model
 from training.config import TrainingConfig
 from training.files import put_directory
 from training.fit import Outcome, fit, model_card
+from training.identity import identity, identity_of_loss, refuse_changes
 from training.ingest import Passages, count_blocks
+from training.mlflow_run import flat
+from training.rows import open_corpus
 from training.session import check_workers, connect, data_slots
+from training.step import LossFunction, next_token_loss
 from training.tokenizer import PassageTokenizer
+from training.tracking import LiveRun
 
 log = logging.getLogger("baton")
 
 CHECKPOINTS = "_training"  # beside the artifacts, one directory per model id, gone once that is published
 
 
-def train(run: RunDir, record: StageRecord) -> None:
-    """Body of the train stage."""
+def train(run: RunDir, record: StageRecord, loss: LossFunction = next_token_loss, *, track: bool = False) -> None:
+    """Body of the train stage.
+
+    Args:
+        run: the run's directory.
+        record: of this stage.
+        loss: what is minimised; another one than ours makes another model, see ``examples/own_loss.py``.
+        track: tell MLflow of each step while it happens.
+    """
     config = run.section("training", TrainingConfig)
     with record.phase("open inputs"):
-        corpus = run.artifact("corpus", schema=schema.CORPUS, split="train")
+        corpus = open_corpus(run, "train")
         base = publish_base_model(config.base, run.store, cache_dir())
     log.info("corpus %s: %d train passages", corpus.id, corpus.manifest.rows["train"])
     log.info("base model %s: %s", base.id, _described(base))
-    made_of = identity(config)
+    made_of = identity(config) | identity_of_loss(loss)
+    refuse_changes(run, made_of | {"corpus": corpus.id, "base": base.id})
     if found := find(run.store, "model", made_of, [corpus, base]):
         log.info("%s is already published: reused", found.id)
         record.artifact, record.reused = found.id, True
@@ -46,16 +62,27 @@ def train(run: RunDir, record: StageRecord) -> None:
         connect()
         check_workers(config)
     passages = Passages.of_corpus(corpus, "train", tokenizer, *data_slots(config))
+    validation = None
+    if config.validate_every_steps:
+        check_split(corpus, "validation")
+        validation = Passages.of_corpus(corpus, "validation", tokenizer, *data_slots(config))
     with record.phase("count tokens"):
         total_steps = count_steps(passages, config)
     log.info(
         "%d steps x %d tokens (%d workers x %d blocks x %d tokens)",
-        total_steps, config.tokens_per_step, config.num_workers, config.blocks_per_step // config.num_workers,
+        total_steps, config.tokens_per_step, config.num_workers, config.blocks_per_rank,
         config.seq_len,
     )  # fmt: skip
     with staging(run.store, "model", made_of, [corpus, base]) as place:
+        params = flat(config.model_dump(mode="json"))
+        # Without a server MLflow is a file of this deployment: on a cluster's head it would be one that nobody reads.
+        seen = run.store.is_local or "MLFLOW_TRACKING_URI" in os.environ
+        live = LiveRun(run.name, place.id, params) if track and seen else None
         with record.phase("train"):
-            outcome = fit(config, base, passages, total_steps, f"{run.store.root}/{CHECKPOINTS}", place.id)
+            outcome = fit(
+                config, base, passages, total_steps, f"{run.store.root}/{CHECKPOINTS}", place.id,
+                validation=validation, loss=loss, live=live,
+            )  # fmt: skip
         with record.phase("publish"):
             with outcome.local_export() as exported:
                 card = model_card(config, corpus, base, outcome)
@@ -69,6 +96,11 @@ def train(run: RunDir, record: StageRecord) -> None:
     last = outcome.trace[-1]
     record.artifact = model.id
     record.metrics = {"steps": last["step"], "loss": last["loss"], "tokens": last["tokens"]}
+    known = model.manifest.facts
+    log.info(
+        "%.1f %% of the trained places were real tokens, the others pads; %.1f %% of the time went into waiting for data",
+        100 * known["real_token_share"], 100 * known["data_wait_share"],
+    )  # fmt: skip
     record.headline = (
         f"{last['tokens']:,} tokens in {last['step']} steps, loss {outcome.trace[0]['loss']:.2f} → {last['loss']:.2f}, "
         f"{last['tokens'] / last['seconds']:.0f} tokens/s"
@@ -76,12 +108,13 @@ def train(run: RunDir, record: StageRecord) -> None:
     log.info("model: %s", model.data)
 
 
-def identity(config: TrainingConfig) -> dict[str, Any]:
-    """What of the configuration determines the weights; part of the model's id. The base model is a parent."""
-    left_out = {"base", "max_failures", "checkpoint_every_steps", "cpus_per_worker", "activation_checkpointing"}
-    return {
-        "training": config.model_dump(mode="json", exclude=left_out | ({"lora"} if config.method == "full" else set()))
-    }
+def check_split(corpus: Artifact, split: str) -> None:
+    """Raise ConfigError where a split has no rows."""
+    if not corpus.manifest.rows.get(split):
+        raise ConfigError(
+            f"{corpus.id} has no {split} passages. Remedy: hold documents out for it in corpus.split, "
+            "or unset training.validate_every_steps"
+        )
 
 
 def describe(config: TrainingConfig) -> str:
@@ -102,13 +135,21 @@ def count_steps(passages: Passages, config: TrainingConfig) -> int:
     """Optimizer steps: what the epochs hold, at most ``max_steps``.
 
     Counting tokenises the split once, or until there is enough for ``max_steps``.
+
+    Raises:
+        ConfigError: the split does not fill one step.
     """
-    wanted = config.max_steps and config.max_steps * config.blocks_per_step
-    per_epoch = wanted and -(-wanted // config.epochs)
-    blocks = count_blocks(passages, config.seq_len, per_epoch)
-    if wanted is None:
+    step = config.blocks_per_step
+    enough = config.max_steps and max(-(-config.max_steps * step // config.epochs), step)
+    blocks = count_blocks(passages, config.seq_len, enough, padded=config.padded)
+    if blocks < step:
+        raise ConfigError(
+            f"the train split makes {blocks} blocks of {config.seq_len} tokens, one step takes {step}. Remedy: lower "
+            "training.seq_len, global_batch_tokens, micro_batch_size or num_workers, or add text"
+        )
+    if enough is None:
         log.info("%d blocks in an epoch, %d epochs", blocks, config.epochs)
-    steps = -(-blocks * config.epochs // config.blocks_per_step)
+    steps = -(-blocks * config.epochs // step)
     return min(steps, config.max_steps) if config.max_steps else steps
 
 
@@ -119,14 +160,23 @@ def facts(config: TrainingConfig, base: Artifact, outcome: Outcome) -> dict[str,
         "steps": [{k: v for k, v in entry.items() if k != "blocks"} for entry in outcome.trace],
         "train_tokens": last["tokens"],
         "blocks": last["blocks"],
+        "data_wait_share": data_wait_share(outcome.trace),
         "real_token_share": last["tokens"] / (last["step"] * config.tokens_per_step),
         "parameters": base.manifest.facts.get("parameters"),
         "restarts": outcome.restarts,
         **outcome.sizes,
         "seconds": last["seconds"],
+        "core_seconds": last["seconds"] * config.num_workers * config.cpus_per_worker,
+        "gpu_seconds": last["seconds"] * config.num_workers if config.use_gpu else 0.0,
         "method": config.method,
         "zero_stage": config.zero_stage,
     }
+
+
+def data_wait_share(trace: Sequence[dict[str, Any]]) -> float:
+    """Share of the steps' time in which rank 0 waited for data; the first step, which starts Ray Data, left out."""
+    steps = [(e["data_wait_share"] * e["step_seconds"], e["step_seconds"]) for e in trace[1:] or trace]
+    return sum(waited for waited, _ in steps) / max(sum(seconds for _, seconds in steps), 1e-9)
 
 
 def _described(base: Artifact) -> str:
@@ -136,4 +186,4 @@ def _described(base: Artifact) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_stage("train", train, sys.argv[1:]))
+    sys.exit(run_stage("train", functools.partial(train, track=True), sys.argv[1:]))

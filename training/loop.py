@@ -1,6 +1,6 @@
 """The training function that every Ray Train worker runs: DeepSpeed over the blocks that the feeder deals out."""
 
-import contextlib
+import itertools
 import math
 import os
 import tempfile
@@ -11,13 +11,20 @@ from typing import Any
 
 from handoff.artifact import Artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE, crash_point
+from handoff.errors import BatonError, ConfigError
 from handoff.model_files import model_directory
 from training import checkpoint, export
+from training.attention import one_row
 from training.config import TrainingConfig
-from training.deepspeed_config import deepspeed_config, learning_rate, make_optimizer
-from training.ingest import BlockFeeder, Passages, Share
-from training.model import import_deepspeed, load_model
-from training.packing import labels
+from training.deepspeed_config import learning_rate
+from training.engine import make_engine
+from training.ingest import BlockFeeder, Deal, Passages, Share, rows_of
+from training.memory import OutOfMemory, explain_out_of_memory
+from training.meters import Meters
+from training.packing import pack
+from training.resume import last_whole_checkpoint
+from training.step import LossFunction, Rows, Stepper, next_token_loss
+from training.validation import patience_is_over
 
 
 @dataclass(frozen=True)
@@ -28,43 +35,54 @@ class Plan:
         config: the training section.
         base: model artifact to start from.
         passages: the train split.
-        total_steps: optimizer steps.
+        validation: the validation split, where it is looked at during training.
+        total_steps: most optimizer steps.
         board: actor handle of :class:`training.board.Board`.
+        loss: sums the loss of a micro-batch.
         crash_at: crash point of a test, from the driver's environment.
     """
 
     config: TrainingConfig
     base: Artifact
     passages: Passages
+    validation: Passages | None
     total_steps: int
     board: Any
+    loss: LossFunction = next_token_loss
     crash_at: str = ""
 
 
-class Diverged(Exception):
-    """The loss is not a number; every rank sees the same one."""
+class Diverged(ConfigError):
+    """The loss or the gradient is not a number."""
 
 
 def train_worker(settings: dict[str, Any]) -> None:
-    """Body of a worker; ``settings["plan"]`` is a :class:`Plan`."""
+    """Body of a worker; ``settings["plan"]`` is a :class:`Plan`.
+
+    What only the user can fix is told to the board and ends the training without a retry: the driver raises it.
+    """
     import ray
-    import ray.train
 
     plan: Plan = settings["plan"]
     os.environ[ENVIRONMENT_VARIABLE] = plan.crash_at
-    resumed_from = ray.train.get_checkpoint()
-    with contextlib.ExitStack() as opened:
-        kept = Path(opened.enter_context(resumed_from.as_directory())) if resumed_from else None
+    if ray.get(plan.board.failure.remote()):
+        return  # this is the restart after one rank failed by itself
+    try:
+        with explain_out_of_memory(plan.config):
+            _train(plan)
+    except OutOfMemory as error:  # of this rank alone: the others wait for it until the group is ended
+        ray.get(plan.board.failed.remote(error))
+        raise
+    except BatonError as error:  # every rank sees the same
+        ray.get(plan.board.failed.remote(error))
+
+
+def _train(plan: Plan) -> None:
+    with last_whole_checkpoint() as (kept, damaged):
         if kept and (kept / checkpoint.EXPORT).is_dir():
             return  # all done but for publishing
-        trainer = Trainer(plan, kept)
-        opened.close()
-    try:
-        trainer.run()
-    except Diverged as stop:
-        # The same data would give the same loss again: end without a retry, the driver raises.
-        if trainer.rank == 0:
-            ray.get(plan.board.diverged.remote(str(stop)))
+        trainer = Trainer(plan, kept, damaged)
+    trainer.run()
 
 
 class Trainer:
@@ -73,12 +91,12 @@ class Trainer:
     Args:
         plan: what to train.
         kept: directory of the checkpoint to resume from.
+        damaged: why newer checkpoints were passed over.
     """
 
-    def __init__(self, plan: Plan, kept: Path | None) -> None:
-        import ray
+    def __init__(self, plan: Plan, kept: Path | None, damaged: list[str]) -> None:
         import ray.train.torch
-        from ray.train.collective import barrier, broadcast_from_rank_zero
+        from ray.train.collective import broadcast_from_rank_zero
 
         context = ray.train.get_context()
         self.plan, self.config = plan, plan.config
@@ -87,16 +105,21 @@ class Trainer:
         self.first_attempt = kept is None
         self.progress = checkpoint.Progress()
         if kept:
-            checkpoint.verify(kept, self.rank)
-            barrier()  # a rank whose files were changed has raised: nobody loads anything
             left = checkpoint.progress_of(kept, self.rank)
             self.progress = replace(left, restarts=left.restarts + 1)
         # Before the model is loaded, so that the first blocks are ready when it is.
         self.feeder = broadcast_from_rank_zero(self._start_feeder() if self.rank == 0 else None)
         self._ahead = self.feeder.share.remote(self.progress.step, self.rank)
-        self._load(kept)
+        self.base_directory = model_directory(plan.base)
+        self.engine, self.model = make_engine(self.base_directory, self.config, self.device, self.rank)
+        self.stepper = Stepper(self.engine, plan.loss, self.config.micro_batch_size, self.device, one_row(self.model))
+        self.meters = Meters(self.model, self.config, self.device, self.world_size)
+        self.validation = self._validation_rows()
+        if kept:
+            checkpoint.restore(kept, self.engine, self.rank, adapters_only=self.config.method == "lora")
+        self._saved_at = time.monotonic()
         if self.rank == 0:
-            plan.board.started.remote(self.progress.step)
+            plan.board.started.remote(self.progress.step, damaged)
 
     def _start_feeder(self) -> Any:
         import ray
@@ -104,146 +127,109 @@ class Trainer:
         # DEFAULT: outside of the workers' placement group. Owned by this process, so it ends with the attempt.
         actor = ray.remote(num_cpus=0, scheduling_strategy="DEFAULT")(BlockFeeder)
         config = self.config
-        return actor.remote(
-            self.plan.passages,
-            config.seq_len,
-            config.epochs,
-            self.world_size,
-            config.micro_batch_size * config.gradient_accumulation,
-            self.progress.cursor,
-        )
+        deal = Deal(config.seq_len, config.epochs, self.world_size, config.blocks_per_rank, config.padded)
+        return actor.remote(self.plan.passages, deal, self.progress.step, self.progress.cursor)
 
-    def _load(self, kept: Path | None) -> None:
-        config = self.config
-        if not config.use_gpu:
-            os.environ["DS_ACCELERATOR"] = "cpu"  # right before the import that reads it
-        import_deepspeed()
-        import deepspeed
-        import torch
-
-        torch.set_num_threads(max(1, int(config.cpus_per_worker)))
-        # On CPU DeepSpeed would compile a shared-memory all-reduce here: it needs a C++ compiler, and after a kill in
-        # mid-build every later worker waits for ever on the lock that torch's extension builder left behind.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        deepspeed.init_distributed(dist_backend="nccl" if config.use_gpu else "gloo")
-        torch.manual_seed(config.seed)  # the same adapters on every rank
-        self.base_directory = model_directory(self.plan.base)
-        self.model = load_model(self.base_directory, config)
-        self.engine, *_ = deepspeed.initialize(
-            model=self.model,
-            optimizer=make_optimizer(self.model, config),
-            config=deepspeed_config(config),
-            dist_init_required=False,
-        )
-        torch.manual_seed(config.seed + self.rank)  # other dropout on every rank
-        if kept:
-            checkpoint.restore(kept, self.engine, self.rank, adapters_only=config.method == "lora")
-
-    def _sizes(self) -> dict[str, Any]:
-        sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in self.model.parameters()]
-        return {
-            "trainable_parameters": sum(n for n, trained in sizes if trained),
-            "world_size": self.world_size,
-            "device": self._device_name(),
-        }
-
-    def _device_name(self) -> str:
-        import torch
-
-        return torch.cuda.get_device_name(self.device) if self.config.use_gpu else "CPU"
+    def _validation_rows(self) -> Rows | None:
+        """This rank's part of the first validation blocks; as many rows on each rank."""
+        if self.plan.validation is None:
+            return None
+        config, passages = self.config, self.plan.validation
+        blocks = pack(passages.stream_here(), config.seq_len, passages.tokenizer.eos_id, padded=config.padded)
+        first = list(itertools.islice(blocks, config.validation_blocks))
+        return rows_of(first[self.rank :: self.world_size], -(-len(first) // self.world_size), config.seq_len)
 
     def run(self) -> None:
-        """Train to the last step, then export.
+        """Train to the last step, or until validation no longer improves; then export.
 
         Raises:
-            Diverged: the loss is not a number.
+            Diverged: the loss or the gradient is not a number.
         """
         import ray
 
-        trace = list(self.progress.trace)
+        trace, config = list(self.progress.trace), self.config
         tokens = trace[-1]["tokens"] if trace else 0
         started = time.monotonic() - (trace[-1]["seconds"] if trace else 0.0)
         for step in range(self.progress.step, self.plan.total_steps):
+            if patience_is_over(trace, config.early_stop_patience):
+                break
             clock = time.monotonic()
             share: Share = ray.get(self._ahead)
+            waited = time.monotonic() - clock
             if step + 1 < self.plan.total_steps:
                 self._ahead = self.feeder.share.remote(step + 1, self.rank)
-            rate = learning_rate(step, self.plan.total_steps, self.config)
-            loss, norm = self._step(share, rate)
+            rate = learning_rate(step, self.plan.total_steps, config)
+            loss, norm = self.stepper.step(share.rows, share.step_targets, rate)
             if self.first_attempt:
                 crash_point(f"train.step{step + 1}.rank{self.rank}")
-            if not math.isfinite(loss):
-                raise Diverged(f"the loss is {loss} at step {step + 1} of {self.plan.total_steps}")
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise Diverged(self._diverged(step + 1, loss, norm, share))
             tokens += share.step_tokens
-            trace.append(
-                {
-                    "step": step + 1,
-                    "loss": loss,
-                    "learning_rate": rate,
-                    "tokens": tokens,
-                    "blocks": share.cursor.blocks,
-                    "tokens_per_second": share.step_tokens / (time.monotonic() - clock),
-                    "grad_norm": norm,
-                    "seconds": time.monotonic() - started,
-                }
-            )
-            self.progress = replace(self.progress, step=step + 1, cursor=share.cursor, trace=tuple(trace))
+            entry = {
+                "step": step + 1,
+                "loss": loss,
+                "learning_rate": rate,
+                "tokens": tokens,
+                "blocks": share.cursor.blocks,
+                "grad_norm": norm,
+                "seconds": time.monotonic() - started,
+                **self.meters.of_step(share.step_tokens, time.monotonic() - clock, waited),
+            }
+            if self.validation and (step + 1) % (config.validate_every_steps or 1) == 0:
+                summed, targets = self.stepper.measure(self.validation)
+                entry["validation_loss"] = summed / max(targets, 1)
+            trace.append(entry)
+            audit = (*self.progress.audit, share.blocks)
+            self.progress = replace(self.progress, step=step + 1, cursor=share.cursor, trace=tuple(trace), audit=audit)
             if self.rank == 0:
-                self.plan.board.stepped.remote(trace[-1])
-            if (step + 1) % self.config.checkpoint_every_steps == 0 and step + 1 < self.plan.total_steps:
+                self.plan.board.stepped.remote(entry)
+            if step + 1 < self.plan.total_steps and self._checkpoint_is_due():
                 self._checkpoint()
         self._export()
 
-    def _step(self, share: Share, rate: float) -> tuple[float, float]:
-        """One optimizer step; returns loss (nats per predicted token, over all ranks) and gradient norm."""
-        import torch
-        import torch.distributed
+    def _diverged(self, step: int, loss: float, norm: float, share: Share) -> str:
+        what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
+        return (
+            f"{what} at step {step} of {self.plan.total_steps}, blocks {share.step_blocks[0]} to "
+            f"{share.step_blocks[-1]} (epoch-index). Remedy: lower training.learning_rate, or raise warmup_fraction"
+        )
 
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = rate
-        ids, targets = share.ids, labels(share.ids, share.tokens)
-        summed = torch.zeros(1, dtype=torch.float64)
-        size, accumulation = self.config.micro_batch_size, self.config.gradient_accumulation
-        # DeepSpeed averages gradients over ranks and micro-batches. Undone, so that each token weighs the same.
-        scale = self.world_size * accumulation / share.step_targets
-        for first in range(0, len(ids), size):
-            part = slice(first, first + size)
-            inputs = torch.as_tensor(ids[part], dtype=torch.long, device=self.device)
-            wanted = torch.as_tensor(targets[part], device=self.device)
-            logits = self.engine(input_ids=inputs, use_cache=False).logits
-            loss = torch.nn.functional.cross_entropy(
-                logits[:, :-1].flatten(0, 1).float(), wanted[:, 1:].flatten(), reduction="sum"
-            )
-            summed += loss.detach().double().cpu()
-            self.engine.backward(loss * scale)
-            self.engine.step()
-        summed = summed.to(self.device)
-        torch.distributed.all_reduce(summed)
-        norm = self.engine.get_global_grad_norm()
-        return float(summed) / share.step_targets, float(norm) if norm is not None else 0.0
+    def _checkpoint_is_due(self) -> bool:
+        """By steps, or by rank 0's clock."""
+        if self.progress.step % self.config.checkpoint_every_steps == 0:
+            return True
+        seconds = self.config.checkpoint_every_seconds
+        late = seconds is not None and self.rank == 0 and time.monotonic() - self._saved_at >= seconds
+        return seconds is not None and self.stepper.over_ranks(float(late)) > 0
 
     def _checkpoint(self) -> None:
+        """Write this rank's shard here; it is uploaded while training goes on."""
         import ray.train
 
-        with tempfile.TemporaryDirectory() as scratch:
-            checkpoint.save(
-                Path(scratch), self.engine, self.rank, self.progress, adapters_only=self.config.method == "lora"
-            )
-            ray.train.report({"step": self.progress.step}, checkpoint=ray.train.Checkpoint.from_directory(scratch))
+        directory = Path(tempfile.mkdtemp(prefix="baton-checkpoint-"))
+        checkpoint.save(directory, self.engine, self.rank, self.progress, adapters_only=self.config.method == "lora")
+        ray.train.report(
+            {"step": self.progress.step},
+            checkpoint=ray.train.Checkpoint.from_directory(directory),
+            checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
+            delete_local_checkpoint_after_upload=True,
+        )
+        self._saved_at = time.monotonic()
         if self.rank == 0:
             self.plan.board.saved.remote(self.progress.step)
 
     def _export(self) -> None:
+        """The last checkpoint: the model from rank 0, and every rank's list of what it consumed."""
         import ray.train
 
         weights = export.gather(
             self.model, self.rank, zero_stage=self.config.zero_stage, trainable_only=self.config.method == "lora"
         )
-        if self.rank != 0:
-            ray.train.report({"step": self.progress.step})
-            return
         with tempfile.TemporaryDirectory() as scratch:
             directory = Path(scratch)
-            export.save_model(weights, self.model, self.base_directory, directory / checkpoint.EXPORT, self.config)
-            checkpoint.write_trace(directory, self.progress, self._sizes())
+            checkpoint.write_audit(directory / checkpoint.EXPORT / checkpoint.AUDIT, self.rank, self.progress)
+            if self.rank == 0:
+                export.save_model(weights, self.model, self.base_directory, directory / checkpoint.EXPORT, self.config)
+                checkpoint.write_trace(directory, self.progress, self.meters.sizes())
+            checkpoint.write_digests(directory, self.rank)
             ray.train.report({"step": self.progress.step}, checkpoint=ray.train.Checkpoint.from_directory(scratch))

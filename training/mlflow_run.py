@@ -6,8 +6,14 @@ from handoff.artifact import Artifact
 
 EXPERIMENT = "baton"
 MODEL_TAG = "baton.model"  # on runs and on model versions: the artifact that they stand for
-SERIES = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "tokens")
-TOTALS = ("train_tokens", "blocks", "parameters", "trainable_parameters", "restarts", "seconds")
+SERIES = (
+    "loss", "validation_loss", "learning_rate", "grad_norm", "tokens_per_second", "tokens", "data_wait_share",
+    "memory_bytes", "mfu",
+)  # fmt: skip
+TOTALS = (
+    "train_tokens", "blocks", "parameters", "trainable_parameters", "restarts", "seconds", "core_seconds",
+    "gpu_seconds", "real_token_share", "data_wait_share",
+)  # fmt: skip
 # MLflow's limits for one request, https://mlflow.org/docs/latest/api_reference/rest-api.html#request-limits
 METRICS_PER_REQUEST = 1000
 PARAMS_PER_REQUEST = 100
@@ -35,46 +41,74 @@ def tags_of(model: Artifact, evaluation: Artifact) -> dict[str, str]:
     return tags
 
 
+def step_metrics(entry: dict[str, Any], otherwise_ms: int = 0) -> list[tuple[str, float, int, int]]:
+    """Metrics of one optimizer step as (name, value, time in ms since 1970, step): the same rows whoever logs them."""
+    time = int(entry.get("time_ms", otherwise_ms))
+    found = [(f"train/{name}", entry.get(name), time, entry["step"]) for name in SERIES]
+    return [(name, float(value), time, step) for name, value, time, step in found if value is not None]
+
+
 def metrics_of(model: Artifact, evaluation: Artifact) -> list[tuple[str, float, int, int]]:
-    """Metrics as (name, value, time in ms since 1970, step).
+    """Metrics as :func:`step_metrics`, totals and perplexities besides.
 
     Times come from the manifests, not from the clock: logging the same run again writes the same rows.
     """
     facts = model.manifest.facts
     end = int(model.manifest.created.timestamp() * 1000)
     begin = end - int(1000 * facts.get("seconds", 0))
-    found = [
-        (f"train/{name}", step.get(name), begin + int(1000 * step.get("seconds", 0)), step["step"])
-        for step in facts.get("steps", [])
-        for name in SERIES
+    metrics = [
+        row
+        for entry in facts.get("steps", [])
+        for row in step_metrics(entry, begin + int(1000 * entry.get("seconds", 0)))
     ]
-    found += [(f"train/{name}", facts.get(name), end, 0) for name in TOTALS]
+    found = [(f"train/{name}", facts.get(name), end, 0) for name in TOTALS]
     measured = int(evaluation.manifest.created.timestamp() * 1000)
     for split, values in evaluation.manifest.facts["splits"].items():
         found.append((f"{split}/perplexity_base", values["base"]["perplexity"], measured, 0))
         found.append((f"{split}/perplexity_tuned", values["tuned"]["perplexity"], measured, 0))
         found.append((f"{split}/perplexity_ratio", values["ratio"], measured, 0))
-    return [(name, float(value), time, step) for name, value, time, step in found if value is not None]
+    return metrics + [(name, float(value), time, step) for name, value, time, step in found if value is not None]
 
 
 def log_run(
     client: Any, experiment_id: str, name: str, params: dict[str, str], model: Artifact, evaluation: Artifact
 ) -> str:
-    """Log the run of a model, or complete the one that an interrupted promotion left. Returns its MLflow id."""
-    from mlflow.entities import Metric, Param
+    """Log the run of a model, or complete the one that its training or an interrupted promotion began.
 
-    begun = client.search_runs([experiment_id], filter_string=f"tags.`{MODEL_TAG}` = '{model.id}'", max_results=1)
+    Returns:
+        Its MLflow id.
+    """
     metrics = metrics_of(model, evaluation)
+    start = min((time for _, _, time, _ in metrics), default=None)
+    run_id = begin_run(client, experiment_id, name, model.id, params, start)
+    for tag, value in tags_of(model, evaluation).items():
+        client.set_tag(run_id, tag, value)
+    log_metrics(client, run_id, metrics)
+    client.set_terminated(run_id, "FINISHED", end_time=max((time for _, _, time, _ in metrics), default=None))
+    return run_id
+
+
+def begin_run(
+    client: Any, experiment_id: str, name: str, model_id: str, params: dict[str, str], start_ms: int | None
+) -> str:
+    """The MLflow run that stands for a model, made where there is none, with its parameters. Returns its id."""
+    from mlflow.entities import Param
+
+    begun = client.search_runs([experiment_id], filter_string=f"tags.`{MODEL_TAG}` = '{model_id}'", max_results=1)
     if begun:
         run_id = str(begun[0].info.run_id)
     else:
-        start = min((time for _, _, time, _ in metrics), default=None)
-        made = client.create_run(experiment_id, start_time=start, tags=tags_of(model, evaluation), run_name=name)
+        made = client.create_run(experiment_id, start_time=start_ms, tags={MODEL_TAG: model_id}, run_name=name)
         run_id = str(made.info.run_id)
     for at in range(0, len(params), PARAMS_PER_REQUEST):
         some = list(params.items())[at : at + PARAMS_PER_REQUEST]
         client.log_batch(run_id, params=[Param(key, value) for key, value in some])
+    return run_id
+
+
+def log_metrics(client: Any, run_id: str, metrics: list[tuple[str, float, int, int]]) -> None:
+    """Log metrics; rows that are there already stay as they are."""
+    from mlflow.entities import Metric
+
     for at in range(0, len(metrics), METRICS_PER_REQUEST):
         client.log_batch(run_id, metrics=[Metric(*m) for m in metrics[at : at + METRICS_PER_REQUEST]])
-    client.set_terminated(run_id, "FINISHED", end_time=max((time for _, _, time, _ in metrics), default=None))
-    return run_id

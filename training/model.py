@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from training.attention import attention_of
 from training.config import TrainingConfig
 from training.deepspeed_config import deepspeed_config
 
@@ -30,7 +31,7 @@ def load_model(directory: str, config: TrainingConfig) -> Any:
 
     sharding = HfDeepSpeedConfig(deepspeed_config(config)) if config.zero_stage == 3 else None
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-    model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation=attention_of(config))
     del sharding  # transformers keeps a weak reference: it had to live until here
     model.config.use_cache = False
     if config.activation_checkpointing:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def passage_nll(model: Any, passages: Sequence[Sequence[int]], pad_id: int) -> list[tuple[float, int]]:
-    """Score each passage by itself, from its second token on.
+def passage_nll(
+    model: Any, passages: Sequence[Sequence[int]], pad_id: int, prompts: Sequence[int] | None = None
+) -> list[tuple[float, int]]:
+    """Score each passage by itself, from its second token on, or from its completion on.
 
     The first token has no context, and what to put before it differs between models: it is given, not predicted.
     (Where a tokenizer adds a BOS token of its own, that is the first token, and all of the text is predicted.)
@@ -15,6 +17,7 @@ def passage_nll(model: Any, passages: Sequence[Sequence[int]], pad_id: int) -> l
         model: a transformers causal language model in evaluation mode.
         passages: token ids, each of at least one token.
         pad_id: any token of the vocabulary; padded places count neither as context nor as target.
+        prompts: how many of each passage's first tokens are given; none but the first where left out.
 
     Returns:
         For each passage the summed negative log-likelihood in nats and the number of predicted tokens.
@@ -31,7 +34,9 @@ def passage_nll(model: Any, passages: Sequence[Sequence[int]], pad_id: int) -> l
     with torch.inference_mode():
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
     nll = torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), ids[:, 1:], reduction="none")
-    predicted = mask[:, 1:]
+    predicted = mask[:, 1:].clone()
+    for row, prompt in enumerate(prompts or ()):
+        predicted[row, : max(prompt - 1, 0)] = 0
     sums, counts = (nll.double() * predicted).sum(1).tolist(), predicted.sum(1).tolist()
     return list(zip(sums, counts, strict=True))
 

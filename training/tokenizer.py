@@ -29,7 +29,8 @@ class PassageTokenizer:
         """Read the tokenizer of a model artifact.
 
         Raises:
-            ConfigError: the model has no ``tokenizer.json``, or names no end-of-sequence token.
+            ConfigError: the model has no ``tokenizer.json``, names no end-of-sequence token, or its tokenizer makes ids
+                that its vocabulary lacks.
         """
         definition = _read(model, "tokenizer.json")
         if definition is None:
@@ -51,21 +52,39 @@ class PassageTokenizer:
             raise ConfigError(
                 f"{model.id} names no end-of-sequence token. Remedy: set eos_token in its tokenizer_config.json"
             )
+        _check_vocabulary(model, Tokenizer.from_str(definition), int(eos))
         return cls(definition, int(eos))
 
-    def encode(self, texts: Sequence[str], *, end: bool) -> list[list[int]]:
-        """Token ids of each text, with whatever the tokenizer itself puts around a text (such as a BOS token).
+    def encode(self, texts: Sequence[str], *, end: bool, whole: bool = True) -> list[list[int]]:
+        """Token ids of each text.
 
         Args:
             texts: passages.
             end: append ``eos_id`` where the tokenizer has not.
+            whole: with whatever the tokenizer itself puts around a text (such as a BOS token); not so for what goes on
+                from another text.
         """
-        encoded = [e.ids for e in _tokenizer(self.definition).encode_batch_fast(list(texts))]
+        tokenizer = _tokenizer(self.definition)
+        encoded = [e.ids for e in tokenizer.encode_batch_fast(list(texts), add_special_tokens=whole)]
         if end:
             for ids in encoded:
                 if not ids or ids[-1] != self.eos_id:
                     ids.append(self.eos_id)
         return encoded
+
+
+def _check_vocabulary(model: Artifact, tokenizer: Any, eos: int) -> None:
+    """An id beyond the embedding fails in mid-training, on a GPU without a word of why."""
+    settings = json.loads(_read(model, "config.json") or "{}")
+    size = settings.get("vocab_size") or settings.get("text_config", {}).get("vocab_size")
+    largest, token = max(
+        [*((n, t) for t, n in tokenizer.get_vocab(with_added_tokens=True).items()), (eos, "eos_token")]
+    )
+    if size is not None and largest >= size:
+        raise ConfigError(
+            f"the tokenizer of {model.id} makes the id {largest} ({token!r}), its model has a vocabulary of {size}. "
+            "Remedy: give the tokenizer that the model was trained with, or resize the model's embeddings"
+        )
 
 
 @functools.lru_cache(maxsize=4)

@@ -103,3 +103,15 @@ def test_a_model_without_eos_is_an_error(model: Path, store: Store) -> None:
         (model / name).write_text(json.dumps(settings))
     with pytest.raises(ConfigError, match="end-of-sequence"):
         PassageTokenizer.of_model(publish_base_model(of(model), store, Path("unused")))
+
+
+def test_a_tokenizer_that_makes_ids_beyond_the_models_vocabulary_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "small"
+    directory.mkdir()
+    for file in tiny_model.iterdir():
+        (directory / file.name).write_bytes(file.read_bytes())
+    settings = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(settings | {"vocab_size": 300}))
+    model = publish_base_model(BaseModelConfig(source=str(directory)), Store(str(tmp_path / "artifacts")), tmp_path)
+    with pytest.raises(ConfigError, match=r"makes the id 383 .* has a vocabulary of 300\. Remedy"):
+        PassageTokenizer.of_model(model)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from handoff.errors import ArtifactError
-from training.checkpoint import verify
+from training.checkpoint import Progress, problems_of, progress_of, save, verify
+from training.ingest import Cursor
 
 
 @pytest.fixture
@@ -22,28 +23,49 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_unchanged_files_are_accepted(directory: Path) -> None:
-    verify(directory, 0)
+    assert problems_of(directory, 0) == []
+    verify(directory, 1)
 
 
 def test_one_changed_byte_is_named(directory: Path) -> None:
     (directory / "engine" / "shard.pt").write_bytes(b"Weights")
     with pytest.raises(ArtifactError, match=r"shard\.pt was changed"):
-        verify(directory, 0)
+        verify(directory, 1)
+
+
+def test_a_truncated_shard_is_named(directory: Path) -> None:
+    (directory / "engine" / "shard.pt").write_bytes(b"weig")
+    assert "shard.pt was changed" in problems_of(directory, 0)[0]
 
 
 def test_a_missing_shard_is_named(directory: Path) -> None:
     (directory / "engine" / "shard.pt").unlink()
-    with pytest.raises(ArtifactError, match=r"shard\.pt is missing"):
-        verify(directory, 0)
+    assert problems_of(directory, 0) == ["file engine/shard.pt is missing"]
 
 
-def test_a_rank_without_digests_loads_nothing(directory: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"digests-rank1\.json is missing"):
-        verify(directory, 1)
+def test_a_rank_without_whole_digests_loads_nothing(directory: Path) -> None:
+    assert problems_of(directory, 1) == ["digests-rank1.json is missing"]
+    (directory / "digests-rank1.json").write_text('{"engine/sha')
+    assert problems_of(directory, 1) == ["digests-rank1.json was changed: it is no JSON"]
+
+
+class Engine:
+    """Writes as little as DeepSpeed's engine could."""
+
+    def save_checkpoint(self, directory: str, tag: str, **_: object) -> None:
+        Path(directory, tag).mkdir()
+        Path(directory, tag, "shard.pt").write_bytes(b"weights")
+
+
+def test_what_is_saved_is_found_again(tmp_path: Path) -> None:
+    progress = Progress(2, Cursor(4, 1, 1, 7, 3), 1, ({"step": 1}, {"step": 2}), (("0-0", "0-1"), ("0-2",)))
+    save(tmp_path, Engine(), 0, progress, adapters_only=False)
+    assert problems_of(tmp_path, 0) == []
+    assert progress_of(tmp_path, 0) == progress
 
 
 def test_the_error_survives_the_way_from_a_worker(directory: Path) -> None:
     with pytest.raises(ArtifactError) as error:
-        verify(directory, 1)
+        verify(directory, 2)
     sent = pickle.loads(pickle.dumps(error.value))
     assert str(sent) == str(error.value) and sent.problems == error.value.problems

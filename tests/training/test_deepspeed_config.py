@@ -47,9 +47,14 @@ def test_biases_and_norms_do_not_decay() -> None:
     assert parameter_groups(model.named_parameters(), 0.1)[0]["params"] == []
 
 
-def test_global_batch_is_micro_batch_times_accumulation_times_workers() -> None:
-    made = deepspeed_config(config(micro_batch_size=2, gradient_accumulation=3, num_workers=4))
-    assert made["train_batch_size"] == 24
+def test_gradients_are_accumulated_to_the_global_batch() -> None:
+    made = deepspeed_config(config(seq_len=16, micro_batch_size=2, num_workers=4, global_batch_tokens=384))
+    assert (made["train_batch_size"], made["gradient_accumulation_steps"]) == (24, 3)
+
+
+def test_a_global_batch_that_cannot_be_reached_is_refused_with_those_that_can() -> None:
+    with pytest.raises(ValueError, match=r"400 is no multiple .* = 128\): take 384 or 512"):
+        config(seq_len=16, micro_batch_size=2, num_workers=4, global_batch_tokens=400)
 
 
 def test_offload_reaches_deepspeed() -> None:

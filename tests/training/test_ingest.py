@@ -9,7 +9,8 @@ import pytest
 from handoff.artifact import Artifact
 from training.base_model import publish_base_model
 from training.config import BaseModelConfig
-from training.ingest import BlockFeeder, Cursor, Passages, Share, count_blocks
+from training.ingest import BlockFeeder, Cursor, Deal, Passages, Share, count_blocks
+from training.packing import IGNORED
 from training.tokenizer import PassageTokenizer
 
 SEQ_LEN, WORLD_SIZE, PER_RANK, EPOCHS = 48, 2, 2, 2
@@ -21,9 +22,21 @@ def passages(tiny_corpus: Artifact, tiny_model: Path) -> Passages:
     return Passages.of_corpus(tiny_corpus, "train", PassageTokenizer.of_model(base), 1.0, 2)
 
 
-def steps(passages: Passages, count: int, first: int = 0, start: Cursor = Cursor()) -> list[list[Share]]:  # noqa: B008, RUF100
-    feeder = BlockFeeder(passages, SEQ_LEN, EPOCHS, WORLD_SIZE, PER_RANK, start)
-    return [[feeder.share(step, rank) for rank in range(WORLD_SIZE)] for step in range(first, count)]
+def steps(
+    passages: Passages,
+    last: int,
+    first: int = 0,
+    start: Cursor = Cursor(),  # noqa: B008, RUF100
+    world_size: int = WORLD_SIZE,
+    per_rank: int = PER_RANK,
+) -> list[list[Share]]:
+    """What every rank is dealt in steps ``first`` to ``last`` - 1."""
+    feeder = BlockFeeder(passages, Deal(SEQ_LEN, EPOCHS, world_size, per_rank), first, start)
+    return [[feeder.share(step, rank) for rank in range(world_size)] for step in range(first, last)]
+
+
+def consumed(dealt: list[list[Share]]) -> list[str]:
+    return [block for step in dealt for share in step for block in share.blocks]
 
 
 def test_feeder(ray_cluster: None, passages: Passages) -> None:
@@ -32,25 +45,37 @@ def test_feeder(ray_cluster: None, passages: Passages) -> None:
     assert count_blocks(passages, SEQ_LEN, 3) == 3, "counting stops early"
     total_steps = -(-per_epoch * EPOCHS // (WORLD_SIZE * PER_RANK))
     dealt = steps(passages, total_steps)
+    every_block = [f"{epoch}-{index}" for epoch in range(EPOCHS) for index in range(per_epoch)]
+    assert consumed(dealt) == every_block, "each block once per epoch, in order"
 
     # Every passage of both epochs, in the manifest's order, and nothing else.
-    tokens = [ids for step in dealt for s in step for b, n in zip(s.ids, s.tokens, strict=True) for ids in b[:n]]
-    expected = np.concatenate(list(passages.stream_here()))
-    assert np.array_equal(tokens, np.concatenate([expected, expected]))
+    learnt = [t for step in dealt for s in step for t in s.rows.labels[s.rows.labels != IGNORED]]
+    texts = [p.ids for p in passages.stream_here()]
+    cut = [set(np.cumsum([0, *map(len, texts)]).tolist()) | set(range(0, sum(map(len, texts)), SEQ_LEN))] * EPOCHS
+    expected = [t for starts in cut for n, t in enumerate(np.concatenate(texts)) if n not in starts]
+    assert np.array_equal(learnt, expected), "all but the first token of each piece"
 
     # Every rank has blocks of the same shape in each step; only the last one is filled up.
-    assert all(s.ids.shape == (PER_RANK, SEQ_LEN) for step in dealt for s in step)
-    assert sum(step[0].step_blocks for step in dealt) == per_epoch * EPOCHS
-    assert all(step[0].step_blocks == WORLD_SIZE * PER_RANK for step in dealt[:-1])
-    assert all(step[0].step_tokens == sum(s.tokens.sum() for s in step) for step in dealt)
+    assert all(s.rows.ids.shape == (PER_RANK, SEQ_LEN) for step in dealt for s in step)
+    assert sum(len(step[0].step_blocks) for step in dealt) == per_epoch * EPOCHS
+    assert all(len(step[0].step_blocks) == WORLD_SIZE * PER_RANK for step in dealt[:-1])
+    assert sum(step[0].step_tokens for step in dealt) == EPOCHS * sum(map(len, texts))
+    assert sum(step[0].step_targets for step in dealt) == len(learnt)
 
     # From the cursor of any step on, the rest is the same: within the first epoch, and in the second.
     for done in (3, total_steps - 2):
         rest = steps(passages, total_steps, done, dealt[done - 1][0].cursor)
         for before, after in zip(dealt[done:], rest, strict=True):
             for one, other in zip(before, after, strict=True):
-                assert np.array_equal(one.ids, other.ids) and np.array_equal(one.tokens, other.tokens)
+                assert np.array_equal(one.rows.ids, other.rows.ids) and one.blocks == other.blocks
                 assert one.cursor == other.cursor
+
+    # With another number of ranks, and another share for each: still each block once.
+    begun, cursor = dealt[:5], dealt[4][0].cursor
+    middle = steps(passages, 7, 5, cursor, world_size=3, per_rank=1)
+    blocks_left = len(every_block) - len(consumed(begun)) - len(consumed(middle))
+    end = steps(passages, 7 + -(-blocks_left // 5), 7, middle[-1][0].cursor, world_size=1, per_rank=5)
+    assert consumed(begun) + consumed(middle) + consumed(end) == every_block
 
 
 def test_a_resume_opens_no_file_that_is_done(ray_cluster: None, passages: Passages) -> None:
@@ -59,7 +84,7 @@ def test_a_resume_opens_no_file_that_is_done(ray_cluster: None, passages: Passag
     gone = dataclasses.replace(passages, paths=("/nowhere/part.parquet", passages.paths[1]))
     rest = list(gone.stream(first + 5))
     assert len(rest) == second - 5
-    assert all(np.array_equal(a, b) for a, b in zip(rest, whole[first + 5 :], strict=True))
+    assert all(np.array_equal(a.ids, b.ids) for a, b in zip(rest, whole[first + 5 :], strict=True))
 
 
 def test_rows_that_the_manifest_does_not_know_stop_the_stream(ray_cluster: None, passages: Passages) -> None:

@@ -7,25 +7,31 @@ from typing import Any
 
 import pytest
 
+from examples.own_loss import smoothed_loss
 from handoff.artifact import Artifact, open_artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.errors import CapacityError, ConfigError, GateFailed
 from handoff.publish import Staging
 from handoff.run_dir import RunDir, StageRecord
+from orchestration.presets import gptj
 from training.evaluate import evaluate
 from training.job import train
+from training.step import next_token_loss
 
 MakeRun = Callable[..., RunDir]
 
+# Two epochs of 10 blocks each, of which the last one is not full; a checkpoint after every second step of 10.
+CALM = {"seq_len": 256, "max_steps": None, "epochs": 2, "validate_every_steps": 4, "validation_blocks": 1}
 
-def run_train(run: RunDir) -> StageRecord:
+
+def run_train(run: RunDir, loss: Any = next_token_loss) -> StageRecord:
     with run.stage("train") as record:
-        train(run, record)
+        train(run, record, loss)
     return record
 
 
-def trained(run: RunDir) -> Artifact:
-    record = run_train(run)
+def trained(run: RunDir, loss: Any = next_token_loss) -> Artifact:
+    record = run_train(run, loss)
     assert record.artifact and not record.reused
     return open_artifact(run.store, record.artifact, digests=True)
 
@@ -53,19 +59,31 @@ def load(directory: str | Path) -> Any:
 
 @pytest.fixture(scope="module")
 def calm(ray_cluster: None, make_run: MakeRun) -> Artifact:
-    """Full fine-tuning under ZeRO 3 on two workers, undisturbed."""
-    return trained(make_run("calm"))
+    """Full fine-tuning under ZeRO 3 on two workers, undisturbed; the model drops out a tenth of its attention."""
+    return trained(make_run("calm", **CALM))
+
+
+def audit(model: Artifact) -> list[list[list[str]]]:
+    """Per step and rank, the blocks that the rank consumed."""
+    files = sorted(Path(model.data, "audit").iterdir())
+    ranks = [[json.loads(line)["blocks"] for line in file.read_text().splitlines()] for file in files]
+    return [list(step) for step in zip(*ranks, strict=True)]
 
 
 def test_zero3_trains_and_exports_a_model(calm: Artifact, make_run: MakeRun, tiny_model: Path) -> None:
     facts, corpus = calm.manifest.facts, make_run("look").artifact("corpus")
     assert calm.manifest.parents[0].id == corpus.id
     assert (facts["world_size"], facts["zero_stage"], facts["method"], facts["restarts"]) == (2, 3, "full", 0)
-    assert [s["step"] for s in facts["steps"]] == [1, 2, 3, 4, 5, 6]
-    assert facts["train_tokens"] == facts["steps"][-1]["tokens"] == 6 * 2 * 32
-    assert facts["blocks"] == 12 and facts["real_token_share"] == 1.0
+    steps = facts["steps"]
+    assert [s["step"] for s in steps] == list(range(1, len(steps) + 1)) and len(steps) > 6
+    assert facts["train_tokens"] == steps[-1]["tokens"]
+    assert 0.9 < facts["real_token_share"] < 1.0, "the last block of an epoch is padded"
     assert facts["parameters"] == facts["trainable_parameters"] > 100_000
     assert losses(calm)[-1] < losses(calm)[0]
+    validated = {s["step"]: s["validation_loss"] for s in steps if "validation_loss" in s}
+    assert set(validated) == {n for n in range(1, len(steps) + 1) if n % 4 == 0}
+    assert validated[8] < validated[4]
+    assert 0 <= facts["data_wait_share"] < 1 and all(s["memory_bytes"] > 1e6 for s in steps)
     names = {f.path for f in calm.manifest.files}
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= names
     assert not [n for n in names if n.endswith((".bin", ".pt", ".pkl"))], "no pickle"
@@ -74,39 +92,70 @@ def test_zero3_trains_and_exports_a_model(calm: Artifact, make_run: MakeRun, tin
     assert not list(calm.store.files("_training")), "checkpoints are gone once the model is published"
 
 
+def test_every_block_is_consumed_once_per_epoch(calm: Artifact) -> None:
+    steps = audit(calm)
+    assert len(steps) == len(losses(calm)) and all(len(ranks) == 2 for ranks in steps)
+    consumed = [block for ranks in steps for blocks in ranks for block in blocks]
+    per_epoch = len(consumed) // 2
+    assert consumed == [f"{epoch}-{index}" for epoch in range(2) for index in range(per_epoch)]
+
+
 def test_the_same_work_is_found_not_done_again(calm: Artifact, make_run: MakeRun) -> None:
-    record = run_train(make_run("again", checkpoint_every_steps=1))
+    record = run_train(make_run("again", **CALM, checkpoint_every_steps=1))
     assert (record.artifact, record.reused) == (calm.id, True)
 
 
-def test_a_killed_worker_and_a_full_disk_cost_nothing_but_time(
-    calm: Artifact, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+def test_a_killed_worker_damaged_checkpoints_and_a_full_disk_cost_nothing_but_time(
+    calm: Artifact, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Model, optimizer and place in the data come back from a checkpoint: with any of them lost the losses differ."""
-    store = calm.store
+    """Model, optimizer, dropout and place in the data come back from a checkpoint: with any lost the losses differ."""
+    store, last, consumed = calm.store, len(losses(calm)), audit(calm)
     store.delete(f"model/{calm.id}")  # so that the same is trained once more
-    run = make_run("killed")
+    run = make_run("killed", **CALM, checkpoints_kept=3)
 
     def full_disk(*_: Any, **__: Any) -> None:
         raise OSError("No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setenv(ENVIRONMENT_VARIABLE, "train.step5.rank1")
+        broken.setenv(ENVIRONMENT_VARIABLE, "train.step7.rank1")  # in the second epoch
         broken.setattr(Staging, "publish", full_disk)
         with pytest.raises(OSError, match="No space"):
             run_train(run)
     assert not list(store.files(f"model/{calm.id}")), "nothing half done is left"
-    checkpoints = set(store.files("_training"))
 
-    killed = trained(run)  # goes straight to publishing what the first attempt trained
-    assert checkpoints and not list(store.files("_training"))
-    assert killed.manifest.facts["restarts"] == 1, "the worker was killed"
+    # The exported model and the newest shards are damaged: the checkpoint before them is taken.
+    root = Path(store.root)
+    exported = next((root / "_training").rglob("model.safetensors"))
+    exported.write_bytes(exported.read_bytes()[:-1])
+    shards = sorted((root / "_training").rglob("*optim_states.pt"))
+    shards[-1].write_bytes(shards[-1].read_bytes()[:100])
+    caplog.set_level("INFO", "baton")
+    killed = trained(run)
+    assert "model.safetensors was changed" in caplog.text and "optim_states.pt was changed" in caplog.text
+    kept = list(range(2, last, 2))[-2]
+    assert f"resumed from the checkpoint of step {kept}" in caplog.text
+    assert killed.manifest.facts["restarts"] == 2, "one after the kill, one after the damage"
     assert losses(killed) == losses(calm)
     assert weights(killed) == weights(calm)
+    assert audit(killed) == consumed
+    assert not list(store.files("_training"))
+
+
+def test_a_run_does_not_train_on_with_other_settings(calm: Artifact, make_run: MakeRun) -> None:
+    run = make_run("changed", **CALM)
+    run_train(run)
+    again = run.config
+    again["training"] |= {"learning_rate": 5e-4, "warmup_fraction": 0.5, "max_failures": 9}
+    run.create(run.store.root, again)
+    with pytest.raises(ConfigError) as refused:
+        run_train(run)
+    for line in ("learning_rate was 0.001, is 0.0005", "warmup_fraction was 0.05, is 0.5"):
+        assert f"training.{line}" in str(refused.value)
+    assert "max_failures" not in str(refused.value), "it does not change the model"
 
 
 def test_the_gate_stops_a_model_after_publishing_its_figures(calm: Artifact, make_run: MakeRun) -> None:
-    run = make_run("gate", evaluation={"splits": ("validation", "test"), "max_perplexity_ratio": 0.01})
+    run = make_run("gate", **CALM, evaluation={"splits": ("validation", "test"), "max_perplexity_ratio": 0.01})
     run_train(run)
     for reused in (False, True):
         expected = pytest.raises(GateFailed, match=r"perplexity on test is [\d.]+ tuned and [\d.]+ base")
@@ -121,16 +170,25 @@ def test_the_gate_stops_a_model_after_publishing_its_figures(calm: Artifact, mak
     assert found.facts["gate"] == {"split": "test", "ratio": measured["ratio"], "limit": 0.01, "passed": False}
 
 
-def test_lora_is_exported_merged_with_the_adapter_beside(
+def test_lora_with_a_loss_of_ones_own_is_exported_merged_with_the_adapter_beside(
     ray_cluster: None, make_run: MakeRun, tiny_model: Path
 ) -> None:
     from peft import PeftModel
 
     settings = {"method": "lora", "lora": {"rank": 4}, "learning_rate": 1e-2, "zero_stage": 2, "num_workers": 1}
-    model = trained(make_run("lora", gradient_accumulation=2, max_steps=3, **settings))
+    stop = {
+        "validate_every_steps": 1,
+        "early_stop_patience": 1,
+        "warmup_fraction": 0.9,
+        "checkpoint_every_seconds": 0.1,
+    }
+    run = make_run("lora", global_batch_tokens=64, max_steps=3, packing="padded", **settings, **stop)
+    model = trained(run, smoothed_loss)
     adapter = Path(model.data, "adapter")
     assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
     assert model.manifest.facts["trainable_parameters"] < model.manifest.facts["parameters"]
+    assert model.manifest.facts["real_token_share"] < 1, "passages are padded"
+    assert "examples.own_loss.smoothed_loss" in json.dumps(model.manifest.config)
     import torch
 
     torch.testing.assert_close(
@@ -139,23 +197,47 @@ def test_lora_is_exported_merged_with_the_adapter_beside(
     assert not logits(load(model.data)).equal(logits(load(tiny_model)))
 
 
-def test_a_loss_that_is_no_number_ends_training_at_its_step(
+def sick_loss(model: Any, batch: dict[str, Any]) -> Any:
+    """Not a number from the fifth call on."""
+    sick_loss.calls = getattr(sick_loss, "calls", 0) + 1  # type: ignore[attr-defined]
+    return next_token_loss(model, batch) * (1.0 if sick_loss.calls < 5 else float("nan"))  # type: ignore[attr-defined]
+
+
+@pytest.mark.faults
+def test_a_loss_that_is_no_number_ends_training_and_keeps_the_last_good_checkpoint(
+    ray_cluster: None, make_run: MakeRun
+) -> None:
+    run = make_run("sick", num_workers=1, zero_stage=0)
+    with pytest.raises(ConfigError, match=r"loss is nan at step 5 of 6, blocks 0-4 to 0-4 .*Remedy: lower"):
+        run_train(run, sick_loss)
+    kept = {f.rsplit("/", 2)[-2] for f in run.store.files("_training") if f.endswith("state-rank0.json")}
+    assert len(kept) == 2, "those of steps 2 and 4"
+    run.store.delete("_training")
+
+
+def test_a_split_that_does_not_fill_one_step_is_refused(ray_cluster: None, make_run: MakeRun) -> None:
+    run = make_run("small", seq_len=512, global_batch_tokens=512 * 64)
+    with pytest.raises(ConfigError, match=r"makes \d blocks of 512 tokens, one step takes 64\. Remedy: lower"):
+        run_train(run)
+
+
+@pytest.mark.faults
+def test_a_small_gptj_goes_through_the_loop_of_the_gptj_preset(
     ray_cluster: None, make_run: MakeRun, tiny_model: Path, tmp_path: Path
 ) -> None:
-    import torch
-    from safetensors.torch import load_file, save_file
+    """Six layers of it, bf16, ZeRO 3 and recomputed activations as in the preset; on CPU, so without offloading."""
+    from transformers import GPTJConfig, GPTJForCausalLM
 
-    for file in tiny_model.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    sick = load_file(tmp_path / "model.safetensors")
-    sick["model.norm.weight"] = torch.full_like(sick["model.norm.weight"], float("nan"))
-    save_file(sick, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    run = make_run("sick", base={"source": str(tmp_path)}, num_workers=1, zero_stage=0)
-    before = set(run.store.files(""))
-    with pytest.raises(ConfigError, match="loss is nan at step 1 of 6"):
-        run_train(run)
-    new = {f.split("/")[0] for f in set(run.store.files("")) - before}
-    assert new == {"model"}, "the base model's manifest alone: no checkpoint, no tuned model"
+    sizes = {"n_embd": 32, "n_layer": 6, "n_head": 2, "rotary_dim": 8, "n_positions": 512, "vocab_size": 384}
+    GPTJForCausalLM(GPTJConfig(**sizes, bos_token_id=0, eos_token_id=0)).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((tiny_model / name).read_bytes())
+    preset = gptj().training.model_dump()
+    kept = {k: preset[k] for k in ("method", "zero_stage", "precision", "activation_checkpointing", "weight_decay")}
+    model = trained(make_run("gptj", base={"source": str(tmp_path)}, **kept, num_workers=1, learning_rate=1e-2))
+    assert losses(model)[-1] < losses(model)[0]
+    assert model.manifest.facts["zero_stage"] == 3 and model.manifest.facts["method"] == "full"
+    assert load(model.data).config.model_type == "gptj"
 
 
 def test_too_many_workers_are_refused_before_training(ray_cluster: None, make_run: MakeRun) -> None:

@@ -5,15 +5,21 @@ import itertools
 import numpy as np
 import pytest
 
-from training.packing import IGNORED, Block, Position, labels, pack
+from training.packing import IGNORED, Block, Passage, Position, blocks_of, pack
 
 PAD = 0
 
 
-def passages(seed: int, count: int = 40) -> list[np.ndarray]:
+def passages(seed: int, count: int = 40) -> list[Passage]:
     """Passages of 1 to 30 tokens with values above PAD."""
     rng = np.random.default_rng(seed)
-    return [rng.integers(1, 1000, rng.integers(1, 31)).astype(np.int32) for _ in range(count)]
+    return [Passage(rng.integers(1, 1000, rng.integers(1, 31)).astype(np.int32)) for _ in range(count)]
+
+
+def counted(*lengths: int, prompt: int = 0) -> list[Passage]:
+    """Passages of these lengths whose tokens count 1, 2, 3, ... through all of them."""
+    ends = np.cumsum(lengths)
+    return [Passage(np.arange(e - n, e, dtype=np.int32) + 1, prompt) for e, n in zip(ends, lengths, strict=True)]
 
 
 def real_tokens(blocks: list[Block]) -> np.ndarray:
@@ -24,7 +30,7 @@ def real_tokens(blocks: list[Block]) -> np.ndarray:
 def test_blocks_are_the_stream_cut_into_equal_parts(seq_len: int) -> None:
     texts = passages(1)
     blocks = list(pack(texts, seq_len, PAD))
-    assert np.array_equal(real_tokens(blocks), np.concatenate(texts))
+    assert np.array_equal(real_tokens(blocks), np.concatenate([t.ids for t in texts]))
     assert [b.index for b in blocks] == list(range(len(blocks)))
     assert all(len(b.ids) == seq_len for b in blocks)
     assert all(b.tokens == seq_len for b in blocks[:-1]), "padding is in the last block only"
@@ -32,7 +38,7 @@ def test_blocks_are_the_stream_cut_into_equal_parts(seq_len: int) -> None:
 
 
 def test_lengths_are_the_document_boundaries() -> None:
-    blocks = list(pack([np.arange(1, 6), np.arange(6, 9), np.arange(9, 10)], 4, PAD))
+    blocks = list(pack(counted(5, 3, 1), 4, PAD))
     assert [b.lengths for b in blocks] == [(4,), (1, 3), (1,)]
 
 
@@ -48,9 +54,9 @@ def test_packing_goes_on_from_any_block(stop_after: int) -> None:
 
 
 def test_a_passage_longer_than_many_blocks_is_resumed_inside() -> None:
-    blocks = list(pack([np.arange(1, 101)], 8, PAD))
+    blocks = list(pack(counted(100), 8, PAD))
     assert blocks[4].end == Position(passage=0, token=40)
-    rest = list(pack([np.arange(1, 101)], 8, PAD, blocks[4].end, 5))
+    rest = list(pack(counted(100), 8, PAD, blocks[4].end, 5))
     assert np.array_equal(real_tokens(rest), np.arange(41, 101))
 
 
@@ -58,13 +64,47 @@ def test_nothing_packs_to_nothing() -> None:
     assert list(pack([], 8, PAD)) == []
 
 
-def test_pads_and_fillers_are_no_targets() -> None:
-    ids = np.arange(1, 9).reshape(2, 4)
-    assert labels(ids, np.array([3, 0])).tolist() == [[1, 2, 3, IGNORED], [IGNORED] * 4]
+def test_positions_start_again_with_each_passage_and_its_first_token_is_no_target() -> None:
+    first, second, last = pack(counted(5, 3, 1), 4, PAD)
+    assert first.positions.tolist() == [0, 1, 2, 3] and first.labels.tolist() == [IGNORED, 2, 3, 4]
+    assert second.positions.tolist() == [0, 0, 1, 2] and second.labels.tolist() == [IGNORED, IGNORED, 7, 8]
+    assert last.positions.tolist() == [0, 1, 2, 3], "pads need no mask of their own"
+    assert last.labels.tolist() == [IGNORED] * 4, "pads are no targets"
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_prompt_is_no_target_wherever_it_is_cut(padded: bool) -> None:
+    blocks = list(pack(counted(10, 10, prompt=6), 4, PAD, padded=padded))
+    learnt = [int(t) for b in blocks for t in b.labels if t != IGNORED]
+    assert learnt and all((t - 1) % 10 >= 6 for t in learnt)
+    whole = next(pack(counted(10, prompt=6), 16, PAD))
+    assert [int(t) for t in whole.labels if t != IGNORED] == [7, 8, 9, 10]
+
+
+def test_padded_each_passage_has_rows_of_its_own() -> None:
+    blocks = list(pack(counted(5, 3, 4), 4, PAD, padded=True))
+    assert [b.lengths for b in blocks] == [(4,), (1,), (3,), (4,)]
+    assert [b.end for b in blocks] == [Position(0, 4), Position(1), Position(2), Position(3)]
+    assert all(b.positions.tolist() == [0, 1, 2, 3] for b in blocks)
+    resumed = list(pack(counted(5, 3, 4)[1:], 4, PAD, blocks[1].end, 2, padded=True))
+    assert [b.ids.tolist() for b in resumed] == [b.ids.tolist() for b in blocks[2:]]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_blocks_are_counted_as_they_are_packed(padded: bool) -> None:
+    texts = passages(3)
+    made = len(list(pack(texts, 16, PAD, padded=padded)))
+    assert blocks_of((len(t.ids) for t in texts), 16, padded=padded) == made
+    assert blocks_of((len(t.ids) for t in texts), 16, 5, padded=padded) == 5
+
+
+def test_a_row_of_ten_million_tokens_is_packed_like_any_other() -> None:
+    huge = Passage(np.ones(10_000_000, np.int32))
+    assert sum(b.tokens for b in pack([huge], 4096, PAD)) == 10_000_000
 
 
 def test_packing_reads_no_further_than_it_must() -> None:
-    endless = (np.full(5, n % 9 + 1, np.int32) for n in itertools.count())
+    endless = (Passage(np.full(5, n % 9 + 1, np.int32)) for n in itertools.count())
     first = next(pack(endless, 12, PAD))
     assert first.tokens == 12
-    assert next(endless)[0] == 4  # passages 0, 1 and 2 were read
+    assert next(endless).ids[0] == 4  # passages 0, 1 and 2 were read

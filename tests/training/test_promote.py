@@ -25,10 +25,11 @@ from handoff.run_dir import RunDir, StageRecord
 from handoff.store import Store
 from training.config import BaseModelConfig, LoraConfig, PromotionConfig, TrainingConfig
 from training.promote import promote
+from training.tracking import LiveRun
 
 STEPS = [
     {"step": n, "loss": 4.0 - n / 10, "learning_rate": 1e-3, "tokens": 100 * n, "tokens_per_second": 50.0,
-     "grad_norm": 1.0, "seconds": 2.0 * n}
+     "grad_norm": 1.0, "seconds": 2.0 * n, "time_ms": 1_790_000_000_000 + 2000 * n}
     for n in (1, 2, 3)
 ]  # fmt: skip
 
@@ -211,3 +212,39 @@ def test_an_mlflow_that_does_not_answer_is_named(
     with pytest.raises(EngineUnavailable, match=r"MLflow at http://127\.0\.0\.1:9 .*Remedy") as error:
         promoted(run)
     assert "secret" not in str(error.value)
+
+
+def followed(model: Artifact) -> LiveRun:
+    """A live run that heard every step of a model's training."""
+    live = LiveRun("manual-1", model.id, {"lora.rank": "4"})
+    live.begin()
+    for entry in STEPS:
+        live.step(entry)
+    live.flush()
+    return live
+
+
+def test_a_training_is_seen_while_it_runs_and_its_promotion_completes_the_same_run(
+    home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path
+) -> None:
+    model = publish_model(store, tiny_corpus, "first")
+    followed(model)
+    mlflow = client(f"sqlite:///{home / 'mlflow.db'}")
+    experiment = mlflow.get_experiment_by_name("baton").experiment_id
+    (live,) = mlflow.search_runs([experiment])
+    assert live.info.status == "RUNNING" and live.data.metrics["train/loss"] == pytest.approx(3.7)
+
+    record = promoted(make_run(tmp_path / "runs" / "manual-1", store, model))
+    (done,) = mlflow.search_runs([experiment])
+    assert done.info.run_id == live.info.run_id == record.metrics["run_id"] and done.info.status == "FINISHED"
+    assert [m.step for m in mlflow.get_metric_history(done.info.run_id, "train/loss")] == [1, 2, 3], "no row twice"
+    assert done.data.tags["baton.corpus"] == tiny_corpus.id and "test/perplexity_tuned" in done.data.metrics
+
+
+def test_an_mlflow_that_does_not_answer_stops_no_training(
+    home: Path, store: Store, tiny_corpus: Artifact, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    followed(publish_model(store, tiny_corpus, "first")).failed()
+    assert len([r for r in caplog.records if "does not follow this training" in r.message]) == 1

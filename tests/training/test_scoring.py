@@ -33,6 +33,14 @@ def test_a_passage_scores_the_same_in_any_batch(model: Any) -> None:
     assert beside == pytest.approx(alone, rel=1e-5)
 
 
+def test_a_prompt_is_context_and_not_scored(model: Any) -> None:
+    ids = [5, 17, 3, 90, 41]
+    (whole, _), (rest, predicted), (all_of_it, most) = passage_nll(model, [ids] * 3, 0, [0, 3, 1])
+    assert predicted == 2 and most == 4 and all_of_it == pytest.approx(whole)
+    (start, _), *_ = passage_nll(model, [ids[:3]], 0)
+    assert start + rest == pytest.approx(whole, rel=1e-5)
+
+
 def test_perplexity_weighs_tokens_not_passages() -> None:
     assert perplexity([(1.0, 1), (9.0, 9)]) == pytest.approx(math.e)
     assert perplexity([(3.0, 1), (0.0, 2)]) == pytest.approx(math.e)

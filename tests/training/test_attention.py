@@ -1,0 +1,89 @@
+"""Documents that share a block are trained as if each were alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from handoff.errors import ConfigError
+from training.attention import check_boundaries
+from training.config import BaseModelConfig, TrainingConfig
+from training.ingest import rows_of
+from training.packing import Block, Passage, pack
+from training.step import micro_batches, next_token_loss
+
+CONFIG = TrainingConfig(base=BaseModelConfig(source="/models/m"))
+LENGTHS = (9, 30, 1, 17, 5, 21, 13)
+SEQ_LEN = 48
+
+
+def tiny(name: str, directory: Path) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM, BloomConfig, GPTJConfig
+
+    torch.manual_seed(0)
+    if name == "llama":
+        return AutoModelForCausalLM.from_pretrained(directory).eval().requires_grad_(False)
+    sizes = {"vocab_size": 384, "n_layer": 2, "n_head": 4, "bos_token_id": 0, "eos_token_id": 0}
+    configs = {
+        "gptj": lambda: GPTJConfig(n_embd=64, rotary_dim=8, n_positions=64, **sizes),
+        "bloom": lambda: BloomConfig(hidden_size=64, **sizes),
+    }
+    return AutoModelForCausalLM.from_config(configs[name]()).eval().requires_grad_(False)
+
+
+def loss_of(model: Any, blocks: list[Block], *, one_row: bool = False) -> float:
+    rows = rows_of(blocks, len(blocks), SEQ_LEN)
+    return sum(float(next_token_loss(model, b)) for b in micro_batches(rows, len(blocks), "cpu", one_row=one_row))
+
+
+@pytest.mark.parametrize("name", ["llama", "gptj"])
+def test_packed_and_unpacked_losses_agree(name: str, tiny_model: Path) -> None:
+    model, rng = tiny(name, tiny_model), np.random.default_rng(0)
+    passages = [Passage(rng.integers(1, 384, n).astype(np.int32)) for n in LENGTHS]
+    packed = list(pack(passages, SEQ_LEN, 0))
+    assert [len(b.lengths) for b in packed] == [4, 4], "documents share blocks"
+    # A document alone, without a pad; one that is cut at the end of a block counts as two, packed or not.
+    cut = [b.ids[sum(b.lengths[:n]) :][:length] for b in packed for n, length in enumerate(b.lengths)]
+    alone = [next(pack([Passage(piece)], len(piece), 0)) for piece in cut]
+    each = [
+        float(next_token_loss(model, next(micro_batches(rows_of([b], 1, len(b.ids)), 1, "cpu", one_row=False))))
+        for b in alone
+    ]
+    targets = [max(len(piece) - 1, 1) for piece in cut]
+    masked = [_document_loss(model, packed[n // 4], n % 4) for n in range(8)]
+    for one, other, count in zip(each, masked, targets, strict=True):
+        assert one / count == pytest.approx(other / count, abs=1e-4)
+    assert loss_of(model, packed) == pytest.approx(sum(each), rel=1e-5)
+    assert loss_of(model, packed, one_row=True) == pytest.approx(sum(each), rel=1e-5), "as varlen attention takes them"
+    padded = list(pack(passages, SEQ_LEN, 0, padded=True))
+    assert len(padded) == len(LENGTHS)
+
+
+def _document_loss(model: Any, block: Block, number: int) -> float:
+    """Summed loss of one document within its packed block."""
+    begin = sum(block.lengths[:number])
+    rows = rows_of([block], 1, SEQ_LEN)
+    rows.labels[:, :begin] = rows.labels[:, begin + block.lengths[number] :] = -100
+    return float(next_token_loss(model, next(micro_batches(rows, 1, "cpu", one_row=False))))
+
+
+@pytest.mark.parametrize("name", ["llama", "gptj"])
+def test_models_that_keep_documents_apart_are_accepted(name: str, tiny_model: Path) -> None:
+    model = tiny(name, tiny_model).train()
+    check_boundaries(model, model, CONFIG, "cpu")
+    assert model.training
+
+
+def test_a_model_that_cannot_is_refused_with_the_remedy(tiny_model: Path) -> None:
+    bloom = tiny("bloom", tiny_model)
+    with pytest.raises(ConfigError, match=r"takes no position ids.*training\.packing to padded"):
+        check_boundaries(bloom, bloom, CONFIG, "cpu")
+    llama = tiny("llama", tiny_model)
+
+    def crossing(input_ids: Any, **_: Any) -> Any:
+        return llama(input_ids=input_ids)
+
+    with pytest.raises(ConfigError, match="crosses document boundaries"):
+        check_boundaries(crossing, llama, CONFIG, "cpu")

@@ -1,0 +1,29 @@
+"""Early stop: after so many validations without a lower loss, and on the trace alone."""
+
+import pytest
+
+from training.validation import patience_is_over
+
+
+def trace(*losses: float | None) -> list[dict[str, float]]:
+    return [{"step": n} if loss is None else {"step": n, "validation_loss": loss} for n, loss in enumerate(losses, 1)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "over"),
+    [
+        ((), False),
+        ((3.0, 3.1), False),
+        ((3.0, 3.1, 3.2), True),
+        ((3.0, 3.1, 2.9), False),
+        ((3.0, None, 3.0, None, 3.0), True),
+        ((3.0, 2.0, 2.5, 2.6), True),
+        ((float("nan"), 3.0, 2.0), False),
+    ],
+)
+def test_patience_counts_validations_that_brought_nothing(losses: tuple[float | None, ...], over: bool) -> None:
+    assert patience_is_over(trace(*losses), 2) is over
+
+
+def test_without_patience_training_goes_on() -> None:
+    assert not patience_is_over(trace(1.0, 2.0, 3.0, 4.0), None)

@@ -1,0 +1,51 @@
+"""A model in a DeepSpeed engine, ready to train; under any launcher that has set torch.distributed's variables."""
+
+import os
+from typing import Any
+
+from training.attention import check_boundaries
+from training.config import TrainingConfig
+from training.deepspeed_config import deepspeed_config, make_optimizer
+from training.model import import_deepspeed, load_model
+
+
+def make_engine(directory: str, config: TrainingConfig, device: Any, rank: int) -> tuple[Any, Any]:
+    """Load a base model and put it into an engine; every rank calls it.
+
+    Args:
+        directory: a Hugging Face directory.
+        config: the training section.
+        device: this rank's torch device.
+        rank: world rank.
+
+    Returns:
+        The engine, and the model inside.
+
+    Raises:
+        ConfigError: the model cannot keep documents of a block apart.
+    """
+    if not config.use_gpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"  # right before the import that reads it
+    import_deepspeed()
+    import deepspeed
+    import torch
+
+    torch.set_num_threads(max(1, int(config.cpus_per_worker)))
+    # On CPU DeepSpeed would compile a shared-memory all-reduce here: it needs a C++ compiler, and after a kill in
+    # mid-build every later worker waits for ever on the lock that torch's extension builder left behind.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend="nccl" if config.use_gpu else "gloo")
+    torch.manual_seed(config.seed)  # the same adapters on every rank
+    model = load_model(directory, config)
+    engine, *_ = deepspeed.initialize(
+        model=model,
+        optimizer=make_optimizer(model, config),
+        config=deepspeed_config(config),
+        dist_init_required=False,
+    )
+    if config.torch_compile:
+        engine.compile()
+    if config.packing == "packed":
+        check_boundaries(engine, model, config, device)
+    torch.manual_seed(config.seed + rank)  # other dropout on every rank
+    return engine, model

@@ -1,0 +1,154 @@
+"""How much memory a training needs, by ZeRO stage, from the model's ``config.json`` alone: before anything is fetched.
+
+Model states are counted as DeepSpeed's own estimators count them (``estimate_zero2_model_states_mem_needs`` and
+``estimate_zero3_...``; a test compares), which assume mixed precision: per trained parameter 2 bytes of weights, 2 and 4 of gradients (stage 3: 4) and
+12 of optimizer state (weights in fp32, two moments). Activations are added, which those leave out.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from training.config import TrainingConfig
+
+GATED = ("silu", "swish", "swiglu", "gelu_pytorch_tanh")  # activations of models whose MLP has three matrices, not two
+HOST_BUFFERS = 1.5  # DeepSpeed's factor for pinned and temporary buffers
+# Bytes per token and hidden unit that a transformer layer keeps for its backward pass (Korthikanti et al., 2022).
+LAYER_ACTIVATIONS = 34
+LOGIT_BYTES = 10  # per token and vocabulary entry: bf16 logits, in fp32, and their gradient
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a decoder: what memory follows from.
+
+    Attributes:
+        hidden, layers, vocabulary: of the model.
+        intermediate: width of the MLP.
+        key_value: width of keys and values together with all their heads.
+        gated: the MLP has three matrices.
+        tied: input and output embedding are one.
+    """
+
+    hidden: int
+    layers: int
+    vocabulary: int
+    intermediate: int
+    key_value: int
+    gated: bool
+    tied: bool
+
+    @classmethod
+    def of_config(cls, settings: dict[str, Any]) -> "Shape | None":
+        """From a ``config.json``, by the names that Llama-like and GPT-like models use; None where they are others."""
+
+        def find(*names: str) -> Any:
+            return next((settings[n] for n in names if settings.get(n) is not None), None)
+
+        hidden, layers = find("hidden_size", "n_embd"), find("num_hidden_layers", "n_layer")
+        heads, vocabulary = find("num_attention_heads", "n_head"), settings.get("vocab_size")
+        if not (hidden and layers and heads and vocabulary):
+            return None
+        head = settings.get("head_dim") or hidden // heads
+        activation = find("hidden_act", "activation_function")
+        return cls(
+            hidden, layers, vocabulary, find("intermediate_size", "n_inner") or 4 * hidden,
+            (settings.get("num_key_value_heads") or heads) * head,
+            gated=activation in GATED, tied=settings.get("tie_word_embeddings", settings.get("model_type") != "gptj"),
+        )  # fmt: skip
+
+    @property
+    def parameters(self) -> int:
+        """Weights of all matrices; biases and norms, under a thousandth, are left out."""
+        return self.layers * self._layer + self.largest_layer * (1 if self.tied else 2)
+
+    @property
+    def largest_layer(self) -> int:
+        """Parameters of the embedding, which is the largest single module of these models."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def _layer(self) -> int:
+        attention = 2 * self.hidden * self.hidden + 2 * self.hidden * self.key_value
+        return attention + (3 if self.gated else 2) * self.hidden * self.intermediate
+
+    def adapters(self, rank: int) -> int:
+        """Parameters of LoRA adapters on all linear modules."""
+        attention = 2 * 2 * self.hidden + 2 * (self.hidden + self.key_value)
+        mlp = (3 if self.gated else 2) * (self.hidden + self.intermediate)
+        return self.layers * rank * (attention + mlp)
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes per worker, on its device and in the memory of its host."""
+
+    device: int
+    host: int
+
+
+def model_states(
+    parameters: int, largest_layer: int, workers: int, stage: int, *, optimizer: bool, weights: bool
+) -> Need:
+    """Weights, gradients and optimizer state of one worker, all parameters being trained in mixed precision.
+
+    Args:
+        parameters: of the model.
+        largest_layer: parameters of the largest module, which ZeRO 3 gathers whole.
+        workers: that states are sharded over.
+        stage: of ZeRO.
+        optimizer, weights: whether they are offloaded to the host.
+    """
+    whole = {0: 20.0, 1: 8 + 12 / workers, 2: 2 + 18 / workers, 3: 18 / workers}[stage]
+    if stage == 3:
+        on_host = (18 if weights else 16) / workers if optimizer else 0.0
+        left = {(True, True): 0.0, (True, False): 2 / workers}.get((optimizer, weights), whole)
+        host = HOST_BUFFERS * (parameters * on_host if optimizer else 4 * largest_layer)
+        return Need(int(4 * largest_layer + parameters * left), int(host))
+    if optimizer:
+        return Need(
+            2 * parameters if stage == 2 else 8 * parameters, int(parameters * max(4, 16 / workers) * HOST_BUFFERS)
+        )
+    return Need(int(parameters * whole), int(parameters * 4 * HOST_BUFFERS))
+
+
+def activations(shape: Shape, config: TrainingConfig) -> int:
+    """Bytes that one forward pass leaves for the backward pass, logits among them."""
+    tokens = config.micro_batch_size * config.seq_len
+    layer = tokens * shape.hidden * LAYER_ACTIVATIONS
+    kept = layer + shape.layers * tokens * shape.hidden * 2 if config.activation_checkpointing else shape.layers * layer
+    return kept * (1 if config.precision == "bf16" else 2) + tokens * shape.vocabulary * LOGIT_BYTES
+
+
+def need(shape: Shape, config: TrainingConfig, stage: int) -> Need:
+    """What a worker of this training needs under a ZeRO stage, with the offloading that the configuration asks for."""
+    trained = shape.parameters if config.method == "full" else shape.adapters(config.lora.rank)
+    frozen = 0 if config.method == "full" else shape.parameters
+    states = model_states(
+        trained, shape.largest_layer if stage == 3 else 0, config.num_workers, stage,
+        optimizer=config.offload_optimizer and stage > 0, weights=config.offload_parameters and stage == 3,
+    )  # fmt: skip
+    width = 2 if config.precision == "bf16" else 4
+    held = width * frozen // (config.num_workers if stage == 3 else 1)
+    return Need(states.device + held + activations(shape, config), states.host)
+
+
+def memory_line(settings: dict[str, Any], config: TrainingConfig) -> str | None:
+    """What a plan says of memory: the need of the chosen ZeRO stage, and of the others; None for unknown shapes.
+
+    Args:
+        settings: the model's ``config.json``.
+        config: the training section.
+    """
+    shape = Shape.of_config(settings)
+    if shape is None:
+        return None
+    by_stage = {stage: need(shape, config, stage) for stage in range(4)}
+    chosen = by_stage[config.zero_stage]
+    others = ", ".join(
+        f"{stage}: {n.device / 1e9:.1f} GB" for stage, n in by_stage.items() if stage != config.zero_stage
+    )
+    return (
+        f"training of {shape.parameters / 1e9:.2f} B parameters needs about {chosen.device / 1e9:.1f} GB per "
+        f"{'GPU' if config.use_gpu else 'worker'} and {chosen.host / 1e9:.1f} GB of host memory per worker under ZeRO "
+        f"{config.zero_stage} with {config.num_workers} workers (ZeRO {others})"
+    )

@@ -1,0 +1,54 @@
+"""What determines a model: part of its id, and what a run may not change between its attempts."""
+
+import hashlib
+import inspect
+import json
+from typing import Any
+
+from handoff.errors import ConfigError
+from handoff.run_dir import RunDir
+from training.config import TrainingConfig
+from training.mlflow_run import flat
+from training.step import LossFunction, next_token_loss
+
+BEGUN = "training-begun.json"  # in the run's directory: what its first attempt was to train
+
+
+def identity(config: TrainingConfig) -> dict[str, Any]:
+    """What of the configuration determines the weights; part of the model's id. The base model is a parent."""
+    left_out = {
+        "base", "max_failures", "checkpoint_every_steps", "checkpoint_every_seconds", "checkpoints_kept",
+        "cpus_per_worker", "activation_checkpointing",
+    }  # fmt: skip
+    return {
+        "training": config.model_dump(mode="json", exclude=left_out | ({"lora"} if config.method == "full" else set()))
+    }
+
+
+def identity_of_loss(loss: LossFunction) -> dict[str, Any]:
+    """Name and source digest of a loss that is not ours; part of the model's id."""
+    if loss is next_token_loss:
+        return {}
+    source = hashlib.sha256(inspect.getsource(loss).encode()).hexdigest()
+    return {"loss": {"function": f"{loss.__module__}.{loss.__qualname__}", "sha256": source}}
+
+
+def refuse_changes(run: RunDir, settings: dict[str, Any]) -> None:
+    """See that a run which trains again does so with what it began with; its first attempt notes it.
+
+    A change would train another model from the start, beside checkpoints that look like its own.
+
+    Raises:
+        ConfigError: listing every setting that differs.
+    """
+    now = flat(settings)
+    try:
+        begun: dict[str, str] = json.loads(run.read(BEGUN))
+    except FileNotFoundError:
+        run.write(BEGUN, json.dumps(now, indent=2).encode())
+        return
+    if changed := [k for k in sorted(begun.keys() | now.keys()) if begun.get(k) != now.get(k)]:
+        listed = "; ".join(f"{k} was {begun.get(k, 'unset')}, is {now.get(k, 'unset')}" for k in changed)
+        raise ConfigError(
+            f"this run began its training with other settings: {listed}. Remedy: set them back, or start a new run"
+        )

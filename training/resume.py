@@ -1,0 +1,51 @@
+"""Which checkpoint to go on from: the newest one that every rank finds whole."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from handoff.errors import ArtifactError
+from training import checkpoint
+
+
+@contextlib.contextmanager
+def last_whole_checkpoint() -> Iterator[tuple[Path | None, list[str]]]:
+    """Find where to resume; every rank calls it, and all of them get the same one.
+
+    Ray Train lists a checkpoint once every rank's files are in the store, so one that was interrupted is never listed.
+    Of those listed each rank compares its own files with the digests noted when they were written; where any rank finds
+    one damaged, all take the one before. Training from there gives the same model, only later.
+
+    Yields:
+        A local directory (None: nothing was saved, begin at the beginning), and what was wrong with newer ones.
+
+    Raises:
+        ArtifactError: there are checkpoints, and all are damaged.
+    """
+    import ray.train
+
+    rank, damaged = ray.train.get_context().get_world_rank(), list[str]()
+    kept = ray.train.get_all_reported_checkpoints()
+    for reported in reversed(kept):
+        with reported.checkpoint.as_directory() as directory:
+            problems = _of_all_ranks(checkpoint.problems_of(Path(directory), rank))
+            if not problems:
+                yield Path(directory), damaged
+                return
+            damaged.append(f"checkpoint of step {reported.metrics['step']}: {'; '.join(problems)}")
+    if damaged:
+        where = str(Path(kept[-1].checkpoint.path).parent)
+        raise ArtifactError(f"checkpoints in {where}", damaged, "remove that directory to train from the start")
+    yield None, damaged
+
+
+def _of_all_ranks(problems: list[str]) -> list[str]:
+    import ray.train.torch
+    import torch.distributed
+
+    device = ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # where NCCL gathers objects
+    found: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(found, problems)
+    return [problem for of_rank in found for problem in of_rank]

@@ -1,0 +1,76 @@
+"""The MLflow run of a training while it goes on; its promotion completes the same run."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from training.mlflow_run import begin_run, log_metrics, step_metrics
+from training.promote import experiment_of, open_registry
+
+log = logging.getLogger("baton")
+
+FLUSH_SECONDS = 5.0
+
+
+class LiveRun:
+    """Sends each step's metrics to MLflow, every few seconds; training never waits for it, nor fails with it.
+
+    An MLflow that does not answer is said once in the log; what is missing is logged by the promotion.
+
+    Args:
+        name: of the run.
+        model_id: the model that will come out of it, whose tag finds the run again.
+        params: the flattened configuration.
+    """
+
+    def __init__(self, name: str, model_id: str, params: dict[str, str]) -> None:
+        self._made_of = (name, model_id, params)
+        self._client: Any = None
+        self._run_id = ""
+        self._waiting: list[tuple[str, float, int, int]] = []
+        self._sent = 0.0
+        self._lost = False
+
+    def begin(self) -> None:
+        """Find or make the run. Called by the follower's thread: importing mlflow takes seconds."""
+        self._try(self._begin)
+
+    def step(self, entry: dict[str, Any]) -> None:
+        """Metrics of one optimizer step."""
+        self._waiting += step_metrics(entry)
+        if time.monotonic() - self._sent >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what has gathered."""
+        self._sent = time.monotonic()
+        if self._waiting and self._client is not None:
+            rows, self._waiting = self._waiting, []
+            self._try(lambda: log_metrics(self._client, self._run_id, rows))
+
+    def failed(self) -> None:
+        """Mark the run as failed."""
+        self.flush()
+        if self._client is not None:
+            self._try(lambda: self._client.set_terminated(self._run_id, "FAILED"))
+
+    def _begin(self) -> None:
+        registry = open_registry()
+        name, model_id, params = self._made_of
+        client = registry.client
+        self._run_id = begin_run(client, experiment_of(registry), name, model_id, params, int(1000 * time.time()))
+        self._client = client
+        client.update_run(self._run_id, status="RUNNING")
+        log.info("MLflow run: %s, at %s", self._run_id, registry.shown)
+
+    def _try(self, act: Callable[[], None]) -> None:
+        from mlflow.exceptions import MlflowException
+
+        if self._lost:
+            return
+        try:
+            act()
+        except (MlflowException, OSError) as error:
+            self._lost = True
+            log.warning("MLflow does not follow this training (%s); its promotion will", str(error).split("\n")[0])
