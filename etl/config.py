@@ -139,6 +139,11 @@ class DecontaminationConfig(Frozen):
             raise ValueError(f"{packages[0]!r} is a package: give paths, URIs or globs of files")
         return value
 
+    @property
+    def sources(self) -> tuple[SourceConfig, ...]:
+        """The files as sources of text."""
+        return tuple(SourceConfig(uri=uri, text_column=self.text_column) for uri in self.files)
+
 
 class SplitConfig(Frozen):
     """Who goes to train, validation and test: whole documents, never parts of one."""

