@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import Counter
 from typing import Any
 
 from handoff.errors import BatonError
@@ -21,6 +22,12 @@ class Board:
     def __init__(self) -> None:
         self._events: list[tuple[str, Any]] = []
         self._failure: BatonError | None = None
+        self._entries: Counter[int] = Counter()
+
+    def enters(self, rank: int) -> int:
+        """How often a worker of this rank has come, this one counted: 1 in the first group of workers."""
+        self._entries[rank] += 1
+        return self._entries[rank]
 
     def started(self, step: int, damaged: list[str]) -> None:
         """An attempt begins after ``step`` steps; newer checkpoints that were damaged, each with what is wrong."""

@@ -62,9 +62,11 @@ def train_worker(settings: dict[str, Any]) -> None:
     What only the user can fix is told to the board and ends the training without a retry: the driver raises it.
     """
     import ray
+    import ray.train
 
     plan: Plan = settings["plan"]
-    os.environ[ENVIRONMENT_VARIABLE] = plan.crash_at
+    if ray.get(plan.board.enters.remote(ray.train.get_context().get_world_rank())) == 1:  # a test kills no restart
+        os.environ[ENVIRONMENT_VARIABLE] = plan.crash_at
     if ray.get(plan.board.failure.remote()):
         return  # this is the restart after one rank failed by itself
     try:
@@ -102,7 +104,6 @@ class Trainer:
         self.plan, self.config = plan, plan.config
         self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
         self.device = ray.train.torch.get_device()
-        self.first_attempt = kept is None
         self.progress = checkpoint.Progress()
         if kept:
             left = checkpoint.progress_of(kept, self.rank)
@@ -160,8 +161,7 @@ class Trainer:
                 self._ahead = self.feeder.share.remote(step + 1, self.rank)
             rate = learning_rate(step, self.plan.total_steps, config)
             loss, norm = self.stepper.step(share.rows, share.step_targets, rate)
-            if self.first_attempt:
-                crash_point(f"train.step{step + 1}.rank{self.rank}")
+            crash_point(f"train.step{step + 1}.rank{self.rank}")
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise Diverged(self._diverged(step + 1, loss, norm, share))
             tokens += share.step_tokens
