@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import multiprocessing
+import os
 import struct
 import tempfile
 from pathlib import Path
@@ -237,6 +238,8 @@ def convert_gguf(file: Path, directory: Path) -> None:
     transformers refuses to save a model that it loaded from GGUF (the checkpoint counts as quantised), so the weights
     are copied into a fresh model of the same configuration.
     """
+    # Read when tqdm and DeepSpeed are imported: the bars of the conversion are tqdm's own, not transformers'.
+    os.environ["TQDM_DISABLE"], os.environ["DS_ACCELERATOR"] = "1", "cpu"
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
