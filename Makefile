@@ -28,7 +28,7 @@ bench-operator: setup  ## the operator's overhead over Ray's own client, and ran
 	@$(PY) -m bench.operator
 
 test-fast: setup  ## tests that need neither a JVM nor Ray, for the edit loop
-	@$(PY) -m pytest -m "not spark and not ray and not e2e and not server"
+	@$(PY) -m pytest -m "not spark and not ray and not e2e and not server and not faults"
 
 dag-check: setup  ## the rules that every DAG obeys, its graph, what parsing it costs and touches; no JVM, no Ray
 	@$(PY) -m pytest -q --durations=0 --durations-min=9 tests/dags

@@ -81,6 +81,7 @@ def test_an_unknown_hub_id_offline_is_a_source_error() -> None:
         check_base_model(of("nobody/nothing"), Path("unused"))
 
 
+@pytest.mark.faults  # the hub client waits between its own tries
 def test_a_hub_that_does_not_answer_may_be_asked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from huggingface_hub import constants
 
