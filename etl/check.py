@@ -4,6 +4,7 @@ import codecs
 import gzip
 import json
 import zlib
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -52,17 +53,22 @@ def check_files(source: Source, config: SourceConfig) -> None:
     check = {**checks, "parquet": _check_parquet}[source.format]
     with ThreadPoolExecutor(max_workers=16) as pool:
         faults = [f for f in pool.map(lambda file: check(file, config), source.files) if f]
+        if not faults and source.format == "csv":
+            faults = _differing_headers(source, pool.map(lambda file: csv_header(file, config.encoding), source.files))
     if faults:
         more = f" (and {len(faults) - NAMED_FAULTS} more files)" if len(faults) > NAMED_FAULTS else ""
         raise SourceError("; ".join(faults[:NAMED_FAULTS]) + more)
-    if source.format == "csv":
-        headers = {file: csv_header(file, config.encoding) for file in source.files}
-        first = source.files[0]
-        if other := next((f for f in source.files if headers[f] != headers[first]), None):
-            raise SourceError(
-                f"{other.uri} has the columns {', '.join(headers[other])}, {first.uri} has {', '.join(headers[first])}. "
-                "Remedy: give files of one header, or write .jsonl"
-            )
+
+
+def _differing_headers(source: Source, headers: Iterable[list[str]]) -> list[str]:
+    """The first .csv file whose columns are not those of the first one."""
+    (first, wanted), *others = zip(source.files, headers, strict=True)
+    return [
+        f"{file.uri} has the columns {', '.join(columns)}, {first.uri} has {', '.join(wanted)}. "
+        "Remedy: give files of one header, or write .jsonl"
+        for file, columns in others
+        if columns != wanted
+    ][:1]
 
 
 def find_undecodable(source: Source, encoding: str) -> str:
@@ -144,8 +150,8 @@ def _check_csv(file: SourceFile, config: SourceConfig) -> str | None:
     columns = csv_header(file, config.encoding)
     if fault := _lacks_text(file, config, columns):
         return fault
-    if config.id_column and config.id_column not in columns:
-        return f"{file.uri} has no column {config.id_column!r}. Remedy: set corpus.source.id_column"
+    if fault := _lacks_id(file, config, columns):
+        return fault
     if twice := next((c for c in columns if columns.count(c) > 1), None):
         return f"{file.uri}: two columns are named {twice!r}. Remedy: rename one"
     return None
@@ -165,9 +171,13 @@ def _check_parquet(file: SourceFile, config: SourceConfig) -> str | None:
         return (
             f"{file.uri}: column {config.text_column!r} is {type_}, not a string. Remedy: set corpus.source.text_column"
         )
-    if config.id_column and config.id_column not in schema.names:
-        return f"{file.uri} has no column {config.id_column!r}. Remedy: set corpus.source.id_column"
-    return None
+    return _lacks_id(file, config, schema.names)
+
+
+def _lacks_id(file: SourceFile, config: SourceConfig, columns: list[str]) -> str | None:
+    if not config.id_column or config.id_column in columns:
+        return None
+    return f"{file.uri} has no column {config.id_column!r}. Remedy: set corpus.source.id_column"
 
 
 def _lacks_text(file: SourceFile, config: SourceConfig, columns: list[str]) -> str | None:

@@ -92,11 +92,11 @@ def _follow(api: AirflowApi, run_id: str) -> str:
     """Print a line for each stage as it ends; returns the run's final state."""
     run = RunDir(run_uri(DAG_ID, run_key(run_id)))
     told: set[str] = set()
-    clock, said_queued = time.monotonic(), False
+    clock = time.monotonic()
     while True:
         state = api.run_state(DAG_ID, run_id)
-        if state == "queued" and not said_queued and time.monotonic() - clock > QUEUED_LONG_SECONDS:
-            said_queued = True
+        if state == "queued" and "queued" not in told and time.monotonic() - clock > QUEUED_LONG_SECONDS:
+            told.add("queued")
             print(f"still queued: {DAG_ID} runs one at a time, and another run of it may be active", flush=True)
         tasks = api.task_states(DAG_ID, run_id)
         for stage in STAGES:

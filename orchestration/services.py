@@ -22,6 +22,7 @@ from handoff.home import baton_home
 from orchestration.airflow_api import AirflowApi
 from orchestration.paths import ALLOWED_ROOTS
 from orchestration.policy import POOLS
+from orchestration.ports import any_free_port
 
 PROJECT = Path(__file__).resolve().parent.parent
 USER = "admin"
@@ -141,12 +142,12 @@ class Services:
     def _ray_command(self) -> list[str]:
         # Sockets live below the temporary directory, and their paths may have 107 bytes at most.
         name = hashlib.sha256(str(self.home).encode()).hexdigest()[:8]
-        # The agent's port: its default is one for all Rays of a machine, and a Ray without it starts and takes no job.
         temporary = Path(tempfile.gettempdir()) / f"baton-ray-{os.getuid()}-{name}"
+        # The agent's port too: its default is one for all Rays of a machine, and a Ray without it starts and takes no job.
         return [
-            "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={_any_free_port()}",
+            "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={any_free_port()}",
             "--dashboard-host=127.0.0.1", f"--dashboard-port={self.ray_port}", f"--temp-dir={temporary}",
-            f"--ray-client-server-port={_any_free_port()}", f"--dashboard-agent-listen-port={_any_free_port()}", f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats",
+            f"--ray-client-server-port={any_free_port()}", f"--dashboard-agent-listen-port={any_free_port()}", f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats",
         ]  # fmt: skip
 
     def environment(self) -> dict[str, str]:
@@ -252,9 +253,3 @@ def _require_free(port: int, what: str, variable: str) -> None:
             f"port {port}, where {what} should listen, is taken. "
             f"Remedy: end what listens there (`ss -ltnp | grep {port}`), or set {variable} to a free port"
         )
-
-
-def _any_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -14,6 +14,7 @@ from etl.session import quiet_conf
 from handoff.home import baton_home
 from orchestration.links import SparkUiLink
 from orchestration.paths import runs_root
+from orchestration.ports import any_free_port
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -60,9 +61,7 @@ class SparkJobOperator(SparkSubmitOperator):
         extra = BaseHook.get_connection(self._conn_id or "spark_default").extra_dejson
         if (self._deploy_mode or extra.get("deploy-mode")) == "cluster":
             return  # the driver runs elsewhere: only the cluster manager knows its address
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            port = probe.getsockname()[1]
+        port = any_free_port("")
         host = os.environ.get("SPARK_PUBLIC_DNS") or os.environ.get("SPARK_LOCAL_IP") or socket.getfqdn()
         self.conf = {**(self.conf or {}), "spark.ui.port": str(port)}
         self.ui_url = f"http://{host}:{port}"

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from orchestration.ports import any_free_port
+from tests.e2e.waiting import wait_until
+
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 RAY_AGENT_PORT = 52365  # where every Ray's agent listens unless told otherwise: held, as by another Ray of this machine
@@ -24,12 +27,6 @@ def bundle(directory: Path) -> dict[str, Any]:
         "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
         "kwargs": {"path": str(directory), "refresh_interval": 300},
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,10 +75,10 @@ class Baton:
         """
         self.wait(dag_id, run_id, task=task, state={state}, seconds=seconds)
         news = f"TaskInstance Finished: dag_id={dag_id}, task_id={task}, run_id={run_id},"
-        deadline = time.monotonic() + seconds
-        while news not in (self.services.logs / "scheduler.log").read_text(errors="replace"):
-            assert time.monotonic() < deadline, f"the scheduler has not seen {task}'s process end within {seconds} s"
-            time.sleep(0.5)
+        log = self.services.logs / "scheduler.log"
+        wait_until(
+            lambda: news in log.read_text(errors="replace"), f"the scheduler sees {task}'s process end", seconds=seconds
+        )
 
     @contextmanager
     def unpaused(self, dag_id: str) -> Iterator[Any]:
@@ -136,8 +133,8 @@ def baton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baton]:
     home = tmp_path_factory.mktemp("baton")
     settings = {
         "BATON_HOME": str(home),
-        "BATON_UI_PORT": str(free_port()),
-        "BATON_RAY_PORT": str(free_port()),
+        "BATON_UI_PORT": str(any_free_port()),
+        "BATON_RAY_PORT": str(any_free_port()),
         # Beside the project's DAGs those that the fault tests break; dead workers are noticed sooner.
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle(PROJECT / "dags"), bundle(HERE / "dags")]),
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",

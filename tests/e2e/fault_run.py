@@ -7,6 +7,7 @@ from typing import Any
 
 import psutil
 
+from orchestration.airflow_api import AirflowApi
 from tests.e2e.conftest import Baton
 from tests.e2e.waiting import wait_until
 
@@ -57,10 +58,7 @@ class Run:
         return len(list(self.directory.glob("started-*")))
 
     def log(self, attempt: int) -> str:
-        try:
-            return self.api.task_log(self.dag_id, self.run_id, "job", attempt)
-        except RuntimeError:  # no such attempt yet
-            return ""
+        return log_of(self.api, self.dag_id, self.run_id, "job", attempt)
 
     def wait_for(self, state: str) -> None:
         wait_until(
@@ -118,6 +116,14 @@ def kill(processes: list[psutil.Process]) -> None:
         process.kill()
     _, alive = psutil.wait_procs(processes, timeout=10)
     assert not alive, "the fault did not happen"
+
+
+def log_of(api: AirflowApi, dag_id: str, run_id: str, task: str, attempt: int) -> str:
+    """The log of a task's attempt; empty while there is no such attempt."""
+    try:
+        return api.task_log(dag_id, run_id, task, attempt)
+    except RuntimeError:
+        return ""
 
 
 def executor_processes(baton: Baton) -> list[psutil.Process]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Baton, free_port
+from orchestration.ports import any_free_port
+from tests.e2e.conftest import Baton
 from tests.e2e.cutting_proxy import CuttingProxy
 from tests.e2e.ray_task import Memory, Task
 from tests.e2e.waiting import wait_until
@@ -300,7 +301,7 @@ def test_the_test_button_tells_what_is_there(baton: Baton, connect: Any) -> None
     from airflow_ray.hook import RayHook
 
     assert RayHook().test_connection()[1].endswith(": 1 node, 2 CPU, 0 GPU")
-    connect(port=free_port())
+    connect(port=any_free_port())
     ok, message = RayHook().test_connection()
     assert not ok and "no Ray at http://127.0.0.1" in message
 
@@ -309,7 +310,7 @@ def test_no_ray_at_all_is_said_at_once(connect: Any) -> None:
     from handoff.errors import EngineUnavailable
     from orchestration.preflight import check_ray, check_spark
 
-    port = free_port()
+    port = any_free_port()
     connect(conn_type="spark", port=port)
     with pytest.raises(EngineUnavailable, match=f"no Ray at http://127.0.0.1:{port}"):
         check_ray("ray_default")

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Baton
-from tests.e2e.fault_run import executor_processes, kill
+from tests.e2e.fault_run import executor_processes, kill, log_of
 from tests.e2e.waiting import wait_until
 
 pytestmark = pytest.mark.faults
@@ -24,9 +24,13 @@ def test_a_killed_worker_costs_training_no_step_and_a_twin_run_trains_nothing(ba
         wait_until(lambda: spark_ui(baton, "killed") is not None, "the corpus task's link to Spark's UI")
         wait_until(lambda: answers(f"{spark_ui(baton, 'killed')}/api/v1/applications"), "Spark's UI behind it")
 
-        wait_until(lambda: f"/{steps} · loss" in attempt(baton, "killed", 1), "training steps in the log", seconds=240)
+        wait_until(
+            lambda: f"/{steps} · loss" in log_of(api, DAG, "killed", "train", 1),
+            "training steps in the log",
+            seconds=240,
+        )
         kill(executor_processes(baton))
-        wait_until(lambda: "following it" in attempt(baton, "killed", 2), "the second attempt", seconds=120)
+        wait_until(lambda: "following it" in log_of(api, DAG, "killed", "train", 2), "the second attempt", seconds=120)
         assert api.run_state(DAG, "twin") == "queued", "one run at a time"
         for run_id in ("killed", "twin"):
             assert baton.wait(DAG, run_id, state={"success", "failed"}, seconds=300) == "success"
@@ -49,10 +53,3 @@ def answers(url: str) -> bool:
         return httpx.get(url).json()[0]["name"] != ""
     except httpx.TransportError:
         return False
-
-
-def attempt(baton: Baton, run_id: str, number: int) -> str:
-    try:
-        return baton.api().task_log(DAG, run_id, "train", number)
-    except RuntimeError:  # no such attempt yet
-        return ""
