@@ -60,9 +60,21 @@ class Run:
     def log(self, attempt: int) -> str:
         return log_of(self.api, self.dag_id, self.run_id, "job", attempt)
 
+    def seen(self) -> str:
+        run = self.api.run_state(self.dag_id, self.run_id)
+        return f"the run is {run}, its task {self.state()}, its jobs {self.statuses()}"
+
     def wait_for(self, state: str) -> None:
+        wait_until(lambda: self.state() == state, f"the task is {state}", self.seen)
+
+    def wait_for_the_run_to_end(self) -> None:
+        """Until the scheduler has closed the run.
+
+        It reads the tasks and then writes the run's state; on SQLite, which locks no rows, a task that is cleared in
+        between is left in a run that counts as ended, and is never scheduled.
+        """
         wait_until(
-            lambda: self.state() == state, f"the task is {state}", lambda: f"{self.state()}, jobs {self.statuses()}"
+            lambda: self.api.run_state(self.dag_id, self.run_id) in {"success", "failed"}, "the run ends", self.seen
         )
 
     def wait_for_job(self, number: int = 1) -> None:
@@ -102,8 +114,9 @@ class Run:
     def succeeds_when_cleared(self) -> None:
         """The plain retry after a fault."""
         before = len(self.jobs())
+        self.wait_for_the_run_to_end()
         self.clear()
-        wait_until(lambda: len(self.jobs()) == before + 1, "a new job", self.statuses)
+        wait_until(lambda: len(self.jobs()) == before + 1, "a new job", self.seen)
         self.go()
         self.wait_for("success")
         assert self.statuses()[-1] == "SUCCEEDED"
