@@ -159,12 +159,17 @@ class RayClient(JobSubmissionClient):
         """Version, address and resources, such as ``Ray 2.60.0 at http://127.0.0.1:8265: 1 node, 2 CPU, 0 GPU``."""
         return f"Ray {self.version()} at {self.get_address()}: {self.resources()}"
 
+    def nodes(self) -> list[dict[str, float]]:
+        """What each node has in all, used or not, such as ``{"CPU": 32.0, "GPU": 4.0, "memory": 1.3e11}``."""
+        status = self._do_request("GET", "/api/cluster_status").json()["data"]["clusterStatus"]
+        usage = status["loadMetricsReport"]["usageByNode"] or {}
+        return [{name: total for name, (_, total) in node.items()} for node in usage.values()]
+
     def resources(self) -> str:
         """What the cluster has, such as ``2 nodes, 64 CPU, 8 GPU``."""
-        usage = self._do_request("GET", "/api/cluster_status").json()["data"]["clusterStatus"]["loadMetricsReport"]
-        totals = {name: total for name, (_, total) in usage["usage"].items()}
-        nodes = len(usage.get("usageByNode") or usage.get("usage_by_node") or {}) or 1
-        return f"{nodes} node{'s' * (nodes != 1)}, {totals.get('CPU', 0):g} CPU, {totals.get('GPU', 0):g} GPU"
+        nodes = self.nodes()
+        cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+        return f"{len(nodes)} node{'s' * (len(nodes) != 1)}, {cpus:g} CPU, {gpus:g} GPU"
 
 
 def wait_until(done: Callable[[], bool], deadline: float) -> bool:

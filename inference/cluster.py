@@ -2,10 +2,10 @@
 
 import logging
 import os
-from math import floor
 from typing import Any
 
-from handoff.errors import CapacityError, EngineUnavailable
+from handoff.capacity import Group
+from handoff.errors import EngineUnavailable
 from handoff.job import log
 
 
@@ -39,25 +39,8 @@ def connect() -> None:
         ) from None
 
 
-def require_actors(count: int, cpus: float, gpus: int) -> None:
-    """Check that all actors of the pool fit on the cluster's machines at the same time.
-
-    Raises:
-        CapacityError: saying what is missing; waiting would last for ever.
-    """
+def require_room(group: Group) -> None:
+    """See that the cluster could hold all of a group. Raises CapacityError."""
     import ray
 
-    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
-    room = sum(_room(node, cpus, gpus) for node in nodes)
-    if room < count:
-        have = f"{sum(n.get('CPU', 0) for n in nodes):g} CPUs and {sum(n.get('GPU', 0) for n in nodes):g} GPUs"
-        need = f"{cpus:g} CPUs" + (f" and {gpus} GPU" if gpus else "")
-        raise CapacityError(
-            f"{count} model replicas of {need} each do not fit: Ray has {have} on {len(nodes)} machines, room for {room}. "
-            "Remedy: lower inference.num_actors or cpus_per_actor, or add machines"
-        )
-
-
-def _room(resources: dict[str, float], cpus: float, gpus: int) -> int:
-    fits = floor(resources.get("CPU", 0) / cpus + 1e-9)
-    return min(fits, floor(resources.get("GPU", 0) / gpus)) if gpus else fits
+    group.require([node["Resources"] for node in ray.nodes() if node["Alive"]])

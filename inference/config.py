@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from handoff.capacity import Group
 from handoff.manifest import Frozen
 
 
@@ -31,3 +32,8 @@ class InferenceConfig(Frozen):
     num_actors: int = Field(default=1, description="model replicas in the actor pool", ge=1)
     cpus_per_actor: float = Field(default=1, description="CPU cores that each replica takes", gt=0)
     use_gpu: bool = Field(default=False, description="one GPU per replica")
+
+    @property
+    def actors(self) -> Group:
+        """The actor pool."""
+        return Group("actors", "inference.num_actors", self.num_actors, self.cpus_per_actor, int(self.use_gpu))

@@ -15,7 +15,7 @@ from handoff.model_files import model_directory
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import resolve
-from inference.cluster import connect, require_actors
+from inference.cluster import connect, require_room
 from inference.config import InferenceConfig
 from inference.lineage import Inputs, find_inputs, made_of
 from inference.pipeline import LIGHT_CPUS, ROWS_PER_FILE, predict
@@ -42,7 +42,7 @@ def main_stage(run: RunDir, record: StageRecord) -> None:
 
     describe(config, inputs, prompts)
     connect()
-    require_actors(config.num_actors, config.cpus_per_actor, int(config.use_gpu))
+    require_room(config.actors)
     baseline: dict[str, str | None] = {}
     if inputs.base is not None:
         with record.phase("baseline"):

@@ -11,7 +11,8 @@ from airflow_ray.errors import RayUnreachable
 from airflow_ray.hook import RayHook
 from etl.check import check_source
 from etl.java import find_java_home
-from handoff.errors import BatonError, ConfigError, EngineUnavailable, InfrastructureError
+from handoff.capacity import Group
+from handoff.errors import BatonError, CapacityError, ConfigError, EngineUnavailable, InfrastructureError
 from inference.prompts import check_prompts
 from orchestration.run_config import InferenceRunConfig, RunConfig
 from training.base_model import base_model_settings, check_base_model
@@ -34,14 +35,21 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
             "base model": lambda: _base_model(config, cache),
             "prompts": lambda: check_prompts(config.inference),
             "Spark": lambda: check_spark("spark_default", cache),
-            "Ray": lambda: check_ray("ray_default"),
+            "Ray": lambda: check_ray(
+                "ray_default", config.training.workers, config.evaluation.actors, config.inference.actors
+            ),
         }
     )
 
 
 def check_inference(config: InferenceRunConfig) -> list[str]:
     """Look at everything that predictions need besides the model; as :func:`run_checks`."""
-    return run_checks({"prompts": lambda: check_prompts(config.inference), "Ray": lambda: check_ray("ray_default")})
+    return run_checks(
+        {
+            "prompts": lambda: check_prompts(config.inference),
+            "Ray": lambda: check_ray("ray_default", config.inference.actors),
+        }
+    )
 
 
 def run_checks(checks: Mapping[str, Callable[[], str | None]]) -> list[str]:
@@ -107,13 +115,19 @@ def check_spark(conn_id: str, cache: Path) -> str:
     return f"Spark at {master}"
 
 
-def check_ray(conn_id: str) -> str:
-    """The Ray cluster that a connection names: its version and what it has."""
+def check_ray(conn_id: str, *groups: Group) -> str:
+    """The Ray cluster that a connection names: its version and what it has, which must hold each of the groups."""
     try:
-        return RayHook(conn_id).get_conn().describe()
+        client = RayHook(conn_id).get_conn()
+        found, nodes = client.describe(), client.nodes()
     except RayUnreachable as error:
         raise EngineUnavailable(
             f"{error}. Remedy: start it (`make up` starts one here), or correct the connection {conn_id}"
         ) from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if not nodes:  # a head that has just started
+        raise EngineUnavailable(f"{found}: no node has joined it yet. Remedy: none, the task is tried again")
+    if problems := [p for group in groups if (p := group.problem(nodes))]:
+        raise CapacityError("\n".join(problems))
+    return found

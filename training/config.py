@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from handoff.capacity import Group
 from handoff.manifest import Frozen
 from handoff.packages import require_pinned
 
@@ -139,6 +140,11 @@ class TrainingConfig(Frozen):
         return self.tokens_per_step // self.seq_len
 
     @property
+    def workers(self) -> Group:
+        """What Ray Train starts."""
+        return Group("workers", "training.num_workers", self.num_workers, self.cpus_per_worker, int(self.use_gpu))
+
+    @property
     def blocks_per_rank(self) -> int:
         """Blocks that one worker trains on in an optimizer step."""
         return self.blocks_per_step // self.num_workers
@@ -163,6 +169,11 @@ class EvaluationConfig(Frozen):
     max_perplexity_ratio: float = Field(
         default=1.0, description="gate: greatest allowed tuned / base perplexity; above it nothing is promoted", gt=0
     )
+
+    @property
+    def actors(self) -> Group:
+        """What evaluation runs on."""
+        return Group("actors", "evaluation.num_actors", self.num_actors, 1, int(self.use_gpu))
 
 
 class PromotionConfig(Frozen):

@@ -19,7 +19,7 @@ from handoff.run_dir import RunDir, StageRecord
 from training.config import EvaluationConfig
 from training.rows import open_corpus, read_rows
 from training.scoring import passage_nll, perplexity
-from training.session import check_actors, connect
+from training.session import connect, require_room
 from training.tokenizer import PassageTokenizer
 
 log = logging.getLogger("baton")
@@ -52,7 +52,7 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
             log.info("%s: first %d of %d passages", split, len(chosen), corpus.manifest.rows[split])
         with record.phase("connect to Ray"):
             connect()
-            check_actors(config)
+            require_room(config.actors)
         with record.phase("score"):
             splits = measure(models, passages, tokenizer, config)
         with record.phase("publish"), staging(run.store, "evaluation", made_of, parents) as place:

@@ -24,7 +24,7 @@ from training.identity import identity, identity_of_loss, refuse_changes
 from training.ingest import Passages, count_blocks
 from training.mlflow_run import flat
 from training.rows import open_corpus
-from training.session import check_workers, connect, data_slots
+from training.session import connect, data_slots, require_room
 from training.step import LossFunction, next_token_loss
 from training.tokenizer import PassageTokenizer
 from training.tracking import LiveRun
@@ -60,7 +60,7 @@ def train(run: RunDir, record: StageRecord, loss: LossFunction = next_token_loss
     tokenizer = PassageTokenizer.of_model(base)
     with record.phase("connect to Ray"):
         connect()
-        check_workers(config)
+        require_room(config.workers)
     passages = Passages.of_corpus(corpus, "train", tokenizer, *data_slots(config))
     validation = None
     if config.validate_every_steps:

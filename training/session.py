@@ -4,8 +4,9 @@ import logging
 import os
 from typing import Any
 
-from handoff.errors import CapacityError, EngineUnavailable
-from training.config import EvaluationConfig, TrainingConfig
+from handoff.capacity import Group
+from handoff.errors import EngineUnavailable
+from training.config import TrainingConfig
 
 log = logging.getLogger("baton")
 
@@ -42,39 +43,11 @@ def connect() -> None:
     log.info("Ray %s · engine logs in %s", ray.__version__, session.get_logs_dir_path())
 
 
-def check_workers(config: TrainingConfig) -> None:
-    """See that the cluster has room for the workers, whoever uses it now.
-
-    Raises:
-        CapacityError: it never could hold them.
-    """
-    _check(config.num_workers, config.cpus_per_worker, int(config.use_gpu), "workers", "training.num_workers")
-
-
-def check_actors(config: EvaluationConfig) -> None:
-    """See that the cluster has room for the evaluation's actors. Raises CapacityError."""
-    _check(config.num_actors, 1, int(config.use_gpu), "actors", "evaluation.num_actors")
-
-
-def _check(count: int, cpus: float, gpus: int, what: str, key: str) -> None:
+def require_room(group: Group) -> None:
+    """See that the cluster could hold all of a group. Raises CapacityError."""
     import ray
 
-    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
-    room = sum(places(node, cpus, gpus) for node in nodes)
-    if room >= count:
-        return
-    needs = f"{count} {what} x {cpus:g} CPU" + (f" + {gpus} GPU" if gpus else "")
-    has = " + ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
-    raise CapacityError(
-        f"needs {needs}, the Ray cluster has {has}: room for {room}. "
-        f"Remedy: lower {key}" + (" or set use_gpu to false" if gpus and not room else "") + ", or add nodes"
-    )
-
-
-def places(node: dict[str, Any], cpus: float, gpus: int) -> int:
-    """Workers that fit on one node, from its total resources."""
-    by_cpu = int((node.get("CPU", 0) + 1e-6) // cpus)
-    return min(by_cpu, int(node.get("GPU", 0) // gpus)) if gpus else by_cpu
+    group.require([node["Resources"] for node in ray.nodes() if node["Alive"]])
 
 
 def data_slots(config: TrainingConfig) -> tuple[float, int]:

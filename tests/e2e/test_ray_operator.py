@@ -318,6 +318,20 @@ def test_no_ray_at_all_is_said_at_once(connect: Any) -> None:
         check_spark("spark_default", None)  # type: ignore[arg-type]
 
 
+def test_what_the_cluster_cannot_hold_is_said_before_anything_waits(baton: Baton, connect: Any) -> None:
+    from handoff.capacity import Group
+    from handoff.errors import CapacityError
+    from orchestration.preflight import check_ray
+
+    assert check_ray("ray_default", Group("workers", "training.num_workers", 2, 1, 0)).endswith("2 CPU, 0 GPU")
+    too_much = Group("workers", "training.num_workers", 3, 1, 0), Group("actors", "inference.num_actors", 1, 1, 1)
+    with pytest.raises(CapacityError) as caught:
+        check_ray("ray_default", *too_much)
+    workers, actors = str(caught.value).splitlines()
+    assert "needs 3 workers x 1 CPU, the Ray cluster has 2 CPU, 0 GPU: room for 2. Remedy: lower training" in workers
+    assert "lower inference.num_actors or set inference.use_gpu to false" in actors
+
+
 @pytest.mark.faults
 def test_code_and_environment_are_shipped(
     task: Task, connect: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -14,7 +14,7 @@ from handoff.errors import CapacityError, ConfigError
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import Store
 from handoff.verify import verify_chain
-from inference.cluster import require_actors
+from inference.cluster import require_room
 from inference.config import InferenceConfig
 from inference.generator import Generator
 from inference.job import main_stage
@@ -153,11 +153,11 @@ def test_an_exception_in_the_model_stage_ends_the_job(ray_cluster: None) -> None
 
 
 def test_more_actors_than_the_cluster_can_hold_are_refused_at_once(ray_cluster: None) -> None:
-    require_actors(4, 1, 0)
-    with pytest.raises(CapacityError, match=r"5 model replicas of 1 CPUs each do not fit.*room for 4.*Remedy"):
-        require_actors(5, 1, 0)
+    require_room(InferenceConfig(num_actors=4).actors)
+    with pytest.raises(CapacityError, match=r"needs 5 actors x 1 CPU.*room for 4. Remedy: lower inference.num_actors"):
+        require_room(InferenceConfig(num_actors=5).actors)
     with pytest.raises(CapacityError, match=r"room for 0"):
-        require_actors(1, 1, 1)
+        require_room(InferenceConfig(use_gpu=True).actors)
 
 
 def test_a_completion_longer_than_the_model_is_refused(

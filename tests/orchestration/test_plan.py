@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(preflight, "check_spark", lambda conn_id, cache: "Spark local[*]")
-    monkeypatch.setattr(preflight, "check_ray", lambda conn_id: "Ray here")
+    monkeypatch.setattr(preflight, "check_ray", lambda conn_id, *groups: "Ray here")
     return tmp_path / "home"
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from handoff.capacity import Group
 from handoff.errors import CapacityError
 from training.config import BaseModelConfig, TrainingConfig
-from training.session import check_workers, data_slots, places
+from training.session import data_slots, require_room
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ from training.session import check_workers, data_slots, places
     ],
 )
 def test_places_on_a_node(node: dict[str, float], cpus: float, gpus: int, fit: int) -> None:
-    assert places(node, cpus, gpus) == fit
+    assert Group("workers", "training.num_workers", 1, cpus, gpus).places(node) == fit
 
 
 def config(**values: object) -> TrainingConfig:
@@ -28,12 +29,12 @@ def config(**values: object) -> TrainingConfig:
 
 def test_more_workers_than_cpus_is_said_at_once(ray_cluster: None) -> None:
     with pytest.raises(CapacityError, match=r"needs 5 workers x 1 CPU, .* has 4 CPU.*Remedy: lower"):
-        check_workers(config(num_workers=5))
+        require_room(config(num_workers=5).workers)
 
 
 def test_gpus_that_are_not_there_are_said_at_once(ray_cluster: None) -> None:
     with pytest.raises(CapacityError, match=r"1 GPU.*use_gpu"):
-        check_workers(config(num_workers=1, use_gpu=True))
+        require_room(config(num_workers=1, use_gpu=True).workers)
 
 
 def test_data_tasks_ask_for_no_cpu_where_workers_take_all(ray_cluster: None) -> None:
