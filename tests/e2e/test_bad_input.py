@@ -25,7 +25,7 @@ def nothing_there(here: Path, model: Path) -> tuple[Conf, list[str]]:
 
 
 def keys_and_ranges(here: Path, model: Path) -> tuple[Conf, list[str]]:
-    conf = {"learning_rate": 7, "overrides": {"training": {"max_stepz": 1}, "corpus": {"passage_chars": 1}}}
+    conf = {"overrides": {"training": {"max_stepz": 1, "learning_rate": 7}, "corpus": {"passage_chars": 1}}}
     return conf, ["training.learning_rate", "training.max_stepz", "max_steps", "corpus.passage_chars"]
 
 
@@ -58,11 +58,13 @@ def package_with_another_sha256(here: Path, model: Path) -> tuple[Conf, list[str
 
 def everything_filtered(here: Path, model: Path) -> tuple[Conf, list[str]]:
     (here / "a.txt").write_text("1234 5678\n\n" * 40)
-    return {"source": f"{here}/*.txt", "base_model": str(model)}, ["no passage is left", "too_few_words"]
+    return {"source": f"{here}/*.txt", "base_model": str(model)}, [
+        "nothing is left of 1 documents (too_few_letters: 1)"
+    ]
 
 
 def more_workers_than_the_cluster_has(here: Path, model: Path) -> tuple[Conf, list[str]]:
-    conf = {"base_model": str(model), "num_workers": 64, "num_actors": 48}
+    conf = {"base_model": str(model), "num_workers": 64, "overrides": {"inference": {"num_actors": 48}}}
     return conf, ["needs 64 workers x 1 CPU", "lower training.num_workers", "needs 48 actors x 1 CPU"]
 
 

@@ -51,5 +51,5 @@ def spark_ui(baton: Baton, run_id: str) -> str | None:
 def answers(url: str) -> bool:
     try:
         return httpx.get(url).json()[0]["name"] != ""
-    except httpx.TransportError:
+    except (httpx.TransportError, ValueError):  # ValueError: it says in words that Spark is starting
         return False
