@@ -27,7 +27,8 @@ def test_a_killed_worker_costs_training_no_step_and_a_twin_run_trains_nothing(ba
         wait_until(
             lambda: f"/{steps} · loss" in log_of(api, DAG, "killed", "train", 1),
             "training steps in the log",
-            seconds=240,
+            lambda: log_of(api, DAG, "killed", "train", 1)[-300:],
+            seconds=420,
         )
         kill(executor_processes(baton))
         wait_until(lambda: "following it" in log_of(api, DAG, "killed", "train", 2), "the second attempt", seconds=120)
