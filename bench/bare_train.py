@@ -49,7 +49,7 @@ def main(spec: dict[str, Any]) -> None:
         torch.cuda.set_device(device)
     engine, model = make_engine(spec["directory"], config, device, rank)
     stepper = Stepper(engine, next_token_loss, config.micro_batch_size, device, one_row(model))
-    blocks, size, mine = load(spec["blocks"]), config.blocks_per_step, config.blocks_per_rank
+    blocks, size, mine = load(spec["blocks"]), config.blocks_per_step, config.blocks_per_rank(config.num_workers)
     trace = []
     for step in range(spec["steps"]):
         clock = time.monotonic()

@@ -29,9 +29,9 @@ class Board:
         self._entries[rank] += 1
         return self._entries[rank]
 
-    def started(self, step: int, damaged: list[str]) -> None:
-        """An attempt begins after ``step`` steps; newer checkpoints that were damaged, each with what is wrong."""
-        self._events.append(("started", (step, damaged)))
+    def started(self, step: int, damaged: list[str], workers: int) -> None:
+        """A group of workers begins after ``step`` steps; newer checkpoints that were damaged, with what is wrong."""
+        self._events.append(("started", (step, damaged, workers)))
 
     def stepped(self, entry: dict[str, Any]) -> None:
         """One optimizer step: an entry of the trace, see ``Trainer.run``."""
@@ -65,6 +65,7 @@ class Follower(threading.Thread):
 
     Attributes:
         attempts: how often a group of workers started to train.
+        failures: how often one followed a lost worker.
     """
 
     def __init__(self, board: Any, config: TrainingConfig, total_steps: int, live: LiveRun | None = None) -> None:
@@ -74,7 +75,9 @@ class Follower(threading.Thread):
         self._seen = 0
         self._progress: Progress | None = None
         self._last_step = 0
+        self._workers = 0
         self.attempts = 0
+        self.failures = 0
 
     def __enter__(self) -> "Follower":
         self.start()
@@ -106,23 +109,26 @@ class Follower(threading.Thread):
         for kind, content in events:
             getattr(self, f"_on_{kind}")(content)
 
-    def _on_started(self, at: tuple[int, list[str]]) -> None:
-        step, damaged = at
+    def _on_started(self, at: tuple[int, list[str], int]) -> None:
+        step, damaged, workers = at
         self.attempts += 1
         for why in damaged:
             log.warning("train: %s; it is passed over", why)
-        if self.attempts > 1:
+        place = f"the checkpoint of step {step}" if step else "the beginning"
+        if self._workers and workers > self._workers:
+            log.info("train: there is room for more; %d workers (%d before) from %s", workers, self._workers, place)
+        elif self._workers:
+            self.failures += 1
+            fewer = f" with {workers} workers ({self._workers} before)" if workers < self._workers else ""
             log.info(
-                "train: a worker was lost after step %d; restart %d of %d from %s",
-                self._last_step,
-                self.attempts - 1,
-                self._config.max_failures,
-                f"the checkpoint of step {step}" if step else "the beginning",
-            )
+                "train: a worker was lost after step %d; restart %d of %d from %s%s",
+                self._last_step, self.failures, self._config.max_failures, place, fewer,
+            )  # fmt: skip
         elif step:
-            log.info("train: resumed from the checkpoint of step %d", step)
+            log.info("train: resumed from %s", place)
         else:
-            log.info("train: %s workers are ready", self._config.num_workers)
+            log.info("train: %d workers are ready", workers)
+        self._workers = workers
         self._progress = Progress("train", "steps", self._total - step)
 
     def _on_stepped(self, entry: dict[str, Any]) -> None:

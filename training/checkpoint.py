@@ -37,22 +37,23 @@ class Progress:
     audit: tuple[tuple[str, ...], ...] = ()
 
 
-def save(directory: Path, engine: Any, rank: int, progress: Progress, *, adapters_only: bool) -> None:
+def save(directory: Path, engine: Any, rank: int, world_size: int, progress: Progress, *, adapters_only: bool) -> None:
     """Write this rank's part of a checkpoint; every rank calls it.
 
     Args:
         directory: empty, of this rank alone.
         engine: the DeepSpeed engine.
         rank: world rank.
+        world_size: ranks that write.
         progress: as of now.
         adapters_only: leave frozen parameters out; they come from the base model.
     """
     engine.save_checkpoint(str(directory), tag=TAG, save_latest=False, exclude_frozen_parameters=adapters_only)
     state = {"step": progress.step, "cursor": asdict(progress.cursor), "random": _random_state()}
-    (directory / f"state-rank{rank}.json").write_text(json.dumps(state))
+    _state_of(directory, rank).write_text(json.dumps(state))
     write_audit(directory / AUDIT, rank, progress)
     if rank == 0:
-        write_trace(directory, progress, {})
+        write_trace(directory, progress, world_size, {})
     write_digests(directory, rank)
 
 
@@ -105,27 +106,54 @@ def _digests_of(directory: Path, rank: int) -> Path:
     return directory / f"digests-rank{rank}.json"
 
 
-def progress_of(directory: Path, rank: int) -> Progress:
-    """Where training stood; call after the digests were compared."""
-    state = json.loads((directory / f"state-rank{rank}.json").read_text())
+def _state_of(directory: Path, rank: int) -> Path:
+    return directory / f"state-rank{rank}.json"
+
+
+def world_size_of(directory: Path) -> int | None:
+    """How many ranks wrote a checkpoint; None where that cannot be read, which rank 0's digests then tell too."""
+    try:
+        return int(json.loads((directory / TRACE).read_text())["world_size"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def heirs(directory: Path, rank: int, world_size: int) -> range:
+    """The ranks of the group that wrote a checkpoint whose files and history a rank of another group takes over."""
+    return range(rank, world_size_of(directory) or world_size, world_size)
+
+
+def progress_of(directory: Path, rank: int, world_size: int) -> Progress:
+    """Where training stood, for one rank of a group of any size; call after the digests were compared."""
+    state = json.loads(_state_of(directory, 0).read_text())  # step and cursor are the same on every rank
     noted = json.loads((directory / TRACE).read_text())
-    lines = _audit_of(directory / AUDIT, rank).read_text().splitlines()
-    audit = tuple(tuple(json.loads(line)["blocks"]) for line in lines)
-    return Progress(state["step"], Cursor(**state["cursor"]), noted["restarts"], tuple(noted["steps"]), audit)
+    audit: list[tuple[str, ...]] = [()] * state["step"]
+    for before in heirs(directory, rank, world_size):
+        for n, line in enumerate(_audit_of(directory / AUDIT, before).read_text().splitlines()):
+            audit[n] += tuple(json.loads(line)["blocks"])
+    return Progress(state["step"], Cursor(**state["cursor"]), noted["restarts"], tuple(noted["steps"]), tuple(audit))
 
 
-def write_trace(directory: Path, progress: Progress, sizes: dict[str, Any]) -> None:
+def write_trace(directory: Path, progress: Progress, world_size: int, sizes: dict[str, Any]) -> None:
     """Note what the model's manifest will tell: the steps, restarts, and sizes of the model and the group."""
-    noted = {"restarts": progress.restarts, "steps": list(progress.trace), "sizes": sizes}
+    noted = {"world_size": world_size, "restarts": progress.restarts, "steps": list(progress.trace), "sizes": sizes}
     (directory / TRACE).write_text(json.dumps(noted))
 
 
 def restore(directory: Path, engine: Any, rank: int, *, adapters_only: bool) -> None:
-    """Load model, optimizer and random state; call after every rank's :func:`problems_of` found none."""
+    """Load model, optimizer and random state, in a group of the size of that which saved them.
+
+    Call after every rank's :func:`problems_of` found none.
+    """
+    load(directory, engine, adapters_only=adapters_only)
+    _set_random_state(json.loads(_state_of(directory, rank).read_text())["random"])
+
+
+def load(directory: Path, engine: Any, *, adapters_only: bool) -> None:
+    """Load model and optimizer from DeepSpeed's part of a checkpoint."""
     engine.load_checkpoint(
         str(directory), tag=TAG, load_module_strict=not adapters_only, load_lr_scheduler_states=False
     )
-    _set_random_state(json.loads((directory / f"state-rank{rank}.json").read_text())["random"])
 
 
 def _random_state() -> dict[str, str]:

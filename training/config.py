@@ -81,8 +81,16 @@ class TrainingConfig(Frozen):
     )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of weights and activations")
     num_workers: int = Field(default=1, description="Ray Train workers, one per GPU where use_gpu", ge=1, le=4096)
+    min_workers: int | None = Field(
+        default=None,
+        description="go on with as few workers as this while the cluster lacks room for num_workers; unset: wait for all",
+        ge=1,
+    )
     cpus_per_worker: float = Field(default=1, description="CPU cores that each worker takes", gt=0)
     use_gpu: bool = Field(default=False, description="one GPU and NCCL per worker; else CPU and gloo")
+    hang_seconds: float = Field(
+        default=900, description="a worker that neither answers nor moves on for so long is lost: restart", ge=10
+    )
     max_failures: int = Field(default=2, description="restarts from the last checkpoint before the stage fails", ge=0)
     checkpoint_every_steps: int = Field(default=100, description="optimizer steps between checkpoints", ge=1)
     checkpoint_every_seconds: float | None = Field(
@@ -95,6 +103,10 @@ class TrainingConfig(Frozen):
     validation_blocks: int = Field(default=32, description="blocks of the validation split that are looked at", ge=1)
     early_stop_patience: int | None = Field(
         default=None, description="stop after so many validations without a lower loss; unset: never", ge=1
+    )
+    keep: Literal["last", "best"] = Field(
+        default="last",
+        description="last: the model has the weights of the last step; best: those with the lowest validation loss",
     )
     seed: int = Field(default=0, description="of adapters and dropout", ge=0, lt=2**31)
 
@@ -119,9 +131,23 @@ class TrainingConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _fewest_are_not_more(self) -> Self:
+        if self.min_workers and self.min_workers > self.num_workers:
+            raise ValueError(f"min_workers {self.min_workers} is more than num_workers {self.num_workers}")
+        return self
+
+    @model_validator(mode="after")
     def _stopping_early_needs_validation(self) -> Self:
         if self.early_stop_patience and not self.validate_every_steps:
             raise ValueError("early_stop_patience needs validate_every_steps")
+        return self
+
+    @model_validator(mode="after")
+    def _the_best_can_be_told_and_loaded(self) -> Self:
+        if self.keep == "best" and not self.validate_every_steps:
+            raise ValueError("keep best needs validate_every_steps")
+        if self.keep == "best" and self.min_workers:
+            raise ValueError("keep best needs a fixed number of workers: unset min_workers")
         return self
 
     @property
@@ -141,18 +167,23 @@ class TrainingConfig(Frozen):
 
     @property
     def workers(self) -> Group:
-        """What Ray Train starts."""
-        return Group("workers", "training.num_workers", self.num_workers, self.cpus_per_worker, int(self.use_gpu))
+        """The fewest that Ray Train trains with."""
+        key, count = "training.num_workers", self.num_workers
+        if self.min_workers:
+            key, count = "training.min_workers", self.min_workers
+        return Group("workers", key, count, self.cpus_per_worker, int(self.use_gpu))
 
-    @property
-    def blocks_per_rank(self) -> int:
-        """Blocks that one worker trains on in an optimizer step."""
-        return self.blocks_per_step // self.num_workers
+    def gradient_accumulation(self, world_size: int) -> int:
+        """Forward passes of each of ``world_size`` workers per optimizer step.
 
-    @property
-    def gradient_accumulation(self) -> int:
-        """Forward passes of each worker per optimizer step."""
-        return self.blocks_per_rank // self.micro_batch_size
+        A step has the same blocks whatever the number of workers; the places left over are filled with blocks without
+        targets.
+        """
+        return -(-self.blocks_per_step // (world_size * self.micro_batch_size))
+
+    def blocks_per_rank(self, world_size: int) -> int:
+        """Places for blocks that one of ``world_size`` workers has in an optimizer step."""
+        return self.gradient_accumulation(world_size) * self.micro_batch_size
 
 
 class EvaluationConfig(Frozen):

@@ -9,8 +9,13 @@ from training.config import TrainingConfig
 NEVER = 2**31 - 1  # steps between DeepSpeed's own log lines
 
 
-def deepspeed_config(config: TrainingConfig) -> dict[str, Any]:
+def deepspeed_config(config: TrainingConfig, world_size: int, *, repartitioned: bool = False) -> dict[str, Any]:
     """What ``deepspeed.initialize`` is given.
+
+    Args:
+        config: the training section.
+        world_size: workers there are.
+        repartitioned: the checkpoint that will be loaded is a universal one, see :mod:`training.repartition`.
 
     The optimizer is torch's AdamW (fused on a GPU), so that nothing is compiled: DeepSpeed's own CPUAdam and
     FusedAdam build C++ or CUDA code first (90 s for CPUAdam on 2 cores). Only on a GPU with offloaded
@@ -22,15 +27,16 @@ def deepspeed_config(config: TrainingConfig) -> dict[str, Any]:
     if config.offload_parameters:
         zero["offload_param"] = {"device": "cpu", "pin_memory": config.use_gpu}
     return {
-        "train_batch_size": config.blocks_per_step,
+        "train_batch_size": config.blocks_per_rank(world_size) * world_size,
         "train_micro_batch_size_per_gpu": config.micro_batch_size,
-        "gradient_accumulation_steps": config.gradient_accumulation,
+        "gradient_accumulation_steps": config.gradient_accumulation(world_size),
         "gradient_clipping": config.gradient_clipping,
         "bf16": {"enabled": config.precision == "bf16"},
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": NEVER,
+        "checkpoint": {"load_universal": repartitioned},
     }
 
 

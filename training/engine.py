@@ -9,7 +9,9 @@ from training.deepspeed_config import deepspeed_config, make_optimizer
 from training.model import import_deepspeed, load_model
 
 
-def make_engine(directory: str, config: TrainingConfig, device: Any, rank: int) -> tuple[Any, Any]:
+def make_engine(
+    directory: str, config: TrainingConfig, device: Any, rank: int, *, repartitioned: bool = False
+) -> tuple[Any, Any]:
     """Load a base model and put it into an engine; every rank calls it.
 
     Args:
@@ -17,6 +19,7 @@ def make_engine(directory: str, config: TrainingConfig, device: Any, rank: int) 
         config: the training section.
         device: this rank's torch device.
         rank: world rank.
+        repartitioned: it will load a universal checkpoint, see :mod:`training.repartition`.
 
     Returns:
         The engine, and the model inside.
@@ -35,12 +38,13 @@ def make_engine(directory: str, config: TrainingConfig, device: Any, rank: int) 
     # mid-build every later worker waits for ever on the lock that torch's extension builder left behind.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="nccl" if config.use_gpu else "gloo")
+    world_size = torch.distributed.get_world_size()
     torch.manual_seed(config.seed)  # the same adapters on every rank
-    model = load_model(directory, config)
+    model = load_model(directory, config, world_size)
     engine, *_ = deepspeed.initialize(
         model=model,
         optimizer=make_optimizer(model, config),
-        config=deepspeed_config(config),
+        config=deepspeed_config(config, world_size, repartitioned=repartitioned),
         dist_init_required=False,
     )
     if config.torch_compile:

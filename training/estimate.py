@@ -120,15 +120,15 @@ def activations(shape: Shape, config: TrainingConfig) -> int:
 
 
 def need(shape: Shape, config: TrainingConfig, stage: int) -> Need:
-    """What a worker of this training needs under a ZeRO stage, with the offloading that the configuration asks for."""
+    """What a worker needs under a ZeRO stage, with the offloading that is asked for and the fewest workers allowed."""
     trained = shape.parameters if config.method == "full" else shape.adapters(config.lora.rank)
     frozen = 0 if config.method == "full" else shape.parameters
     states = model_states(
-        trained, shape.largest_layer if stage == 3 else 0, config.num_workers, stage,
+        trained, shape.largest_layer if stage == 3 else 0, config.workers.count, stage,
         optimizer=config.offload_optimizer and stage > 0, weights=config.offload_parameters and stage == 3,
     )  # fmt: skip
     width = 2 if config.precision == "bf16" else 4
-    held = width * frozen // (config.num_workers if stage == 3 else 1)
+    held = width * frozen // (config.workers.count if stage == 3 else 1)
     return Need(states.device + held + activations(shape, config), states.host)
 
 
@@ -150,5 +150,5 @@ def memory_line(settings: dict[str, Any], config: TrainingConfig) -> str | None:
     return (
         f"training of {shape.parameters / 1e9:.2f} B parameters needs about {chosen.device / 1e9:.1f} GB per "
         f"{'GPU' if config.use_gpu else 'worker'} and {chosen.host / 1e9:.1f} GB of host memory per worker under ZeRO "
-        f"{config.zero_stage} with {config.num_workers} workers (ZeRO {others})"
+        f"{config.zero_stage} with {config.workers.count} workers (ZeRO {others})"
     )

@@ -18,10 +18,14 @@ from training.checkpoint import EXPORT, TRACE, verify
 from training.config import TrainingConfig
 from training.ingest import Passages
 from training.loop import Plan, train_worker
+from training.resume import VALIDATION_LOSS
 from training.step import LossFunction, next_token_loss
 from training.tracking import LiveRun
 
 log = logging.getLogger("baton")
+
+RESIZE_SECONDS = 60.0  # between looks for room for more workers, where there are fewer than num_workers
+HANG_VARIABLE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"  # passed on by Ray Train to its controller
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,21 @@ class Outcome:
         checkpoint: the last one, a ``ray.train.Checkpoint`` with the exported model.
         trace: one entry per step.
         restarts: how often workers had to start again.
-        sizes: trainable_parameters, world_size, device.
+        sizes: trainable_parameters, world_size, device, and exported_step: whose weights the model has.
     """
 
     checkpoint: Any
     trace: list[dict[str, Any]]
     restarts: int
     sizes: dict[str, Any]
+
+    @property
+    def worker_seconds(self) -> float:
+        """Seconds of training, times the workers there were; restarts not counted."""
+        ends = [entry["seconds"] for entry in self.trace]
+        return sum(
+            (end - begin) * entry["workers"] for begin, end, entry in zip([0.0, *ends], ends, self.trace, strict=False)
+        )
 
     @contextlib.contextmanager
     def local_export(self) -> Iterator[Path]:
@@ -80,28 +92,38 @@ def fit(
     import ray
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     if len(ray.nodes()) == 1:  # nothing to move to: saves a process, 5 s of CPU at each start
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    board = ray.remote(num_cpus=0)(Board).remote()
+    os.environ[HANG_VARIABLE] = str(config.hang_seconds)
+    # Beside this driver: a node that is lost with the board on it would end the training.
+    here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
     plan = Plan(config, base, passages, validation, total_steps, board, loss, os.environ.get(ENVIRONMENT_VARIABLE, ""))
+    scaling: dict[str, Any] = {
+        "num_workers": (config.min_workers, config.num_workers) if config.min_workers else config.num_workers,
+        "elastic_resize_monitor_interval_s": RESIZE_SECONDS,
+        "use_gpu": config.use_gpu,
+        "resources_per_worker": {"CPU": config.cpus_per_worker, **({"GPU": 1} if config.use_gpu else {})},
+    }
     filesystem, path = resolve(storage)
     filesystem.create_dir(path, recursive=True)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"plan": plan},
-        torch_config=TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=config.num_workers,
-            use_gpu=config.use_gpu,
-            resources_per_worker={"CPU": config.cpus_per_worker, **({"GPU": 1} if config.use_gpu else {})},
-        ),
+        torch_config=TorchConfig("nccl" if config.use_gpu else "gloo", timeout_s=int(config.hang_seconds)),
+        scaling_config=ScalingConfig(**scaling),
         run_config=RunConfig(
             name=name,
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=config.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=config.checkpoints_kept),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=config.checkpoints_kept,  # and the newest, where the best are kept
+                checkpoint_score_attribute=VALIDATION_LOSS if config.keep == "best" else None,
+                checkpoint_score_order="min",
+            ),
         ),
     )
     log.info("checkpoints every %d steps in %s/%s", config.checkpoint_every_steps, storage, name)
@@ -164,8 +186,9 @@ pipeline_tag: text-generation
 | Data | corpus `{corpus.id}`, split `train` |
 | Trained on | {last["tokens"]:,} tokens in {last["step"]} steps |
 | Hardware | {outcome.sizes["world_size"]} workers x {config.cpus_per_worker:g} CPU cores, {outcome.sizes["device"]} |
-| Cost | {last["seconds"]:,.0f} s{f" x {config.num_workers} GPUs" if config.use_gpu else ""}, \
-{last["seconds"] * config.num_workers * config.cpus_per_worker:,.0f} core-seconds, restarts not counted |
+| Cost | {f"{outcome.worker_seconds:,.0f} GPU-seconds, " if config.use_gpu else ""}\
+{outcome.worker_seconds * config.cpus_per_worker:,.0f} core-seconds in {last["seconds"]:,.0f} s, restarts not counted |
+| Weights of | step {outcome.sizes["exported_step"]} of {last["step"]} |
 | Final training loss | {last["loss"]:.3f} nats per token |
 {adapter}
 The licences of the base model and of the training text apply to this model too: check both before you share it.

@@ -18,7 +18,7 @@ def identity(config: TrainingConfig) -> dict[str, Any]:
     """What of the configuration determines the weights; part of the model's id. The base model is a parent."""
     left_out = {
         "base", "max_failures", "checkpoint_every_steps", "checkpoint_every_seconds", "checkpoints_kept",
-        "cpus_per_worker", "activation_checkpointing",
+        "cpus_per_worker", "activation_checkpointing", "hang_seconds",
     }  # fmt: skip
     return {
         "training": config.model_dump(mode="json", exclude=left_out | ({"lora"} if config.method == "full" else set()))

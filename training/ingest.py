@@ -11,10 +11,10 @@ Ray Data's own ``streaming_split`` hands whole bundles to whichever rank has the
 and neither leaves a place for packing across bundles. So Ray Data streams and tokenises, in order, and one feeder
 actor packs what arrives (50 million tokens a second, far more than a cluster trains on) and deals it out:
 
-- Step ``s`` is blocks ``s * B`` to ``(s + 1) * B``, where ``B`` is blocks per step; each rank gets an equal,
-  contiguous share. What has been consumed is therefore always a prefix, and the cursor a position in the stream.
-- Every rank takes the same number of steps. Where the last step of the last epoch lacks blocks it is filled
-  with blocks without targets; no block is dropped.
+- Step ``s`` is blocks ``s * B`` to ``(s + 1) * B``, where ``B`` is blocks per step; each rank gets an equal
+  number of places, and blocks in order for them. What has been consumed is therefore always a prefix, and the cursor a position in the stream.
+- Every rank takes the same number of steps. Where blocks do not fill all places (the last step of the last epoch, a
+  number of ranks that does not divide them) the others are blocks without targets; no block is dropped.
 - A resume opens the files from the one that holds the cursor's passage on, and skips to it.
 - A bounded number of rows is in flight: Ray Data holds tokenising back while nobody asks for blocks.
 """
@@ -78,8 +78,12 @@ class Passages:
         rows = tuple(f.rows or 0 for f in entries)
         return cls(filesystem, tuple(p for _, p in located), rows, tokenizer, cpus_per_task, max_tasks)
 
-    def stream(self, first: int = 0) -> Iterator[Passage]:
-        """The tokenised passages in order, from passage ``first`` on; runs Ray Data in this process.
+    def stream(self, first: int = 0, times: int = 1) -> Iterator[Passage]:
+        """The tokenised passages in order; runs Ray Data in this process, once for all passes.
+
+        Args:
+            first: passage of the first pass to begin with.
+            times: passes over the split.
 
         Raises:
             RuntimeError: rows did not arrive in the manifest's order or number: training on them could not be repeated.
@@ -91,7 +95,8 @@ class Passages:
         context.enable_progress_bars = False
         ends = np.cumsum(self.rows)
         at_file = int(np.searchsorted(ends, first, side="right"))
-        paths = self.paths[at_file:]
+        paths = self.paths[at_file:] + self.paths * (times - 1)
+        expected = np.array(self.rows[at_file:] + self.rows * (times - 1))
         passed = int(ends[at_file - 1]) if at_file else 0
         if not paths:
             return
@@ -111,6 +116,9 @@ class Passages:
             if len(numbers) and (np.any(np.diff(numbers) < 0) or np.any(seen[numbers[0] + 1 :])):
                 raise RuntimeError("Ray Data did not keep the order of the corpus files")
             seen += np.bincount(numbers, minlength=len(paths))
+            whole = numbers[-1] if len(numbers) else 0  # files before this one are read to their ends
+            if np.any(seen[:whole] != expected[:whole]):
+                raise RuntimeError(f"a corpus file has other rows than the manifest says: {paths[:whole]}")
             given = iter(batch["prompt"].to_pylist())
             for chunk in batch["tokens"].chunks:
                 values, offsets = chunk.values.to_numpy(), chunk.offsets.to_numpy()
@@ -118,8 +126,8 @@ class Passages:
                     passed, prompt = passed + 1, next(given)
                     if passed > first:
                         yield Passage(values[begin:end], prompt)
-        if tuple(seen) != self.rows[at_file:]:
-            raise RuntimeError(f"Ray Data read {seen.sum()} passages, the manifest says {sum(self.rows[at_file:])}")
+        if np.any(seen != expected):
+            raise RuntimeError(f"Ray Data read {seen.sum()} passages, the manifest says {expected.sum()}")
 
     def stream_here(self) -> Iterator[Passage]:
         """The same passages from the first on, tokenised by this process alone: for a short look."""
@@ -182,13 +190,15 @@ class Deal:
         seq_len: tokens in a block.
         epochs: passes over the split.
         world_size: ranks that ask.
-        blocks_per_rank: blocks that each of them gets per step.
+        blocks_per_step: blocks of a step.
+        blocks_per_rank: places for them that each rank has; those left over are filled with blocks without targets.
         padded: a block for each passage.
     """
 
     seq_len: int
     epochs: int
     world_size: int
+    blocks_per_step: int
     blocks_per_rank: int
     padded: bool = False
 
@@ -222,15 +232,17 @@ class BlockFeeder:
 
     def _blocks(self, start: Cursor) -> Iterator[tuple[int, Block]]:
         pad, at, index = self._passages.tokenizer.eos_id, Position(start.passage, start.token), start.index
+        passages = self._passages.stream(start.passage, self._deal.epochs - start.epoch)
         for epoch in range(start.epoch, self._deal.epochs):
-            stream = self._passages.stream(at.passage)
-            for block in pack(stream, self._deal.seq_len, pad, at, index, padded=self._deal.padded):
+            of_epoch = itertools.islice(passages, sum(self._passages.rows) - at.passage)
+            for block in pack(of_epoch, self._deal.seq_len, pad, at, index, padded=self._deal.padded):
                 yield epoch, block
             at, index = Position(), 0
+        next(passages, None)  # to its end, where it compares what it read with the manifest
 
     def _shares(self) -> list[Share]:
         n = self._deal.blocks_per_rank
-        dealt = list(itertools.islice(self._stream, self._deal.world_size * n))
+        dealt = list(itertools.islice(self._stream, self._deal.blocks_per_step))
         for epoch, block in dealt:
             self._cursor = Cursor(self._cursor.blocks + 1, epoch, block.index + 1, block.end.passage, block.end.token)
         rows = rows_of([b for _, b in dealt], self._deal.world_size * n, self._deal.seq_len)

@@ -70,7 +70,7 @@ def train(run: RunDir, record: StageRecord, loss: LossFunction = next_token_loss
         total_steps = count_steps(passages, config)
     log.info(
         "%d steps x %d tokens (%d workers x %d blocks x %d tokens)",
-        total_steps, config.tokens_per_step, config.num_workers, config.blocks_per_rank,
+        total_steps, config.tokens_per_step, config.num_workers, config.blocks_per_rank(config.num_workers),
         config.seq_len,
     )  # fmt: skip
     with staging(run.store, "model", made_of, [corpus, base]) as place:
@@ -101,6 +101,9 @@ def train(run: RunDir, record: StageRecord, loss: LossFunction = next_token_loss
         "%.1f %% of the trained places were real tokens, the others pads; %.1f %% of the time went into waiting for data",
         100 * known["real_token_share"], 100 * known["data_wait_share"],
     )  # fmt: skip
+    exported = outcome.sizes["exported_step"]
+    if exported != last["step"]:
+        log.info("the weights are those of step %d, with the lowest validation loss", exported)
     record.headline = (
         f"{last['tokens']:,} tokens in {last['step']} steps, loss {outcome.trace[0]['loss']:.2f} → {last['loss']:.2f}, "
         f"{last['tokens'] / last['seconds']:.0f} tokens/s"
@@ -123,10 +126,11 @@ def describe(config: TrainingConfig) -> str:
     offloaded = [
         n for n, on in [("optimizer", config.offload_optimizer), ("parameters", config.offload_parameters)] if on
     ]
+    workers = f"{config.min_workers} to {config.num_workers}" if config.min_workers else f"{config.num_workers}"
     return (
         f"{method}, {config.precision}, ZeRO {config.zero_stage}"
         + (f" with {' and '.join(offloaded)} in host memory" if offloaded else "")
-        + f", {config.num_workers} workers on {'GPUs, NCCL' if config.use_gpu else 'CPUs, gloo'}, "
+        + f", {workers} workers on {'GPUs, NCCL' if config.use_gpu else 'CPUs, gloo'}, "
         f"peak learning rate {config.learning_rate:g} ({config.schedule})"
     )
 
@@ -166,8 +170,8 @@ def facts(config: TrainingConfig, base: Artifact, outcome: Outcome) -> dict[str,
         "restarts": outcome.restarts,
         **outcome.sizes,
         "seconds": last["seconds"],
-        "core_seconds": last["seconds"] * config.num_workers * config.cpus_per_worker,
-        "gpu_seconds": last["seconds"] * config.num_workers if config.use_gpu else 0.0,
+        "core_seconds": outcome.worker_seconds * config.cpus_per_worker,
+        "gpu_seconds": outcome.worker_seconds if config.use_gpu else 0.0,
         "method": config.method,
         "zero_stage": config.zero_stage,
     }

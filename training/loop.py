@@ -1,5 +1,6 @@
 """The training function that every Ray Train worker runs: DeepSpeed over the blocks that the feeder deals out."""
 
+import contextlib
 import itertools
 import math
 import os
@@ -22,9 +23,10 @@ from training.ingest import BlockFeeder, Deal, Passages, Share, rows_of
 from training.memory import OutOfMemory, explain_out_of_memory
 from training.meters import Meters
 from training.packing import pack
-from training.resume import last_whole_checkpoint
+from training.repartition import is_sharded, load_repartitioned, repartition
+from training.resume import VALIDATION_LOSS, last_whole_checkpoint, whole_checkpoint
 from training.step import LossFunction, Rows, Stepper, next_token_loss
-from training.validation import patience_is_over
+from training.validation import best_step, patience_is_over
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Trainer:
 
     def __init__(self, plan: Plan, kept: Path | None, damaged: list[str]) -> None:
         import ray.train.torch
+        import torch
         from ray.train.collective import broadcast_from_rank_zero
 
         context = ray.train.get_context()
@@ -106,21 +109,28 @@ class Trainer:
         self.device = ray.train.torch.get_device()
         self.progress = checkpoint.Progress()
         if kept:
-            left = checkpoint.progress_of(kept, self.rank)
+            left = checkpoint.progress_of(kept, self.rank, self.world_size)
             self.progress = replace(left, restarts=left.restarts + 1)
         # Before the model is loaded, so that the first blocks are ready when it is.
         self.feeder = broadcast_from_rank_zero(self._start_feeder() if self.rank == 0 else None)
         self._ahead = self.feeder.share.remote(self.progress.step, self.rank)
         self.base_directory = model_directory(plan.base)
-        self.engine, self.model = make_engine(self.base_directory, self.config, self.device, self.rank)
+        moved = kept is not None and checkpoint.world_size_of(kept) != self.world_size
+        self.engine, self.model = make_engine(
+            self.base_directory, self.config, self.device, self.rank, repartitioned=moved and is_sharded(self.config)
+        )
         self.stepper = Stepper(self.engine, plan.loss, self.config.micro_batch_size, self.device, one_row(self.model))
         self.meters = Meters(self.model, self.config, self.device, self.world_size)
         self.validation = self._validation_rows()
-        if kept:
+        if kept and moved:
+            with repartition(kept) if is_sharded(self.config) else contextlib.nullcontext(kept) as whole:
+                load_repartitioned(whole, self.engine, adapters_only=self.config.method == "lora")
+            torch.manual_seed(self.config.seed + 1000 * self.progress.step + self.rank)  # another group, other dropout
+        elif kept:
             checkpoint.restore(kept, self.engine, self.rank, adapters_only=self.config.method == "lora")
         self._saved_at = time.monotonic()
         if self.rank == 0:
-            plan.board.started.remote(self.progress.step, damaged)
+            plan.board.started.remote(self.progress.step, damaged, self.world_size)
 
     def _start_feeder(self) -> Any:
         import ray
@@ -128,7 +138,8 @@ class Trainer:
         # DEFAULT: outside of the workers' placement group. Owned by this process, so it ends with the attempt.
         actor = ray.remote(num_cpus=0, scheduling_strategy="DEFAULT")(BlockFeeder)
         config = self.config
-        deal = Deal(config.seq_len, config.epochs, self.world_size, config.blocks_per_rank, config.padded)
+        places = config.blocks_per_rank(self.world_size)
+        deal = Deal(config.seq_len, config.epochs, self.world_size, config.blocks_per_step, places, config.padded)
         return actor.remote(self.plan.passages, deal, self.progress.step, self.progress.cursor)
 
     def _validation_rows(self) -> Rows | None:
@@ -155,7 +166,7 @@ class Trainer:
             if patience_is_over(trace, config.early_stop_patience):
                 break
             clock = time.monotonic()
-            share: Share = ray.get(self._ahead)
+            share: Share = ray.get(self._ahead, timeout=config.hang_seconds)
             waited = time.monotonic() - clock
             if step + 1 < self.plan.total_steps:
                 self._ahead = self.feeder.share.remote(step + 1, self.rank)
@@ -167,6 +178,7 @@ class Trainer:
             tokens += share.step_tokens
             entry = {
                 "step": step + 1,
+                "workers": self.world_size,
                 "loss": loss,
                 "learning_rate": rate,
                 "tokens": tokens,
@@ -185,7 +197,10 @@ class Trainer:
                 self.plan.board.stepped.remote(entry)
             if step + 1 < self.plan.total_steps and self._checkpoint_is_due():
                 self._checkpoint()
-        self._export()
+        best = best_step(trace) if config.keep == "best" else None
+        if best not in (None, self.progress.step):
+            self._take(best)
+        self._export(best or self.progress.step)
 
     def _diverged(self, step: int, loss: float, norm: float, share: Share) -> str:
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
@@ -195,8 +210,11 @@ class Trainer:
         )
 
     def _checkpoint_is_due(self) -> bool:
-        """By steps, or by rank 0's clock."""
-        if self.progress.step % self.config.checkpoint_every_steps == 0:
+        """By steps, where the weights are the best so far and these are wanted, or by rank 0's clock."""
+        step = self.progress.step
+        if step % self.config.checkpoint_every_steps == 0:
+            return True
+        if self.config.keep == "best" and best_step(self.progress.trace) == step:
             return True
         seconds = self.config.checkpoint_every_seconds
         late = seconds is not None and self.rank == 0 and time.monotonic() - self._saved_at >= seconds
@@ -207,9 +225,12 @@ class Trainer:
         import ray.train
 
         directory = Path(tempfile.mkdtemp(prefix="baton-checkpoint-"))
-        checkpoint.save(directory, self.engine, self.rank, self.progress, adapters_only=self.config.method == "lora")
+        checkpoint.save(
+            directory, self.engine, self.rank, self.world_size, self.progress,
+            adapters_only=self.config.method == "lora",
+        )  # fmt: skip
         ray.train.report(
-            {"step": self.progress.step},
+            self._reported(),
             checkpoint=ray.train.Checkpoint.from_directory(directory),
             checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
             delete_local_checkpoint_after_upload=True,
@@ -218,8 +239,22 @@ class Trainer:
         if self.rank == 0:
             self.plan.board.saved.remote(self.progress.step)
 
-    def _export(self) -> None:
-        """The last checkpoint: the model from rank 0, and every rank's list of what it consumed."""
+    def _reported(self) -> dict[str, Any]:
+        """What Ray Train keeps a checkpoint by."""
+        loss = self.progress.trace[-1].get("validation_loss")
+        return {"step": self.progress.step} | ({} if loss is None else {VALIDATION_LOSS: loss})
+
+    def _take(self, best: int) -> None:
+        """Load the weights of a step that was checkpointed; every rank calls it."""
+        with whole_checkpoint(best) as directory:
+            checkpoint.load(directory, self.engine, adapters_only=self.config.method == "lora")
+
+    def _export(self, step: int) -> None:
+        """The last checkpoint: the model from rank 0, and every rank's list of what it consumed.
+
+        Args:
+            step: whose weights the model has.
+        """
         import ray.train
 
         weights = export.gather(
@@ -230,6 +265,8 @@ class Trainer:
             checkpoint.write_audit(directory / checkpoint.EXPORT / checkpoint.AUDIT, self.rank, self.progress)
             if self.rank == 0:
                 export.save_model(weights, self.model, self.base_directory, directory / checkpoint.EXPORT, self.config)
-                checkpoint.write_trace(directory, self.progress, self.meters.sizes())
+                checkpoint.write_trace(
+                    directory, self.progress, self.world_size, self.meters.sizes() | {"exported_step": step}
+                )
             checkpoint.write_digests(directory, self.rank)
-            ray.train.report({"step": self.progress.step}, checkpoint=ray.train.Checkpoint.from_directory(scratch))
+            ray.train.report(self._reported(), checkpoint=ray.train.Checkpoint.from_directory(scratch))

@@ -20,7 +20,7 @@ def import_deepspeed() -> None:
             del sys.modules["mlflow"]
 
 
-def load_model(directory: str, config: TrainingConfig) -> Any:
+def load_model(directory: str, config: TrainingConfig, world_size: int) -> Any:
     """The base model ready for DeepSpeed; with adapters, and all else frozen, for LoRA.
 
     Under ZeRO 3 each weight is sharded as it is loaded, so no worker ever holds the whole model.
@@ -29,7 +29,7 @@ def load_model(directory: str, config: TrainingConfig) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.integrations import HfDeepSpeedConfig
 
-    sharding = HfDeepSpeedConfig(deepspeed_config(config)) if config.zero_stage == 3 else None
+    sharding = HfDeepSpeedConfig(deepspeed_config(config, world_size)) if config.zero_stage == 3 else None
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation=attention_of(config))
     del sharding  # transformers keeps a weak reference: it had to live until here

@@ -1,4 +1,4 @@
-"""Which checkpoint to go on from: the newest one that every rank finds whole."""
+"""Which checkpoint to go on from: the newest one that every rank finds whole; and how to get at the best one."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from handoff.errors import ArtifactError
 from training import checkpoint
+
+VALIDATION_LOSS = "validation_loss"  # of a checkpoint's step, where there was one: what the best are kept by
 
 
 @contextlib.contextmanager
@@ -24,11 +26,11 @@ def last_whole_checkpoint() -> Iterator[tuple[Path | None, list[str]]]:
     """
     import ray.train
 
-    rank, damaged = ray.train.get_context().get_world_rank(), list[str]()
-    kept = ray.train.get_all_reported_checkpoints()
+    damaged = list[str]()
+    kept = sorted(ray.train.get_all_reported_checkpoints(), key=lambda reported: reported.metrics["step"])
     for reported in reversed(kept):
         with reported.checkpoint.as_directory() as directory:
-            problems = _of_all_ranks(checkpoint.problems_of(Path(directory), rank))
+            problems = _of_all_ranks(_problems(Path(directory)))
             if not problems:
                 yield Path(directory), damaged
                 return
@@ -37,6 +39,34 @@ def last_whole_checkpoint() -> Iterator[tuple[Path | None, list[str]]]:
         where = str(Path(kept[-1].checkpoint.path).parent)
         raise ArtifactError(f"checkpoints in {where}", damaged, "remove that directory to train from the start")
     yield None, damaged
+
+
+@contextlib.contextmanager
+def whole_checkpoint(step: int) -> Iterator[Path]:
+    """The checkpoint of one step, on this machine; every rank calls it.
+
+    Raises:
+        ArtifactError: it is damaged, or not there any more.
+    """
+    import ray.train
+
+    kept = [r.checkpoint for r in ray.train.get_all_reported_checkpoints() if r.metrics["step"] == step]
+    remedy = 'set training.keep to "last", or remove the checkpoints to train from the start'
+    if not kept:
+        raise ArtifactError(f"checkpoint of step {step}", ["it is missing"], remedy)
+    with kept[0].as_directory() as directory:
+        if problems := _of_all_ranks(_problems(Path(directory))):
+            raise ArtifactError(f"checkpoint of step {step}", problems, remedy)
+        yield Path(directory)
+
+
+def _problems(directory: Path) -> list[str]:
+    """Of the files that this rank answers for: its own, or what ranks of a larger group before wrote."""
+    import ray.train
+
+    context = ray.train.get_context()
+    mine = checkpoint.heirs(directory, context.get_world_rank(), context.get_world_size())
+    return [problem for rank in mine for problem in checkpoint.problems_of(directory, rank)]
 
 
 def _of_all_ranks(problems: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
-"""When to stop: validation during training no longer improves."""
+"""What validation during training decides: when to stop, and which weights are the best."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,18 @@ def patience_is_over(trace: Sequence[dict[str, Any]], patience: int | None) -> b
 
     A function of the trace alone, so that every rank and every resume decides alike.
     """
-    losses = [entry["validation_loss"] for entry in trace if "validation_loss" in entry]
+    losses = [loss for _, loss in validated(trace)]
     if patience is None or len(losses) <= patience:
         return False
     return min(losses[-patience:]) >= min(losses[:-patience])
+
+
+def best_step(trace: Sequence[dict[str, Any]]) -> int | None:
+    """The step whose validation loss was the lowest, the earliest of equals; None before the first validation."""
+    numbers = [found for found in validated(trace) if math.isfinite(found[1])]
+    return min(numbers, key=lambda found: found[1], default=(None, 0.0))[0]
+
+
+def validated(trace: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Step and loss of every validation."""
+    return [(entry["step"], entry["validation_loss"]) for entry in trace if "validation_loss" in entry]

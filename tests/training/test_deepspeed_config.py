@@ -48,8 +48,12 @@ def test_biases_and_norms_do_not_decay() -> None:
 
 
 def test_gradients_are_accumulated_to_the_global_batch() -> None:
-    made = deepspeed_config(config(seq_len=16, micro_batch_size=2, num_workers=4, global_batch_tokens=384))
+    made = deepspeed_config(config(seq_len=16, micro_batch_size=2, num_workers=4, global_batch_tokens=384), 4)
     assert (made["train_batch_size"], made["gradient_accumulation_steps"]) == (24, 3)
+    fewer = deepspeed_config(config(seq_len=16, micro_batch_size=2, num_workers=4, global_batch_tokens=384), 3)
+    assert (fewer["train_batch_size"], fewer["gradient_accumulation_steps"]) == (24, 4)
+    odd = deepspeed_config(config(seq_len=16, micro_batch_size=2, num_workers=6, global_batch_tokens=384), 5)
+    assert (odd["train_batch_size"], odd["gradient_accumulation_steps"]) == (30, 3), "places, six of them empty"
 
 
 def test_a_global_batch_that_cannot_be_reached_is_refused_with_those_that_can() -> None:
@@ -58,6 +62,6 @@ def test_a_global_batch_that_cannot_be_reached_is_refused_with_those_that_can() 
 
 
 def test_offload_reaches_deepspeed() -> None:
-    made = deepspeed_config(config(zero_stage=3, offload_optimizer=True, offload_parameters=True, use_gpu=True))
+    made = deepspeed_config(config(zero_stage=3, offload_optimizer=True, offload_parameters=True, use_gpu=True), 2)
     zero = made["zero_optimization"]
     assert zero["offload_optimizer"]["device"] == zero["offload_param"]["device"] == "cpu"

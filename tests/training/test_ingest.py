@@ -29,9 +29,12 @@ def steps(
     start: Cursor = Cursor(),  # noqa: B008, RUF100
     world_size: int = WORLD_SIZE,
     per_rank: int = PER_RANK,
+    per_step: int | None = None,
 ) -> list[list[Share]]:
     """What every rank is dealt in steps ``first`` to ``last`` - 1."""
-    feeder = BlockFeeder(passages, Deal(SEQ_LEN, EPOCHS, world_size, per_rank), first, start)
+    feeder = BlockFeeder(
+        passages, Deal(SEQ_LEN, EPOCHS, world_size, per_step or world_size * per_rank, per_rank), first, start
+    )
     return [[feeder.share(step, rank) for rank in range(world_size)] for step in range(first, last)]
 
 
@@ -72,7 +75,8 @@ def test_feeder(ray_cluster: None, passages: Passages) -> None:
 
     # With another number of ranks, and another share for each: still each block once.
     begun, cursor = dealt[:5], dealt[4][0].cursor
-    middle = steps(passages, 7, 5, cursor, world_size=3, per_rank=1)
+    middle = steps(passages, 7, 5, cursor, world_size=3, per_rank=2, per_step=4)
+    assert [[len(share.blocks) for share in step] for step in middle] == [[2, 2, 0]] * 2, "a step stays the same step"
     blocks_left = len(every_block) - len(consumed(begun)) - len(consumed(middle))
     end = steps(passages, 7 + -(-blocks_left // 5), 7, middle[-1][0].cursor, world_size=1, per_rank=5)
     assert consumed(begun) + consumed(middle) + consumed(end) == every_block

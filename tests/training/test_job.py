@@ -143,6 +143,18 @@ def test_a_killed_worker_damaged_checkpoints_and_a_full_disk_cost_nothing_but_ti
 
 
 @pytest.mark.faults
+def test_the_best_weights_are_those_of_a_training_that_ended_there(ray_cluster: None, make_run: MakeRun) -> None:
+    settings = {**CALM, "schedule": "constant", "warmup_fraction": 0, "learning_rate": 0.03, "validate_every_steps": 2}
+    best = trained(make_run("best", **settings, keep="best", early_stop_patience=2, checkpoint_every_steps=100))
+    steps = best.manifest.facts["steps"]
+    validated = {s["step"]: s["validation_loss"] for s in steps if "validation_loss" in s}
+    step = min(validated, key=lambda n: validated[n])
+    assert best.manifest.facts["exported_step"] == step < steps[-1]["step"], validated
+    ended_there = trained(make_run("there", **settings | {"max_steps": step}))
+    assert ended_there.manifest.facts["exported_step"] == step and weights(best) == weights(ended_there)
+
+
+@pytest.mark.faults
 def test_a_run_does_not_train_on_with_other_settings(calm: Artifact, make_run: MakeRun) -> None:
     run = make_run("changed", **CALM)
     run_train(run)

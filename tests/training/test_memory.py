@@ -40,4 +40,4 @@ def test_the_smaller_micro_batch_keeps_the_global_batch() -> None:
     before = config(seq_len=16, micro_batch_size=8, num_workers=2)
     after = config(seq_len=16, micro_batch_size=4, num_workers=2, global_batch_tokens=before.tokens_per_step)
     assert f"global_batch_tokens {before.tokens_per_step}" in knobs(before)[0]
-    assert (after.tokens_per_step, after.gradient_accumulation) == (before.tokens_per_step, 2)
+    assert (after.tokens_per_step, after.gradient_accumulation(2)) == (before.tokens_per_step, 2)

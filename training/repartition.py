@@ -1,0 +1,83 @@
+"""A checkpoint of one number of workers, for another: ZeRO's shards put together by DeepSpeed's universal checkpoint.
+
+DeepSpeed's own format is taken because it covers ZeRO 1 to 3, adapters and bf16, and is kept up with its engine. It is
+made only when the number of workers changes, from the shards that are there, so that no checkpoint costs more than
+before. Adam's moments and the fp32 weights come back exactly; sums over ranks are then taken in another order.
+"""
+
+import argparse
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from training import checkpoint
+from training.config import TrainingConfig
+
+
+def is_sharded(config: TrainingConfig) -> bool:
+    """Whether each rank saves a part of the optimizer's state of its own; else all have, and rank 0 saves, all of it."""
+    return config.zero_stage > 0
+
+
+@contextlib.contextmanager
+def repartition(directory: Path) -> Iterator[Path]:
+    """Convert a checkpoint, once on each machine; every rank calls it, after the digests were compared.
+
+    Args:
+        directory: the checkpoint on this machine.
+
+    Yields:
+        A directory for :func:`load_repartitioned`, gone afterwards. It takes the room of the checkpoint's engine part.
+    """
+    import ray.train
+    import torch.distributed
+
+    context = ray.train.get_context()
+    mine = None
+    if context.get_local_rank() == 0:
+        mine = tempfile.mkdtemp(prefix="baton-repartition-")
+        convert(directory / checkpoint.TAG, Path(mine, checkpoint.TAG))
+    made: list[tuple[int, str | None]] = [(0, None)] * context.get_world_size()
+    torch.distributed.all_gather_object(made, (context.get_node_rank(), mine))
+    try:
+        yield Path(next(path for node, path in made if path and node == context.get_node_rank()))
+        torch.distributed.barrier()
+    finally:
+        if mine:
+            shutil.rmtree(mine)
+
+
+def convert(shards: Path, whole: Path) -> None:
+    """Write the universal form of a directory of DeepSpeed's shards."""
+    from deepspeed.checkpoint.ds_to_universal import main
+
+    # No processes of its own: they would be forked from one with threads. missing state: what only Megatron notes.
+    with contextlib.redirect_stdout(None):
+        main(
+            argparse.Namespace(
+                input_folder=str(shards), output_folder=str(whole), num_extract_workers=1, num_merge_workers=1,
+                keep_temp_folder=False, strict=True, inject_missing_state=True,
+            )
+        )  # fmt: skip
+
+
+def load_repartitioned(directory: Path, engine: Any, *, adapters_only: bool) -> None:
+    """Load model and optimizer into an engine that was made for a universal checkpoint.
+
+    DeepSpeed 0.19 gives every parameter group of ZeRO 3 the settings of the first one (so weight decay on norms), and
+    all of them one step counter, which then runs as many times too fast as there are groups. Both are put right here.
+    """
+    import torch
+
+    groups = engine.optimizer.param_groups
+    settings = [{k: v for k, v in group.items() if k != "params"} for group in groups]
+    checkpoint.load(directory, engine, adapters_only=adapters_only)
+    for group, kept in zip(engine.optimizer.param_groups, settings, strict=True):
+        group.update(kept)
+    inner = getattr(engine.optimizer, "optimizer", engine.optimizer)
+    for state in inner.state.values():
+        if torch.is_tensor(state.get("step")):
+            state["step"] = state["step"].clone()
