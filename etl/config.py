@@ -1,7 +1,7 @@
 """Configuration of the corpus stage: raw files → Spark → snapshot."""
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -54,6 +54,19 @@ class CleaningConfig(Frozen):
     )
 
 
+class LanguageConfig(Frozen):
+    """Documents in other languages are dropped."""
+
+    keep: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = Field(
+        default=(),
+        description="languages to keep, as ISO 639-1 codes, told by py3langid from a document's beginning; unset: all",
+        examples=[["en"], ["de", "fr"]],
+    )
+    min_probability: float = Field(
+        default=0.5, description="least probability of the language among all that are known", ge=0, le=1
+    )
+
+
 class QualityConfig(Frozen):
     """Rules that drop a passage; each dropped passage is counted under the first rule it breaks."""
 
@@ -69,7 +82,12 @@ class QualityConfig(Frozen):
         ge=0,
         le=1,
     )
-
+    max_repeated_ngram_share: float = Field(
+        default=1.0,
+        description="greatest share of runs of five words that repeat an earlier one; not for verse (Gopher: 0.15)",
+        ge=0,
+        le=1,
+    )
     max_symbol_word_ratio: float = Field(default=0.1, description="most `#` and ellipses per word (Gopher: 0.1)", ge=0)
     max_digit_share: float = Field(
         default=0.3, description="greatest share of digits among non-space characters", ge=0, le=1
@@ -189,6 +207,7 @@ class CorpusConfig(Frozen):
         default=2000, description="longest passage in characters, cut at a paragraph's end", ge=100, le=1_000_000
     )
     cleaning: CleaningConfig = Field(default=CleaningConfig(), description="what is done to a document's text")
+    language: LanguageConfig = Field(default=LanguageConfig(), description="languages to keep")
     quality: QualityConfig = Field(default=QualityConfig(), description="rules that drop a passage")
     privacy: PrivacyConfig = Field(default=PrivacyConfig(), description="personal data and secrets")
     dedup: DedupConfig = Field(default=DedupConfig(), description="repeated passages")

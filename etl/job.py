@@ -10,7 +10,7 @@ if not __package__:  # started as a file: this directory came first on the path,
 
 from typing import TYPE_CHECKING, Any
 
-from etl import card, decontaminate, dedup, funnel, layout, privacy, quality, read, split, transforms
+from etl import card, decontaminate, dedup, funnel, language, layout, privacy, quality, read, split, transforms
 from etl.check import check_files, find_undecodable
 from etl.config import CorpusConfig
 from etl.failures import explained
@@ -40,6 +40,7 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
     log.info("source: %s", config.source.uri)
     with record.phase("source"), resolved(config.source, cache) as found:
         log.info("  %d files (.%s), %.1f MB", len(found.files), found.format, found.total_bytes / 1e6)
+        language.check_languages(config.language)
         check_files(found, config.source)
         raw, source = publish_raw(run.store, found)
     log.info("  raw input: %s", raw.directory)
@@ -115,6 +116,7 @@ def make_snapshot(
 def prepare(spark: "SparkSession", source: Source, config: CorpusConfig) -> "DataFrame":
     """Read, clean, cut, identify, judge: one narrow chain, so that raw text is read and cleaned once."""
     documents = transforms.clean(read.read_documents(spark, source, config.source), config.cleaning)
+    documents = language.keep_languages(documents, config.language)
     public = privacy.redact(documents, config.privacy)
     passages = transforms.with_row_id(transforms.cut_passages(public, config.passage_chars))
     return quality.judge(passages, config.quality)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 SHORT_LINE_CHARS = 30  # as FineWeb counts them
+NGRAM_WORDS = 5  # Gopher looks at runs of 5 to 10 words, each with a threshold of its own
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def rules(config: QualityConfig) -> list[Rule]:
     """The rules in the order in which they are tried, over the columns of :func:`measures`.
 
     Thresholds: Gopher (Rae et al. 2021, section A.1 and table A1) for words, symbols, bullets, ellipses, stop words and
-    repeated lines; C4 (Raffel et al. 2020, section 2.2) for banned phrases; FineWeb (Penedo et al. 2024, section 3.5)
+    repeated lines and n-grams (by n-grams, where Gopher counts their characters); C4 (Raffel et al. 2020, section 2.2) for banned phrases; FineWeb (Penedo et al. 2024, section 3.5)
     for punctuation and short lines. Letters and digits are rules of ours, for tables and logs.
     """
     from pyspark.sql import functions as F
@@ -89,10 +90,24 @@ def rules(config: QualityConfig) -> list[Rule]:
     if config.max_short_line_share < 1:
         short = line_share(lambda line: F.length(line) < SHORT_LINE_CHARS)
         found.append(Rule("short_lines", short, most=config.max_short_line_share))
+    if config.max_repeated_ngram_share < 1:
+        found.append(Rule("repeated_ngrams", _repeated_ngram_share(), most=config.max_repeated_ngram_share))
     # By characters, not by lines: in a play's dialogue a third of the lines are the speakers' names again.
     chars, distinct = (F.length(F.array_join(a, "")) for a in (lines, F.array_distinct(lines)))
     found.append(Rule("repeated_lines", share(chars - distinct, chars), most=config.max_repeated_line_share))
     return found
+
+
+def _repeated_ngram_share() -> "Column":
+    """Share of runs of ``NGRAM_WORDS`` words, in any case, that stand earlier in the text; null in a shorter text."""
+    from pyspark.sql import functions as F
+
+    words = F.split(F.lower(F.trim("text")), r"\s+")
+    starts = F.sequence(F.lit(0), F.size(words) - NGRAM_WORDS)
+    runs = F.transform(starts, lambda at: F.xxhash64(*(F.get(words, at + n) for n in range(NGRAM_WORDS))))
+    long_enough = F.size(words) >= NGRAM_WORDS
+    repeated = F.size(runs) - F.size(F.array_distinct(runs))
+    return F.when(long_enough, F.try_divide(repeated.cast("double"), F.size(runs).cast("double")))
 
 
 def judge(passages: "DataFrame", config: QualityConfig) -> "DataFrame":

@@ -11,6 +11,7 @@ from airflow_ray.errors import RayUnreachable
 from airflow_ray.hook import RayHook
 from etl.check import check_source
 from etl.java import find_java_home
+from etl.language import check_languages
 from handoff.capacity import Group
 from handoff.errors import BatonError, CapacityError, ConfigError, EngineUnavailable, InfrastructureError
 from inference.prompts import check_prompts
@@ -31,6 +32,7 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
     return run_checks(
         {
             "corpus": lambda: _source(config, cache),
+            "languages": lambda: check_languages(config.corpus.language),
             "decontamination": lambda: _evaluation_files(config, cache),
             "base model": lambda: _base_model(config, cache),
             "prompts": lambda: check_prompts(config.inference),

@@ -101,6 +101,17 @@ def test_each_rule_gives_its_reason_and_the_first_broken_one_counts(spark: Any) 
     }
 
 
+def test_repeated_runs_of_five_words_are_a_rule_where_that_is_asked_for(spark: Any) -> None:
+    twice = f"{SENTENCE} {SENTENCE.upper()}"
+    words = twice.lower().split()
+    runs = [tuple(words[at : at + 5]) for at in range(len(words) - 4)]
+    rows = passages(spark, ("twice", 0, twice), ("once", 0, SENTENCE), ("few", 0, "two words"))
+    judged = judge(rows, QualityConfig(min_words=1, max_repeated_ngram_share=0.15))
+    assert reasons(judged) == {"twice-0": "repeated_ngrams", "once-0": None, "few-0": None}
+    assert [r.value for r in judged.collect() if r.value] == [pytest.approx(1 - len(set(runs)) / len(runs))]
+    assert reasons(judge(rows, QualityConfig(min_words=1)))["twice-0"] is None
+
+
 def test_letters_of_any_script_are_letters(spark: Any) -> None:
     greek = "\u03bc\u1fc6\u03bd\u03b9\u03bd \u1f04\u03b5\u03b9\u03b4\u03b5 \u03b8\u03b5\u03ac " * 10
     assert reasons(judge(passages(spark, ("iliad", 0, greek)), QualityConfig())) == {"iliad-0": None}
