@@ -229,6 +229,7 @@ class Trainer:
             directory, self.engine, self.rank, self.world_size, self.progress,
             adapters_only=self.config.method == "lora",
         )  # fmt: skip
+        crash_point(f"train.checkpoint{self.progress.step}.rank{self.rank}")
         ray.train.report(
             self._reported(),
             checkpoint=ray.train.Checkpoint.from_directory(directory),

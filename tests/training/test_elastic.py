@@ -1,4 +1,4 @@
-"""Machines go, hang and come back while training runs on two real Ray nodes: it goes on with those there are."""
+"""Machines and processes go, hang and come back while training runs on two real Ray nodes."""
 
 import json
 import os
@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from handoff.artifact import Artifact
+from handoff.errors import EXIT_FAILED
 from handoff.run_dir import RunDir
 
 pytestmark = [pytest.mark.faults, pytest.mark.ray]
@@ -122,7 +123,7 @@ def test_a_worker_that_hangs_is_given_up_after_the_time_that_is_set(nodes: Any, 
     nodes.add_node(num_cpus=1, object_store_memory=150 << 20)
     job = start("hangs", SECONDS, hang_seconds=20)
     job.wait_for(r"step [1-9]\d/60")
-    stopped = max(workers_of(nodes), key=lambda p: p.create_time())
+    stopped = max(processes_of(nodes, "TrainWorker"), key=lambda p: p.create_time())
     stopped.suspend()
     since = time.monotonic()
     job.wait_for("train: a worker was lost after step")
@@ -132,13 +133,29 @@ def test_a_worker_that_hangs_is_given_up_after_the_time_that_is_set(nodes: Any, 
     assert model.manifest.facts["restarts"] == 1 and len(set(consumed(model))) == 60 * 4
 
 
-def workers_of(nodes: Any) -> list[psutil.Process]:
-    """The processes of Ray Train's workers on the cluster's nodes."""
+@pytest.mark.timeout(600)
+def test_a_controller_that_dies_costs_an_attempt_which_the_next_one_makes_good(
+    nodes: Any, start: Callable[..., Job]
+) -> None:
+    nodes.add_node(num_cpus=1, object_store_memory=150 << 20)
+    job = start("headless", SECONDS)
+    job.wait_for(r"step [1-9]\d/60")
+    (controller,) = processes_of(nodes, "TrainController")
+    controller.kill()
+    assert job.process.wait(120) == EXIT_FAILED, "a failure that a retry may mend"
+    assert "ERROR train: " in job.log.read_text().splitlines()[-1]
+    again = start("headless", 0.0)
+    model = again.model()
+    assert re.search(r"resumed from the checkpoint of step \d+", again.log.read_text())
+    steps = model.manifest.facts["steps"]
+    assert [s["step"] for s in steps] == list(range(1, 61)) and len(set(consumed(model))) == 60 * 4
+
+
+def processes_of(nodes: Any, title: str) -> list[psutil.Process]:
+    """Processes on the cluster's nodes whose title has these letters."""
     started = [
         psutil.Process(process.process.pid)
         for node in nodes.list_all_nodes()
         for process in node.all_processes["raylet"]
     ]
-    found = [c for raylet in started for c in raylet.children(recursive=True) if "TrainWorker" in " ".join(c.cmdline())]
-    assert len(found) == 2, found
-    return found
+    return [c for raylet in started for c in raylet.children(recursive=True) if title in " ".join(c.cmdline())]

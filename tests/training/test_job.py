@@ -143,6 +143,21 @@ def test_a_killed_worker_damaged_checkpoints_and_a_full_disk_cost_nothing_but_ti
 
 
 @pytest.mark.faults
+def test_a_worker_killed_between_writing_and_uploading_its_shard_costs_nothing_but_time(
+    calm: Artifact, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rank 0's shard of step 6 may reach the store, rank 1's never does: that checkpoint is not one."""
+    calm.store.delete(f"model/{calm.id}")
+    caplog.set_level("INFO", "baton")
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "train.checkpoint6.rank1")
+    again = trained(make_run("half", **CALM))
+    assert "train: a worker was lost after step 6" in caplog.text, "the fault did not happen"
+    assert "checkpoint of step 6;" not in caplog.text.split("a worker was lost")[1].split("workers")[0]
+    assert again.manifest.facts["restarts"] in (0, 1), "0 where no checkpoint was complete"
+    assert losses(again) == losses(calm) and weights(again) == weights(calm) and audit(again) == audit(calm)
+
+
+@pytest.mark.faults
 def test_the_best_weights_are_those_of_a_training_that_ended_there(ray_cluster: None, make_run: MakeRun) -> None:
     settings = {**CALM, "schedule": "constant", "warmup_fraction": 0, "learning_rate": 0.03, "validate_every_steps": 2}
     best = trained(make_run("best", **settings, keep="best", early_stop_patience=2, checkpoint_every_steps=100))
