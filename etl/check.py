@@ -49,6 +49,11 @@ def check_files(source: Source, config: SourceConfig) -> None:
         "".encode(config.encoding)
     except LookupError:
         raise ConfigError(f"{config.encoding!r} is no text encoding. Remedy: correct corpus.source.encoding") from None
+    if config.paired and source.format in ("txt", "markup"):
+        raise ConfigError(
+            f"{source.files[0].uri} has no columns. Remedy: unset corpus.source.completion_column, or give .jsonl, .csv "
+            "or .parquet"
+        )
     checks = {"txt": _check_text, "markup": _check_text, "jsonl": _check_jsonl, "csv": _check_csv}
     check = {**checks, "parquet": _check_parquet}[source.format]
     with ThreadPoolExecutor(max_workers=16) as pool:
@@ -137,11 +142,12 @@ def _check_jsonl(file: SourceFile, config: SourceConfig) -> str | None:
         record = None
     if not isinstance(record, dict):
         return f"{file.uri}: its first line is no JSON object. Remedy: give one JSON object per line"
-    return _lacks_text(file, config, list(record)) or (
-        f"{file.uri}: {config.text_column!r} of its first record is no string. Remedy: set corpus.source.text_column"
-        if not isinstance(record[config.text_column], str | None)
-        else None
-    )
+    if fault := _lacks_text(file, config, list(record)):
+        return fault
+    for key, column in (("text_column", config.text_column), ("completion_column", config.completion_column)):
+        if column and not isinstance(record[column], str | None):
+            return f"{file.uri}: {column!r} of its first record is no string. Remedy: set corpus.source.{key}"
+    return None
 
 
 def _check_csv(file: SourceFile, config: SourceConfig) -> str | None:
@@ -166,11 +172,10 @@ def _check_parquet(file: SourceFile, config: SourceConfig) -> str | None:
         return f"{file.uri} is not readable as Parquet ({error}). Remedy: write it again, or exclude it"
     if fault := _lacks_text(file, config, schema.names):
         return fault
-    type_ = schema.field(config.text_column).type
-    if not (pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)):
-        return (
-            f"{file.uri}: column {config.text_column!r} is {type_}, not a string. Remedy: set corpus.source.text_column"
-        )
+    for key, column in (("text_column", config.text_column), ("completion_column", config.completion_column)):
+        type_ = schema.field(column).type if column else pa.string()
+        if not (pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)):
+            return f"{file.uri}: column {column!r} is {type_}, not a string. Remedy: set corpus.source.{key}"
     return _lacks_id(file, config, schema.names)
 
 
@@ -181,9 +186,10 @@ def _lacks_id(file: SourceFile, config: SourceConfig, columns: list[str]) -> str
 
 
 def _lacks_text(file: SourceFile, config: SourceConfig, columns: list[str]) -> str | None:
-    if config.text_column in columns:
-        return None
-    return (
-        f"{file.uri} has no column {config.text_column!r}, but {', '.join(columns[:8]) or 'none'}. "
-        "Remedy: set corpus.source.text_column"
-    )
+    for key, column in (("text_column", config.text_column), ("completion_column", config.completion_column)):
+        if column and column not in columns:
+            return (
+                f"{file.uri} has no column {column!r}, but {', '.join(columns[:8]) or 'none'}. "
+                f"Remedy: set corpus.source.{key}"
+            )
+    return None

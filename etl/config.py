@@ -29,6 +29,12 @@ class SourceConfig(Frozen):
     text_column: str = Field(
         default="text", description="column with the text, in files of records (.jsonl, .csv, .parquet)", min_length=1
     )
+    completion_column: str | None = Field(
+        default=None,
+        description="column with what a model shall learn to write after the text, in files of records: the snapshot "
+        "then has prompts and completions, each pair uncut and no longer than passage_chars",
+        min_length=1,
+    )
     id_column: str | None = Field(
         default=None, description="column that names the document, in files of records; unset: the text's SHA-256"
     )
@@ -39,6 +45,17 @@ class SourceConfig(Frozen):
     @model_validator(mode="after")
     def _package_needs_sha256(self) -> Self:
         require_pinned(self.uri, self.sha256)
+        return self
+
+    @property
+    def paired(self) -> bool:
+        """Whether records are prompts with completions."""
+        return self.completion_column is not None
+
+    @model_validator(mode="after")
+    def _prompt_and_completion_differ(self) -> Self:
+        if self.completion_column == self.text_column:
+            raise ValueError(f"completion_column and text_column are both {self.text_column!r}")
         return self
 
 

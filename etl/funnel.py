@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl.config import SplitConfig
 from etl.layout import RowBytes, row_bytes
+from etl.pairs import shown
 from etl.privacy import PLACEHOLDERS
 from etl.split import SPLITS, matches
 
@@ -107,7 +108,7 @@ def _funnel(cells: list[dict[str, Any]], globs: list[str]) -> Funnel:
         },
         digests={s: "".join(f"{c[f'digest_{i}'] % 2**64:016x}" for i in (0, 1)) for s, c in kept.items()},
         text_bytes=sum(c["text_bytes"] for c in kept.values()),
-        examples=[{"reason": r, "text": examples[r]} for r in dropped if r in examples][:EXAMPLES],
+        examples=[{"reason": r, "text": shown(examples[r])} for r in dropped if r in examples][:EXAMPLES],
         clusters={c: sum(k[f"cluster_{i}"] for k in kept.values()) for i, c in enumerate(_labels(CLUSTER_SIZES))},
         lengths={c: sum(k[f"length_{i}"] for k in kept.values()) for i, c in enumerate(_labels(PASSAGE_BYTES))},
         placeholders={kind: sum(k[kind] or 0 for k in kept.values()) for kind in PLACEHOLDERS},

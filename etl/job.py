@@ -10,7 +10,7 @@ if not __package__:  # started as a file: this directory came first on the path,
 
 from typing import TYPE_CHECKING, Any
 
-from etl import card, decontaminate, dedup, funnel, language, layout, privacy, quality, read, split, transforms
+from etl import card, decontaminate, dedup, funnel, language, layout, pairs, privacy, quality, read, split, transforms
 from etl.check import check_files, find_undecodable
 from etl.config import CorpusConfig
 from etl.failures import explained
@@ -24,7 +24,7 @@ from handoff.job import log, run_stage
 from handoff.packages import cache_dir
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
-from handoff.schema import CORPUS
+from handoff.schema import CORPUS, PAIRS
 from handoff.store import Store
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def make_snapshot(
             marked.unpersist()
             with record.phase("publish"):
                 return place.publish(
-                    schema=CORPUS,
+                    schema=PAIRS if config.source.paired else CORPUS,
                     rows=counted.rows,
                     budget=layout.budget(config.layout),
                     dropped=counted.dropped,
@@ -118,7 +118,8 @@ def prepare(spark: "SparkSession", source: Source, config: CorpusConfig) -> "Dat
     documents = transforms.clean(read.read_documents(spark, source, config.source), config.cleaning)
     documents = language.keep_languages(documents, config.language)
     public = privacy.redact(documents, config.privacy)
-    passages = transforms.with_row_id(transforms.cut_passages(public, config.passage_chars))
+    cut = transforms.cut_passages(public, config.passage_chars, whole=config.source.paired)
+    passages = transforms.with_row_id(cut)
     return quality.judge(passages, config.quality)
 
 
@@ -168,16 +169,19 @@ def check_outcome(counted: funnel.Funnel, config: CorpusConfig) -> None:
 
 def write(marked: "DataFrame", counted: funnel.Funnel, config: CorpusConfig, uri_of: Callable[[str], str]) -> None:
     """Write each split in its planned layout below ``uri_of(split)``, and what was dropped below ``rejects``."""
-    kept = marked.where("reason IS NULL")
+    from pyspark.sql import functions as F
+
+    kept, paired = marked.where("reason IS NULL"), config.source.paired
     columns = kept.select(*CORPUS.names)
     sample = columns.orderBy(layout.shuffle_key(config.seed), "row_id").limit(layout.SAMPLE_ROWS).collect()
     ratio = layout.compression_ratio([tuple(row) for row in sample])
     for name, measured in counted.kept.items():
         plan = layout.plan_split(measured, ratio, config.layout)
         rows = kept.where(f"split = '{name}'").select(*CORPUS.names)
-        layout.write_split(rows, read.engine_path(uri_of(name)), plan, config.layout, config.seed)
+        layout.write_split(rows, read.engine_path(uri_of(name)), plan, config.layout, config.seed, pairs=paired)
     if config.keep_rejects and counted.dropped:
-        rejects = marked.where("reason IS NOT NULL").select("reason", "value", "doc_id", "position", "text")
+        text = pairs.shown_text(F.col("text")) if paired else F.col("text")
+        rejects = marked.where("reason IS NOT NULL").select("reason", "value", "doc_id", "position", text.alias("text"))
         rejects.write.json(read.engine_path(uri_of("rejects")), mode="append", compression="gzip")
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.config import LayoutConfig
+from etl.pairs import completion, prompt
 from handoff.budget import MIB, Budget
 from handoff.errors import ConfigError
 from handoff.schema import CORPUS
@@ -92,11 +93,11 @@ def shuffle_key(seed: int) -> "Column":
     return F.shiftrightunsigned(F.xxhash64("row_id", F.lit(seed)), 1)
 
 
-def ordered(rows: "DataFrame", files: int, seed: int) -> "DataFrame":
+def ordered(rows: "DataFrame", files: int, seed: int, columns: "list[Column]") -> "DataFrame":
     """One split's rows in as many partitions as it gets files, each in its order.
 
     Which file a row is in, and where, follows from its id and the seed alone, not from partitions or cores: file i of
-    n holds the i-th n-th of the hash's range, in the hash's order.
+    n holds the i-th n-th of the hash's range, in the hash's order. ``columns`` follow row_id, doc_id and position.
     """
     from pyspark.sql import functions as F
 
@@ -109,23 +110,33 @@ def ordered(rows: "DataFrame", files: int, seed: int) -> "DataFrame":
             F.col("row_id").cast("string"),
             F.col("doc_id").cast("string"),
             F.col("position").cast("int"),
-            F.col("text").cast("string"),
+            *columns,
         )
     )
 
 
-def write_split(rows: "DataFrame", uri: str, layout: SplitLayout, config: LayoutConfig, seed: int) -> None:
-    """Write one split's rows (with the columns of the corpus schema) as Parquet files below ``uri``."""
-    (
-        ordered(rows, layout.files, seed)
+def write_split(
+    rows: "DataFrame", uri: str, layout: SplitLayout, config: LayoutConfig, seed: int, *, pairs: bool = False
+) -> None:
+    """Write one split's rows (with the columns of the corpus schema) as Parquet files below ``uri``.
+
+    With ``pairs`` their texts are taken apart into the columns of the schema PAIRS.
+    """
+    from pyspark.sql import functions as F
+
+    text = F.col("text")
+    columns = {"prompt": prompt(text), "completion": completion(text)} if pairs else {"text": text}
+    writer = (
+        ordered(rows, layout.files, seed, [column.cast("string").alias(name) for name, column in columns.items()])
         .write.mode("append")  # the directory is this attempt's alone, and empty
         .option("compression", "zstd")
         .option("parquet.block.size", int(config.row_group_mib * MIB))
         .option("parquet.block.row.count.limit", layout.rows_per_group)
         # Each id and text occurs once: a dictionary of them is work thrown away.
         .option("parquet.enable.dictionary#row_id", "false")
-        .option("parquet.enable.dictionary#text", "false")
-        # Nobody filters by the text itself; its least and greatest values would make footers as large as pages.
-        .option("parquet.column.statistics.enabled#text", "false")
-        .parquet(uri)
     )
+    for name in columns:
+        writer = writer.option(f"parquet.enable.dictionary#{name}", "false")
+        # Nobody filters by the text itself; its least and greatest values would make footers as large as pages.
+        writer = writer.option(f"parquet.column.statistics.enabled#{name}", "false")
+    writer.parquet(uri)

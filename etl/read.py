@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from etl import pairs
 from etl.config import SourceConfig
 from etl.markup import texts_of
 from etl.source import Source, SourceFile
@@ -26,7 +27,7 @@ def read_documents(spark: "SparkSession", source: Source, config: SourceConfig) 
 
     A text, Markdown or HTML file is a document and its ``doc_id`` is its path below the source's root. In .jsonl, .csv
     and .parquet each record is one; its ``doc_id`` is the id column's value, or the text's SHA-256 where none is
-    configured. In .jsonl a number or an object in the text's place is read as its JSON text, and left to the quality
+    configured. With a completion column the text is both, see :mod:`etl.pairs`. In .jsonl a number or an object in the text's place is read as its JSON text, and left to the quality
     rules. ``reason`` is null for a usable document, else ``malformed_record``, ``no_id`` or ``no_text``. ``file`` is
     the record's file in .jsonl and .csv, for messages, and null elsewhere.
     """
@@ -127,15 +128,24 @@ def _schema(config: SourceConfig, id_type: "DataType"):  # type: ignore[no-untyp
     from pyspark.sql.types import StringType, StructType
 
     schema = StructType().add(config.text_column, StringType())
-    return schema.add(config.id_column, id_type) if config.id_column not in (None, config.text_column) else schema
+    if config.completion_column is not None:
+        schema.add(config.completion_column, StringType())
+    return (
+        schema
+        if config.id_column is None or config.id_column in schema.names
+        else schema.add(config.id_column, id_type)
+    )
 
 
 def _documents(records: "DataFrame", config: SourceConfig, malformed: "Column", file: "Column") -> "DataFrame":
     from pyspark.sql import functions as F
 
-    text = F.col(f"`{config.text_column}`")
+    text, blank = F.col(f"`{config.text_column}`"), _is_blank(F.col(f"`{config.text_column}`"))
+    if config.completion_column is not None:
+        completion = F.col(f"`{config.completion_column}`")
+        text, blank = pairs.joined(text, completion), blank | _is_blank(completion)
     doc_id = F.col(f"`{config.id_column}`").cast("string") if config.id_column else F.sha2(text, 256)
-    reason = F.when(malformed, "malformed_record").when(_is_blank(text), "no_text").when(doc_id.isNull(), "no_id")
+    reason = F.when(malformed, "malformed_record").when(blank, "no_text").when(doc_id.isNull(), "no_id")
     return records.select(doc_id.alias("doc_id"), text.alias("text"), reason.alias("reason"), file.alias("file"))
 
 

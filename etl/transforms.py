@@ -3,6 +3,7 @@
 import functools
 from typing import TYPE_CHECKING
 
+from etl import pairs
 from etl.config import CleaningConfig
 
 if TYPE_CHECKING:
@@ -129,16 +130,20 @@ def passage_pattern(passage_chars: int) -> str:
     return rf"(?s)\G\s*+({'|'.join('.' + cut for cut in cuts)})"
 
 
-def cut_passages(documents: "DataFrame", passage_chars: int) -> "DataFrame":
+def cut_passages(documents: "DataFrame", passage_chars: int, *, whole: bool = False) -> "DataFrame":
     """One row per passage: ``doc_id, position int, text, reason, file``; nothing but white space between them is lost.
 
-    A document with a reason keeps one row, without position and text.
+    A document with a reason keeps one row, without position and text. With ``whole`` none is cut, and one of more than
+    ``passage_chars`` gets the reason ``pair_too_long``.
     """
     from pyspark.sql import functions as F
 
-    found = F.regexp_extract_all("text", F.lit(passage_pattern(passage_chars)), F.lit(1))
-    usable = F.when(F.col("reason").isNull(), found)
-    return documents.select("doc_id", F.posexplode_outer(usable).alias("position", "text"), "reason", "file")
+    cut = F.regexp_extract_all("text", F.lit(passage_pattern(passage_chars)), F.lit(1))
+    usable = F.when(F.col("reason").isNull(), F.array("text") if whole else cut)
+    passages = documents.select("doc_id", F.posexplode_outer(usable).alias("position", "text"), "reason", "file")
+    if not whole:
+        return passages
+    return passages.withColumn("reason", F.coalesce("reason", F.when(F.length("text") > passage_chars, pairs.TOO_LONG)))
 
 
 def with_row_id(passages: "DataFrame") -> "DataFrame":

@@ -69,7 +69,7 @@ def load_prompts(config: InferenceConfig, corpus: Artifact | None) -> pa.Table:
 
 
 def held_out(config: InferenceConfig, corpus: Artifact | None) -> list[tuple[str, str, str]]:
-    """Openings of test passages as (id, prompt, source), each from another passage, always the same ones.
+    """Openings of test passages, or the prompts of a test split of pairs, as (id, prompt, source), each from another passage, always the same ones.
 
     The snapshot's order is shuffled with a seed, so the first suitable passages are a fair sample of the split.
     Passages no longer than the opening are left out; ones that begin like running text come first.
@@ -83,10 +83,12 @@ def held_out(config: InferenceConfig, corpus: Artifact | None) -> list[tuple[str
         )
     good: list[tuple[str, str, str]] = []
     other: list[tuple[str, str, str]] = []
-    for seen, (row_id, text) in enumerate(_passages(corpus, "test")):
+    for seen, (row_id, text, is_prompt) in enumerate(_passages(corpus, "test")):
         if len(good) == config.held_out_prompts or seen >= CANDIDATES_PER_PROMPT * config.held_out_prompts:
             break
-        if (opening := opening_of(text, config.opening_words)) is not None:
+        if is_prompt:
+            good.append((f"held-out-{row_id}", text, "held-out"))
+        elif (opening := opening_of(text, config.opening_words)) is not None:
             (good if begins_like_text(opening) else other).append((f"held-out-{row_id}", opening, "held-out"))
     return (good + other)[: config.held_out_prompts]
 
@@ -124,9 +126,13 @@ def spread(count: int, total: int) -> list[int]:
     return [i * total // count for i in range(count)]
 
 
-def _passages(corpus: Artifact, split: str) -> Iterator[tuple[str, str]]:
+def _passages(corpus: Artifact, split: str) -> Iterator[tuple[str, str, bool]]:
+    """Row id and text of each row, or the prompt and True where the corpus has prompts with completions."""
     for file in corpus.files(split):
         filesystem, path = corpus.store.locate(file)
         with pq.ParquetFile(path, filesystem=filesystem) as parquet:
-            for batch in parquet.iter_batches(batch_size=256, columns=["row_id", "text"]):
-                yield from zip(batch["row_id"].to_pylist(), batch["text"].to_pylist(), strict=True)
+            paired = "prompt" in parquet.schema_arrow.names
+            text = "prompt" if paired else "text"
+            for batch in parquet.iter_batches(batch_size=256, columns=["row_id", text]):
+                for row_id, words in zip(batch["row_id"].to_pylist(), batch[text].to_pylist(), strict=True):
+                    yield row_id, words, paired

@@ -30,6 +30,8 @@ WHY = {
 
 def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
     """The frames that the stage computes, in its order, over a directory with a text file."""
+    from pyspark.sql.functions import col
+
     (directory / "a.txt").write_text("Shall I compare thee to a summer's day?")
     config = CorpusConfig(source=SourceConfig(uri=f"{directory}/*.txt"))
     with resolved(config.source, directory) as source:
@@ -43,7 +45,7 @@ def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
         "_id long, _held int, doc_id string, position int, row_id string, fingerprint binary, keys array<long>",
     )
     stars = spark.createDataFrame([(2, 1)], "node long, root long")
-    ordered = layout.ordered(assigned.select(*CORPUS.names), 2, config.seed)
+    ordered = layout.ordered(assigned.select(*CORPUS.names), 2, config.seed, [col("text").cast("string")])
     frames = (
         passages,
         assigned,
