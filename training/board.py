@@ -115,11 +115,12 @@ class Follower(threading.Thread):
         for why in damaged:
             log.warning("train: %s; it is passed over", why)
         place = f"the checkpoint of step {step}" if step else "the beginning"
+        group = f"{workers} worker{'s' * (workers != 1)}"
         if self._workers and workers > self._workers:
-            log.info("train: there is room for more; %d workers (%d before) from %s", workers, self._workers, place)
+            log.info("train: there is room for more; %s (%d before) from %s", group, self._workers, place)
         elif self._workers:
             self.failures += 1
-            fewer = f" with {workers} workers ({self._workers} before)" if workers < self._workers else ""
+            fewer = f" with {group} ({self._workers} before)" if workers < self._workers else ""
             log.info(
                 "train: a worker was lost after step %d; restart %d of %d from %s%s",
                 self._last_step, self.failures, self._config.max_failures, place, fewer,
@@ -127,7 +128,7 @@ class Follower(threading.Thread):
         elif step:
             log.info("train: resumed from %s", place)
         else:
-            log.info("train: %d workers are ready", workers)
+            log.info("train: %s %s ready", group, "is" if workers == 1 else "are")
         self._workers = workers
         self._progress = Progress("train", "steps", self._total - step)
 

@@ -1,6 +1,5 @@
 """The training function that every Ray Train worker runs: DeepSpeed over the blocks that the feeder deals out."""
 
-import contextlib
 import itertools
 import math
 import os
@@ -23,7 +22,7 @@ from training.ingest import BlockFeeder, Deal, Passages, Share, rows_of
 from training.memory import OutOfMemory, explain_out_of_memory
 from training.meters import Meters
 from training.packing import pack
-from training.repartition import is_sharded, load_repartitioned, repartition
+from training.repartition import is_sharded, load_of_other_group
 from training.resume import VALIDATION_LOSS, last_whole_checkpoint, whole_checkpoint
 from training.step import LossFunction, Rows, Stepper, next_token_loss
 from training.validation import best_step, patience_is_over
@@ -123,8 +122,7 @@ class Trainer:
         self.meters = Meters(self.model, self.config, self.device, self.world_size)
         self.validation = self._validation_rows()
         if kept and moved:
-            with repartition(kept) if is_sharded(self.config) else contextlib.nullcontext(kept) as whole:
-                load_repartitioned(whole, self.engine, adapters_only=self.config.method == "lora")
+            load_of_other_group(kept, self.engine, self.config)
             torch.manual_seed(self.config.seed + 1000 * self.progress.step + self.rank)  # another group, other dropout
         elif kept:
             checkpoint.restore(kept, self.engine, self.rank, adapters_only=self.config.method == "lora")

@@ -22,15 +22,24 @@ def is_sharded(config: TrainingConfig) -> bool:
     return config.zero_stage > 0
 
 
-@contextlib.contextmanager
-def repartition(directory: Path) -> Iterator[Path]:
-    """Convert a checkpoint, once on each machine; every rank calls it, after the digests were compared.
+def load_of_other_group(directory: Path, engine: Any, config: TrainingConfig) -> None:
+    """Load model and optimizer from a checkpoint of another number of workers; every rank calls it.
 
     Args:
-        directory: the checkpoint on this machine.
+        directory: the checkpoint on this machine; its digests were compared.
+        engine: made for a repartitioned checkpoint, where :func:`is_sharded`.
+        config: the training section.
+    """
+    with repartitioned(directory) if is_sharded(config) else contextlib.nullcontext(directory) as whole:
+        _load(whole, engine, adapters_only=config.method == "lora")
+
+
+@contextlib.contextmanager
+def repartitioned(directory: Path) -> Iterator[Path]:
+    """Convert a checkpoint, once on each machine; every rank calls it.
 
     Yields:
-        A directory for :func:`load_repartitioned`, gone afterwards. It takes the room of the checkpoint's engine part.
+        A directory that takes the room of the checkpoint's engine part, gone afterwards.
     """
     import ray.train
     import torch.distributed
@@ -64,11 +73,11 @@ def convert(shards: Path, whole: Path) -> None:
         )  # fmt: skip
 
 
-def load_repartitioned(directory: Path, engine: Any, *, adapters_only: bool) -> None:
-    """Load model and optimizer into an engine that was made for a universal checkpoint.
+def _load(directory: Path, engine: Any, *, adapters_only: bool) -> None:
+    """Load model and optimizer, and put right what DeepSpeed 0.19 gets wrong on the way.
 
-    DeepSpeed 0.19 gives every parameter group of ZeRO 3 the settings of the first one (so weight decay on norms), and
-    all of them one step counter, which then runs as many times too fast as there are groups. Both are put right here.
+    Under ZeRO 3 it gives every parameter group the settings of the first one (so weight decay on norms), and all of
+    them one step counter, which then runs as many times too fast as there are groups.
     """
     import torch
 

@@ -54,7 +54,7 @@ def whole_checkpoint(step: int) -> Iterator[Path]:
     remedy = 'set training.keep to "last", or remove the checkpoints to train from the start'
     if not kept:
         raise ArtifactError(f"checkpoint of step {step}", ["it is missing"], remedy)
-    with kept[0].as_directory() as directory:
+    with kept[-1].as_directory() as directory:
         if problems := _of_all_ranks(_problems(Path(directory))):
             raise ArtifactError(f"checkpoint of step {step}", problems, remedy)
         yield Path(directory)

@@ -104,7 +104,7 @@ def test_a_lost_node_and_one_that_comes_cost_no_block_and_change_no_loss(nodes: 
     job = start("elastic", SECONDS, min_workers=1)
     job.wait_for(r"step [1-9]\d/60")
     nodes.remove_node(second, allow_graceful=False)
-    job.wait_for(r"with 1 workers \(2 before\)")
+    job.wait_for(r"with 1 worker \(2 before\)")
     assert "train: a worker was lost after step" in job.log.read_text()
     job.wait_for(r"step [2-9]\d/60")
     nodes.add_node(num_cpus=1, object_store_memory=150 << 20)
