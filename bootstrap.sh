@@ -51,6 +51,8 @@ print("\n".join(f"export {k}={shlex.quote(v)}" for k, v in settings.items()))
 PY
 )"
 
-.venv/bin/uv pip install --quiet --python .venv/bin/python -e '.[all]' -c constraints.txt
+# Compiled once, here: a run starts some forty Python processes, which would each compile what they import where
+# bytecode is not written (PYTHONDONTWRITEBYTECODE), and all at the same time where it is not there yet.
+.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python -e '.[all]' -c constraints.txt
 echo "$wanted" >"$stamp"
 echo "Set up in $(($(date +%s) - start)) s"
