@@ -144,8 +144,8 @@ def _check_jsonl(file: SourceFile, config: SourceConfig) -> str | None:
         return f"{file.uri}: its first line is no JSON object. Remedy: give one JSON object per line"
     if fault := _lacks_text(file, config, list(record)):
         return fault
-    for key, column in (("text_column", config.text_column), ("completion_column", config.completion_column)):
-        if column and not isinstance(record[column], str | None):
+    for key, column in _text_columns(config):
+        if not isinstance(record[column], str | None):
             return f"{file.uri}: {column!r} of its first record is no string. Remedy: set corpus.source.{key}"
     return None
 
@@ -172,11 +172,17 @@ def _check_parquet(file: SourceFile, config: SourceConfig) -> str | None:
         return f"{file.uri} is not readable as Parquet ({error}). Remedy: write it again, or exclude it"
     if fault := _lacks_text(file, config, schema.names):
         return fault
-    for key, column in (("text_column", config.text_column), ("completion_column", config.completion_column)):
-        type_ = schema.field(column).type if column else pa.string()
+    for key, column in _text_columns(config):
+        type_ = schema.field(column).type
         if not (pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)):
             return f"{file.uri}: column {column!r} is {type_}, not a string. Remedy: set corpus.source.{key}"
     return _lacks_id(file, config, schema.names)
+
+
+def _text_columns(config: SourceConfig) -> list[tuple[str, str]]:
+    """The columns that must be there and hold strings, each with the setting that names it."""
+    named = [("text_column", config.text_column), ("completion_column", config.completion_column)]
+    return [(key, column) for key, column in named if column]
 
 
 def _lacks_id(file: SourceFile, config: SourceConfig, columns: list[str]) -> str | None:
@@ -186,8 +192,8 @@ def _lacks_id(file: SourceFile, config: SourceConfig, columns: list[str]) -> str
 
 
 def _lacks_text(file: SourceFile, config: SourceConfig, columns: list[str]) -> str | None:
-    for key, column in (("text_column", config.text_column), ("completion_column", config.completion_column)):
-        if column and column not in columns:
+    for key, column in _text_columns(config):
+        if column not in columns:
             return (
                 f"{file.uri} has no column {column!r}, but {', '.join(columns[:8]) or 'none'}. "
                 f"Remedy: set corpus.source.{key}"

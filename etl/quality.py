@@ -51,8 +51,9 @@ def rules(config: QualityConfig) -> list[Rule]:
     """The rules in the order in which they are tried, over the columns of :func:`measures`.
 
     Thresholds: Gopher (Rae et al. 2021, section A.1 and table A1) for words, symbols, bullets, ellipses, stop words and
-    repeated lines and n-grams (by n-grams, where Gopher counts their characters); C4 (Raffel et al. 2020, section 2.2) for banned phrases; FineWeb (Penedo et al. 2024, section 3.5)
-    for punctuation and short lines. Letters and digits are rules of ours, for tables and logs.
+    repeated lines and n-grams (by n-grams, where Gopher counts their characters); C4 (Raffel et al. 2020, section 2.2)
+    for banned phrases; FineWeb (Penedo et al. 2024, section 3.5) for punctuation and short lines. Letters and
+    digits are rules of ours, for tables and logs.
     """
     from pyspark.sql import functions as F
 

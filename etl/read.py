@@ -27,9 +27,10 @@ def read_documents(spark: "SparkSession", source: Source, config: SourceConfig) 
 
     A text, Markdown or HTML file is a document and its ``doc_id`` is its path below the source's root. In .jsonl, .csv
     and .parquet each record is one; its ``doc_id`` is the id column's value, or the text's SHA-256 where none is
-    configured. With a completion column the text is both, see :mod:`etl.pairs`. In .jsonl a number or an object in the text's place is read as its JSON text, and left to the quality
-    rules. ``reason`` is null for a usable document, else ``malformed_record``, ``no_id`` or ``no_text``. ``file`` is
-    the record's file in .jsonl and .csv, for messages, and null elsewhere.
+    configured. With a completion column the text is both, see :mod:`etl.pairs`. In .jsonl a number or an object in the
+    text's place is read as its JSON text, and left to the quality rules. ``reason`` is null for a usable
+    document, else ``malformed_record``, ``no_id`` or ``no_text``. ``file`` is the record's file in .jsonl and .csv, for
+    messages, and null elsewhere.
     """
     read = {"txt": _read_text, "markup": _read_markup, "jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
     return read[source.format](spark, source, config)
@@ -130,11 +131,9 @@ def _schema(config: SourceConfig, id_type: "DataType"):  # type: ignore[no-untyp
     schema = StructType().add(config.text_column, StringType())
     if config.completion_column is not None:
         schema.add(config.completion_column, StringType())
-    return (
-        schema
-        if config.id_column is None or config.id_column in schema.names
-        else schema.add(config.id_column, id_type)
-    )
+    if config.id_column is not None and config.id_column not in schema.names:
+        schema.add(config.id_column, id_type)
+    return schema
 
 
 def _documents(records: "DataFrame", config: SourceConfig, malformed: "Column", file: "Column") -> "DataFrame":

@@ -12,7 +12,8 @@ and neither leaves a place for packing across bundles. So Ray Data streams and t
 actor packs what arrives (50 million tokens a second, far more than a cluster trains on) and deals it out:
 
 - Step ``s`` is blocks ``s * B`` to ``(s + 1) * B``, where ``B`` is blocks per step; each rank gets an equal
-  number of places, and blocks in order for them. What has been consumed is therefore always a prefix, and the cursor a position in the stream.
+  number of places, and blocks in order for them. What has been consumed is therefore always a prefix, and the cursor a
+  position in the stream.
 - Every rank takes the same number of steps. Where blocks do not fill all places (the last step of the last epoch, a
   number of ranks that does not divide them) the others are blocks without targets; no block is dropped.
 - A resume opens the files from the one that holds the cursor's passage on, and skips to it.

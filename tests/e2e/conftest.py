@@ -157,3 +157,20 @@ def baton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baton]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@pytest.fixture
+def connect(baton: Baton, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Points ``ray_default`` at the cluster, or at something before it."""
+    from airflow.sdk import BaseHook, Connection
+
+    settings = json.loads(baton.services.environment()["AIRFLOW_CONN_RAY_DEFAULT"])
+
+    def to(**changes: Any) -> None:
+        if "extra" in changes:
+            changes["extra"] = json.dumps(changes["extra"])
+        made = Connection(conn_id="ray_default", **{**settings, **changes})
+        monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: made))
+
+    to()
+    return to

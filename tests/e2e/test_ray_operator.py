@@ -20,23 +20,6 @@ SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 
 
 @pytest.fixture
-def connect(baton: Baton, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Points ``ray_default`` at the cluster, or at something before it."""
-    from airflow.sdk import BaseHook, Connection
-
-    settings = json.loads(baton.services.environment()["AIRFLOW_CONN_RAY_DEFAULT"])
-
-    def to(**changes: Any) -> None:
-        if "extra" in changes:
-            changes["extra"] = json.dumps(changes["extra"])
-        made = Connection(conn_id="ray_default", **{**settings, **changes})
-        monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: made))
-
-    to()
-    return to
-
-
-@pytest.fixture
 def task(baton: Baton, connect: Any) -> Iterator[Task]:
     made = Task(baton)
     yield made
@@ -304,32 +287,6 @@ def test_the_test_button_tells_what_is_there(baton: Baton, connect: Any) -> None
     connect(port=any_free_port())
     ok, message = RayHook().test_connection()
     assert not ok and "no Ray at http://127.0.0.1" in message
-
-
-def test_no_ray_at_all_is_said_at_once(connect: Any) -> None:
-    from handoff.errors import EngineUnavailable
-    from orchestration.preflight import check_ray, check_spark
-
-    port = any_free_port()
-    connect(conn_type="spark", port=port)
-    with pytest.raises(EngineUnavailable, match=f"no Ray at http://127.0.0.1:{port}"):
-        check_ray("ray_default")
-    with pytest.raises(EngineUnavailable, match=f"no Spark master answers at 127.0.0.1:{port}"):
-        check_spark("spark_default", None)  # type: ignore[arg-type]
-
-
-def test_what_the_cluster_cannot_hold_is_said_before_anything_waits(baton: Baton, connect: Any) -> None:
-    from handoff.capacity import Group
-    from handoff.errors import CapacityError
-    from orchestration.preflight import check_ray
-
-    assert check_ray("ray_default", Group("workers", "training.num_workers", 2, 1, 0)).endswith("2 CPU, 0 GPU")
-    too_much = Group("workers", "training.num_workers", 3, 1, 0), Group("actors", "inference.num_actors", 1, 1, 1)
-    with pytest.raises(CapacityError) as caught:
-        check_ray("ray_default", *too_much)
-    workers, actors = str(caught.value).splitlines()
-    assert "needs 3 workers x 1 CPU, the Ray cluster has 2 CPU, 0 GPU: room for 2. Remedy: lower training" in workers
-    assert "lower inference.num_actors or set inference.use_gpu to false" in actors
 
 
 @pytest.mark.faults
