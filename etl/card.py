@@ -24,7 +24,9 @@ def top_documents(marked: "DataFrame") -> list[dict[str, Any]]:
     return [row.asDict() for row in sums.orderBy(F.desc("text_bytes"), "doc_id").limit(TOP_SOURCES).collect()]
 
 
-def facts(counted: Funnel, source: Source, top: list[dict[str, Any]]) -> dict[str, Any]:
+def facts(
+    counted: Funnel, source: Source, top: list[dict[str, Any]], changes: list[dict[str, str | None]]
+) -> dict[str, Any]:
     """What the manifest and the card tell besides rows and drops."""
     return {
         "documents": counted.documents,
@@ -36,6 +38,7 @@ def facts(counted: Funnel, source: Source, top: list[dict[str, Any]]) -> dict[st
         "content_digests": dict(sorted(counted.digests.items())),
         "estimated_tokens": counted.text_bytes // BYTES_PER_TOKEN,
         "examples": counted.examples,
+        "changes": changes,
         "clusters": counted.clusters,
         "lengths": counted.lengths,
         "placeholders": counted.placeholders,

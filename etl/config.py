@@ -151,6 +151,11 @@ class DedupConfig(Frozen):
     min_jaccard: float = Field(
         default=0.8, description="least Jaccard similarity of two passages' n-grams to be near-duplicates", gt=0, le=1
     )
+    keep_signatures: bool = Field(
+        default=True,
+        description="keep what is compared (about 150 bytes a passage) in the store, so that the next snapshot of this "
+        "source computes it for new passages only; the outcome is the same",
+    )
 
 
 class DecontaminationConfig(Frozen):

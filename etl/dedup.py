@@ -5,17 +5,20 @@ validation, then train), among those the smallest (doc_id, position, row_id): wh
 every near copy of it leaves the training data.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from etl.components import components
 from etl.config import DedupConfig
 from etl.minhash import sets_of, signatures_of
+from handoff.job import log
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 EXACT = "exact_duplicate"
 NEAR = "near_duplicate"
+MOST_NEW = 1_000_000  # passages without a known signature: their ids go to every worker, 8 bytes each
 KEEPER = ("_held", "doc_id", "position", "row_id", "_id")  # the least of a cluster stays
 
 
@@ -33,12 +36,19 @@ def passage_id(row_id: "Column") -> "Column":
     return F.xxhash64(row_id)
 
 
-def mark_duplicates(passages: "DataFrame", config: DedupConfig) -> "DataFrame":
+def mark_duplicates(
+    passages: "DataFrame",
+    config: DedupConfig,
+    known: "DataFrame | None" = None,
+    keep: "Callable[[DataFrame], None]" = lambda signed: None,
+) -> "DataFrame":
     """Set ``reason`` of every passage but the keeper of each cluster, and ``cluster`` size of the keepers.
 
     Args:
         passages: ``doc_id, position, text, row_id, reason, split`` and more; rows that have a reason take no part.
             They are read several times: persist them.
+        known: signatures of earlier snapshots, ``row_id, fingerprint, keys``, each row_id once.
+        keep: is given the signatures of all passages that take part, as :func:`signatures` gives them.
 
     Returns:
         The same rows with ``_cluster int``: members of the cluster that this row stands for, null for a row without.
@@ -48,13 +58,14 @@ def mark_duplicates(passages: "DataFrame", config: DedupConfig) -> "DataFrame":
 
     numbered = passages.withColumn("_id", passage_id(F.col("row_id")))
     candidates = numbered.where("reason IS NULL")
-    signed = signatures(candidates, config).persist()
+    signed = signatures(candidates, config, known).persist()
     repeated = signed.groupBy("_id").count().where("count > 1").select("_id")
     if not repeated.isEmpty():
         numbered = number_repeated(numbered, repeated.localCheckpoint())
         candidates = numbered.where("reason IS NULL")
         signed.unpersist()
-        signed = signatures(candidates, config).persist()
+        signed = signatures(candidates, config, known).persist()
+    keep(signed)
     copies = exact_links(signed).persist()
     links = copies.select("first", "second")
     if config.fuzzy:
@@ -105,8 +116,26 @@ def number_repeated(numbered: "DataFrame", repeated: "DataFrame") -> "DataFrame"
     return others.unionByName(same.withColumn("_id", own).drop("_copy")).persist()
 
 
-def signatures(candidates: "DataFrame", config: DedupConfig) -> "DataFrame":
-    """One narrow row a passage: ``_id, _held, doc_id, position, row_id, fingerprint, keys``; reads the text once."""
+def signatures(candidates: "DataFrame", config: DedupConfig, known: "DataFrame | None" = None) -> "DataFrame":
+    """One narrow row a passage: ``_id, _held, doc_id, position, row_id, fingerprint, keys``; reads the text once.
+
+    Of passages whose signature is known the text is not looked at.
+    """
+    from pyspark.sql import functions as F
+
+    if known is None:
+        return _computed(candidates, config)
+    narrow = candidates.select("_id", *_order())
+    new = narrow.join(known.select("row_id"), "row_id", "left_anti").select("_id").localCheckpoint()
+    count = new.count()
+    log.info("  %s passages have no signature yet", f"{count:,}")
+    if count > MOST_NEW:
+        return _computed(candidates, config)
+    computed = _computed(candidates.join(F.broadcast(new.distinct()), "_id", "left_semi"), config)
+    return narrow.join(known, "row_id").select(*computed.columns).union(computed)
+
+
+def _computed(candidates: "DataFrame", config: DedupConfig) -> "DataFrame":
     from pyspark.sql import functions as F
 
     columns = candidates.select("_id", *_order(), normalised(F.col("text")).alias("words"))

@@ -1,15 +1,21 @@
-"""What a Spark failure means for the user: the cause behind pages of JVM stack, where the input is at fault."""
+"""What a Spark failure means for the user: the cause behind pages of JVM stack, where it is the input or a lost process."""
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from handoff.errors import ConfigError, SourceError
+from handoff.errors import ConfigError, EngineUnavailable, SourceError
+
+SPACE = (
+    "free space, or name larger disks, for its scratch files (SPARK_LOCAL_DIRS, else /tmp) and for the snapshot "
+    "(BATON_HOME or BATON_STORAGE), and rerun"
+)
+MEMORY = "give Spark more memory (DRIVER_MEMORY in the DAG, executor memory in the spark_default connection), and rerun"
 
 
 @contextmanager
 def explained(undecodable: Callable[[], str]) -> Iterator[None]:
-    """Turn failures whose cause is input or configuration into one line; let all others through.
+    """Turn failures whose cause is input, configuration or a process that died into one line; let all others through.
 
     Args:
         undecodable: finds out which text file is not in the configured encoding; called only if one is not.
@@ -18,11 +24,17 @@ def explained(undecodable: Callable[[], str]) -> Iterator[None]:
         SourceError: a file is damaged, gone, or in another encoding.
         ConfigError: an encoding or a regular expression that Java does not know.
         ConfigError: Spark lacks the connector for a URI's scheme.
+        EngineUnavailable: Spark's JVM or a Python worker of it died, or memory or a disk ran out; a retry may pass.
     """
+    from py4j.protocol import Py4JError, Py4JNetworkError
+
     try:
         yield
     except Exception as error:
         explanation = explain(str(error), undecodable)
+        # A call that the JVM did not survive is a plain Py4JError; those that follow find nobody to answer.
+        if explanation is None and (isinstance(error, Py4JNetworkError | ConnectionError) or type(error) is Py4JError):
+            explanation = EngineUnavailable(f"Spark's JVM died: it was killed, or memory ran out. Remedy: {MEMORY}")
         if explanation is None:
             raise
         raise explanation from error
@@ -43,6 +55,14 @@ def explain(text: str, undecodable: Callable[[], str]) -> Exception | None:
         return SourceError(
             f"{found.group(1).removeprefix('file://')} cannot be read ({causes[-1] if causes else 'no cause given'}). "
             "Remedy: the file is damaged, cut short or gone: fetch it again or exclude it"
+        )
+    if "No space left on device" in text:
+        return EngineUnavailable(f"a disk that Spark writes to is full. Remedy: {SPACE}")
+    if "java.lang.OutOfMemoryError" in text:
+        return EngineUnavailable(f"Spark ran out of memory. Remedy: {MEMORY}")
+    if "Python worker exited unexpectedly" in text or "PythonWorkerFactory.createThroughDaemon" in text:
+        return EngineUnavailable(
+            f"a Python worker of Spark died: it was killed, or memory ran out. Remedy: leave it more memory, or {MEMORY}"
         )
     if found := re.search(r"\[INVALID_PARAMETER_VALUE\.(?:CHARSET|PATTERN)\] ([^\n]+?)\s*SQLSTATE", text):
         return ConfigError(f"{found.group(1)} Remedy: correct corpus.source.encoding or corpus.split.group_pattern")

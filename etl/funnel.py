@@ -13,7 +13,6 @@ from etl.split import SPLITS, matches
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-EXAMPLES = 3
 EXAMPLE_CHARS = 300
 CLUSTER_SIZES = (2, 3, 5, 10, 100, 1000)  # the least size of each class of duplicate clusters
 PASSAGE_BYTES = (0, 250, 500, 1000, 2000, 4000, 8000)  # the least size of each class of passages
@@ -28,7 +27,7 @@ class Funnel:
     kept: dict[str, RowBytes]  # per split, in the order train, validation, test
     digests: dict[str, str]  # per split, of the set of kept row ids, each of which is a digest of its row
     text_bytes: int  # UTF-8 bytes of the kept passages
-    examples: list[dict[str, str]]  # reason and text of a dropped passage, one each for the most frequent reasons
+    examples: list[dict[str, Any]]  # of each reason a dropped passage: reason, doc_id, text, value that was measured
     clusters: dict[str, int]  # kept passages that stand for duplicates, by class of their cluster's size
     lengths: dict[str, int]  # kept passages by class of their bytes
     placeholders: dict[str, int]  # in kept passages, per kind of personal data
@@ -40,7 +39,7 @@ class Funnel:
 
 
 def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
-    """Count rows with ``doc_id, position, text, row_id, reason, split, _cluster``; reads them once."""
+    """Count rows with ``doc_id, position, text, row_id, reason, value, split, _cluster``; reads them once."""
     from pyspark.sql import functions as F
 
     globs = [*config.validation_documents, *config.test_documents]
@@ -53,7 +52,9 @@ def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
         F.max(row_bytes()).alias("largest"),
         F.sum(F.octet_length("text")).alias("text_bytes"),
         *(F.bit_xor(F.xxhash64("row_id", F.lit(salt))).alias(f"digest_{salt}") for salt in (0, 1)),
-        F.min_by(F.substring("text", 1, EXAMPLE_CHARS), "row_id").alias("example"),
+        F.min_by(F.struct("doc_id", F.substring("text", 1, EXAMPLE_CHARS).alias("text"), "value"), "row_id").alias(
+            "example"
+        ),
         *(F.count_if(c).alias(f"cluster_{i}") for i, c in enumerate(_classes(F.col("_cluster"), CLUSTER_SIZES))),
         *(F.count_if(c).alias(f"length_{i}") for i, c in enumerate(_classes(F.octet_length("text"), PASSAGE_BYTES))),
         *(F.sum(_count_of(mark)).alias(kind) for kind, mark in PLACEHOLDERS.items()),
@@ -90,7 +91,7 @@ def _labels(bounds: tuple[int, ...]) -> list[str]:
 def _funnel(cells: list[dict[str, Any]], globs: list[str]) -> Funnel:
     kept = {c["split"]: c for c in cells if c["reason"] is None}
     dropped: dict[str, int] = {}
-    examples: dict[str, str] = {}
+    examples: dict[str, Any] = {}
     for cell in sorted((c for c in cells if c["reason"] is not None), key=lambda c: (c["reason"], c["split"])):
         dropped[cell["reason"]] = dropped.get(cell["reason"], 0) + cell["rows"]
         if cell["example"] is not None:
@@ -108,7 +109,11 @@ def _funnel(cells: list[dict[str, Any]], globs: list[str]) -> Funnel:
         },
         digests={s: "".join(f"{c[f'digest_{i}'] % 2**64:016x}" for i in (0, 1)) for s, c in kept.items()},
         text_bytes=sum(c["text_bytes"] for c in kept.values()),
-        examples=[{"reason": r, "text": shown(examples[r])} for r in dropped if r in examples][:EXAMPLES],
+        examples=[
+            {"reason": r, "doc_id": e.doc_id, "text": shown(e.text), "value": e.value}
+            for r in dropped
+            if (e := examples.get(r))
+        ],
         clusters={c: sum(k[f"cluster_{i}"] for k in kept.values()) for i, c in enumerate(_labels(CLUSTER_SIZES))},
         lengths={c: sum(k[f"length_{i}"] for k in kept.values()) for i, c in enumerate(_labels(PASSAGE_BYTES))},
         placeholders={kind: sum(k[kind] or 0 for k in kept.values()) for kind in PLACEHOLDERS},

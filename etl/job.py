@@ -10,7 +10,22 @@ if not __package__:  # started as a file: this directory came first on the path,
 
 from typing import TYPE_CHECKING, Any
 
-from etl import card, decontaminate, dedup, funnel, language, layout, pairs, privacy, quality, read, split, transforms
+from etl import (
+    card,
+    decontaminate,
+    dedup,
+    examples,
+    funnel,
+    language,
+    layout,
+    pairs,
+    privacy,
+    quality,
+    read,
+    signatures,
+    split,
+    transforms,
+)
 from etl.check import check_files, find_undecodable
 from etl.config import CorpusConfig
 from etl.failures import explained
@@ -46,7 +61,7 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
     log.info("  raw input: %s", raw.directory)
     held = decontaminate.publish_references(run.store, config.decontamination, cache)
     parents = [raw, *(artifact for artifact, _ in held)]
-    made_of = snapshot_config(config, source)
+    made_of = snapshot_config(config)
     if existing := find(run.store, "corpus", made_of, parents):
         log.info("%s is already published: reused", existing.id)
         _finish(record, existing, reused=True)
@@ -59,10 +74,14 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
     _finish(record, snapshot, reused=False)
 
 
-def snapshot_config(config: CorpusConfig, source: Source) -> dict[str, Any]:
+def snapshot_config(config: CorpusConfig) -> dict[str, Any]:
     """What determines the rows besides the raw bytes: the configuration without the source's location, and the code."""
-    located = {"source": {"uri", "sha256", "members", "exclude"}, "decontamination": {"files"}}
-    return {"code_version": CODE_VERSION, **config.model_dump(mode="json", exclude=located)}
+    left_out: dict[str, set[str]] = {
+        "source": {"uri", "sha256", "members", "exclude"},
+        "decontamination": {"files"},
+        "dedup": {"keep_signatures"},
+    }
+    return {"code_version": CODE_VERSION, **config.model_dump(mode="json", exclude=left_out)}
 
 
 def make_snapshot(
@@ -85,20 +104,29 @@ def make_snapshot(
         ConfigError: a split is empty; a passage exceeds a row group.
     """
     log.info("settings: passages of up to %s characters, seed %d", f"{config.passage_chars:,}", config.seed)
-    with explained(lambda: find_undecodable(source, config.source.encoding)):
+    made_of = snapshot_config(config)
+    if known := signatures.nearest(store, made_of, parents):
+        log.info("signatures of passages that were there before: %s", known.id)
+    with (
+        explained(lambda: find_undecodable(source, config.source.encoding)),
+        signatures.kept(store, made_of, parents, config.dedup, source.total_bytes) as keep,
+    ):
         split.check_pattern(spark, config.split.group_pattern)
         with record.phase("clean and cut"), progress_lines(spark, "read, clean, cut"):
             passages = prepare(spark, source, config).persist()
             check_records(passages)
         with record.phase("judge and split"), progress_lines(spark, "de-duplicate, split"):
-            marked = judge_together(spark, passages, held, config).persist()
+            clean = judge_together(spark, passages, held, config)
+            before = signatures.read(spark, known) if known else None
+            marked = dedup.mark_duplicates(clean, config.dedup, before, keep).persist()
             counted = funnel.count(marked, config.split)
         passages.unpersist()
         for line in funnel.table(counted):
             log.info("%s", line)
         check_outcome(counted, config)
-        told = card.facts(counted, source, card.top_documents(marked))
-        with staging(store, "corpus", snapshot_config(config, source), parents) as place:
+        with record.phase("examples"):
+            told = card.facts(counted, source, card.top_documents(marked), examples.changes(spark, source, config))
+        with staging(store, "corpus", made_of, parents) as place:
             with record.phase("write"), progress_lines(spark, "shuffle, write"):
                 write(marked, counted, config, place.uri)
                 store.write(f"{place.directory}/{card.NAME}", card.card(counted, told, config))
@@ -126,11 +154,10 @@ def prepare(spark: "SparkSession", source: Source, config: CorpusConfig) -> "Dat
 def judge_together(
     spark: "SparkSession", passages: "DataFrame", held: list[Source], config: CorpusConfig
 ) -> "DataFrame":
-    """What takes all passages at once: splits, then what gives away an evaluation, then duplicates, over all splits."""
+    """What takes all passages at once, but for duplicates: splits, then what gives away an evaluation."""
     assigned = split.assign(passages.drop("file"), config.split, config.seed)
     references = decontaminate.references(spark, held, config.decontamination)
-    clean = decontaminate.mark_contaminated(assigned, references, config.decontamination)
-    return dedup.mark_duplicates(clean, config.dedup)
+    return decontaminate.mark_contaminated(assigned, references, config.decontamination)
 
 
 def check_records(passages: "DataFrame") -> None:

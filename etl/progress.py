@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 @contextmanager
 def progress_lines(spark: "SparkSession", label: str, every_seconds: float = 5.0) -> Iterator[None]:
     """Log the active Spark stages' progress while the block runs; nothing for work that is shorter than an interval."""
+    from py4j.protocol import Py4JError
+
     tracker = spark.sparkContext.statusTracker()
     ended, start = threading.Event(), time.monotonic()
 
     def report() -> None:
         while not ended.wait(every_seconds):
-            stages = [s for i in tracker.getActiveStageIds() if (s := tracker.getStageInfo(i))]
+            try:
+                stages = [s for i in tracker.getActiveStageIds() if (s := tracker.getStageInfo(i))]
+            except (Py4JError, OSError):  # the JVM is gone: the work itself will say so
+                return
             done, total = sum(s.numCompletedTasks for s in stages), sum(s.numTasks for s in stages)
             log.info("%s: %d/%d tasks · %.0f s", label, done, total, time.monotonic() - start)
 

@@ -1,11 +1,11 @@
 """The Spark session of a job: the one that spark-submit or a caller made, else an embedded one on this machine."""
 
+import contextlib
 import logging
 import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,7 @@ def shuffle_partitions(cores: int, raw_bytes: int) -> int:
     return max(cores, math.ceil(raw_bytes / (32 << 20)))
 
 
-@contextmanager
+@contextlib.contextmanager
 def spark_session(app_name: str, log_file: str, cache: Path) -> Iterator["SparkSession"]:
     """A session with settings of its own.
 
@@ -83,6 +83,7 @@ def spark_session(app_name: str, log_file: str, cache: Path) -> Iterator["SparkS
         ConfigError: no Java.
         EngineUnavailable: Spark does not start.
     """
+    from py4j.protocol import Py4JError
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
@@ -109,4 +110,7 @@ def spark_session(app_name: str, log_file: str, cache: Path) -> Iterator["SparkS
         yield session
     finally:
         if not running:
-            shared.stop()
+            with contextlib.suppress(
+                Py4JError, OSError
+            ):  # a JVM that died has nothing to stop, and its error is on its way
+                shared.stop()

@@ -1,6 +1,7 @@
 """Documents → passages, in Spark SQL expressions: DataFrame → DataFrame, narrow, no shuffle."""
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from etl import pairs
@@ -47,14 +48,12 @@ MOJIBAKE = rf"[ÂÃ]{_TAIL}|â{_TAIL}{{2}}|ðŸ{_TAIL}{{2}}"
 MIN_MOJIBAKE = 3  # places in a document; one alone may be meant, as here
 
 
-def cleaned(text: "Column") -> "Column":
-    """A text without what carries no language: see ``CLEANING``. Indentation stays: in verse it has meaning."""
+def replaced(text: "Column", needed: tuple[str, ...], pattern: str, replacement: str) -> "Column":
+    """The text with a step of ``CLEANING`` done, where it has one of the needed literals."""
     from pyspark.sql import functions as F
 
-    for _, needed, pattern, replacement in CLEANING:
-        done = F.regexp_replace(text, pattern, replacement)
-        text = F.when(_has_one(text, needed), done).otherwise(text) if needed else done
-    return text
+    done = F.regexp_replace(text, pattern, replacement)
+    return F.when(_has_one(text, needed), done).otherwise(text) if needed else done
 
 
 def _has_one(text: "Column", literals: tuple[str, ...]) -> "Column":
@@ -98,20 +97,28 @@ def unwrapped(text: "Column") -> "Column":
     return text
 
 
+def steps(config: CleaningConfig) -> "list[tuple[str, Callable[[Column], Column]]]":
+    """What cleaning does, in this order: names, and text → text. Indentation stays: in verse it has meaning."""
+    found: list[tuple[str, Callable[[Column], Column]]] = []
+    if config.repair_mojibake:
+        found.append(("UTF-8 that was read as Windows-1252", repaired))
+    if config.normalize_unicode:
+        found.append(("Unicode's normal form C", composed))
+    for name, needed, pattern, replacement in CLEANING:
+        step = functools.partial(replaced, needed=needed, pattern=pattern, replacement=replacement)
+        found.append((name, step))
+    if config.join_wrapped_lines:
+        found.append(("wrapped lines", unwrapped))
+    return found
+
+
 def clean(documents: "DataFrame", config: CleaningConfig) -> "DataFrame":
     """Clean ``text``; a document of which nothing is left gets the reason ``no_text``."""
     from pyspark.sql import functions as F
 
-    steps = [
-        (config.repair_mojibake, repaired),
-        (config.normalize_unicode, composed),
-        (True, cleaned),
-        (config.join_wrapped_lines, unwrapped),
-    ]
     documents = documents.withColumn("text", F.when(F.col("reason").isNull(), F.col("text")))
-    for wanted, step in steps:
-        if wanted:  # a column per step, so that none is computed twice
-            documents = documents.withColumn("text", step(F.col("text")))
+    for _, step in steps(config):  # a column per step, so that none is computed twice
+        documents = documents.withColumn("text", step(F.col("text")))
     return documents.withColumn("reason", F.coalesce("reason", F.when(F.col("text") == "", "no_text")))
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "_MANIFEST.json"
-Kind = Literal["raw", "corpus", "model", "evaluation", "predictions"]
+Kind = Literal["raw", "corpus", "signatures", "model", "evaluation", "predictions"]
 ENGINES = ("pyspark", "ray", "torch", "deepspeed", "transformers", "peft", "pyarrow", "apache-airflow")
 
 

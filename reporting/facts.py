@@ -16,8 +16,21 @@ class Facts(BaseModel):
 
 
 class Example(Facts):
+    """A passage that was dropped, and what was measured for the rule that dropped it."""
+
     reason: str
     text: str
+    doc_id: str | None = None
+    value: float | None = None
+
+
+class Change(Facts):
+    """A place that a step of cleaning changed; of personal data only what it became."""
+
+    step: str
+    after: str
+    before: str | None = None
+    doc_id: str | None = None
 
 
 class TopDocument(Facts):
@@ -34,6 +47,7 @@ class CorpusFacts(Facts):
     text_bytes: int | None = None  # kept
     estimated_tokens: int | None = None
     examples: list[Example] = []
+    changes: list[Change] = []
     clusters: dict[str, int] = {}  # kept passages that stand for duplicates, by class of their cluster's size
     lengths: dict[str, int] = {}  # kept passages by class of their bytes
     placeholders: dict[str, int] = {}  # per kind of personal data

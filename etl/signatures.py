@@ -1,0 +1,103 @@
+"""Signatures kept beside a snapshot, so that the next one over more files computes only those of new passages.
+
+A signature is looked up by ``row_id``, which is a digest of its passage: whatever changed in files, settings or order,
+a signature that is found is the one that would be computed. What is not found is computed.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from etl.config import DedupConfig
+from etl.dedup import passage_id
+from etl.read import engine_path
+from handoff.artifact import Artifact, load_manifest, open_artifact
+from handoff.errors import ArtifactError
+from handoff.job import log
+from handoff.publish import Staging, staging
+from handoff.store import Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+SCHEMA = pa.schema(
+    [
+        pa.field("row_id", pa.string()),
+        pa.field("fingerprint", pa.binary()),
+        pa.field("keys", pa.list_(pa.field("element", pa.int64()))),
+    ]
+)
+BYTES_PER_FILE = 1 << 30  # of raw text; its signatures take about a tenth
+DETERMINES = ("ngram_words", "bands", "rows_per_band")  # of DedupConfig: what a signature follows from besides the text
+
+
+@contextlib.contextmanager
+def kept(
+    store: Store, made_of: dict[str, Any], parents: list[Artifact], config: DedupConfig, raw_bytes: int
+) -> "Iterator[Callable[[DataFrame], None]]":
+    """What keeps signatures; they are published when the block ends, and gone when it fails.
+
+    Fingerprints alone, without MinHash, are computed as fast as they are read: they are not kept.
+
+    Args:
+        made_of: what determines the snapshot besides its parents.
+    """
+    if not (config.keep_signatures and config.fuzzy):
+        yield lambda signed: None
+        return
+    with staging(store, "signatures", made_of, parents) as place:
+        yield lambda signed: _write(signed, place, raw_bytes)
+        place.publish(schema=SCHEMA)
+
+
+def _write(signed: "DataFrame", place: Staging, raw_bytes: int) -> None:
+    """Write ``row_id, fingerprint, keys`` of every passage, once where it is there twice."""
+    from pyspark.sql import functions as F
+
+    once = signed.where(F.col("_id") == passage_id(F.col("row_id"))).select(*SCHEMA.names)
+    files = 1 + raw_bytes // BYTES_PER_FILE
+    once.coalesce(files).write.parquet(engine_path(place.uri("all")), mode="append", compression="zstd")
+
+
+def nearest(store: Store, made_of: dict[str, Any], parents: list[Artifact]) -> Artifact | None:
+    """The kept signatures whose raw files share most bytes with these parents'; None where none can be of use.
+
+    Args:
+        made_of: what determines the snapshot to be made; code and settings of its signatures must be equal.
+        parents: the artifacts that it is made from.
+    """
+    wanted = {f.sha256: f.bytes for p in parents for f in p.manifest.files}
+    best: tuple[int, str] = (0, "")
+    for path in store.files("signatures"):
+        if not path.endswith("/_MANIFEST.json"):
+            continue
+        identity = path.split("/")[1]
+        try:
+            manifest = load_manifest(store, identity)
+            if not _alike(manifest.config, made_of):
+                continue
+            files = [f for p in manifest.parents for f in load_manifest(store, p.id).files]
+        except ArtifactError:  # deleted or damaged, itself or what it was made from: no loss but of time
+            continue
+        best = max(best, (sum(wanted.get(f.sha256, 0) for f in files), identity))
+    if not best[0]:
+        return None
+    try:
+        return open_artifact(store, best[1])
+    except ArtifactError as error:
+        log.info("  kept signatures are not used: %s", error)
+        return None
+
+
+def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one["code_version"] == other["code_version"] and all(
+        one["dedup"][name] == other["dedup"][name] for name in DETERMINES
+    )
+
+
+def read(spark: "SparkSession", artifact: Artifact) -> "DataFrame":
+    """``row_id string, fingerprint binary, keys array<long>`` of kept signatures."""
+    paths = [engine_path(path) for path in artifact.files()]
+    return spark.read.schema("row_id string, fingerprint binary, keys array<long>").parquet(*paths)

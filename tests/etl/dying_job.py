@@ -1,0 +1,56 @@
+"""``python -m tests.etl.dying_job RUN_DIR LABEL VICTIM``: the corpus stage, of which a process is killed in mid work.
+
+``LABEL`` is that of the stage's progress lines; as soon as Spark has a task under way there, SIGKILL goes to ``VICTIM``:
+``jvm``, or ``python`` for a worker that Spark's daemon forked. It says whom it killed.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+
+from etl import job
+from handoff.job import run_stage
+
+started = job.progress_lines
+
+
+def victims(jvm: int, victim: str) -> list[int]:
+    """Process ids to kill; none as long as no Python worker is at work."""
+    if victim == "jvm":
+        return [jvm]
+    below = [p for p in psutil.Process(jvm).children(recursive=True) if "pyspark.daemon" in " ".join(p.cmdline())]
+    workers = [p for p in below if p.ppid() in {daemon.pid for daemon in below}]
+    return [p.pid for p in workers if p.cpu_times().user > 0.02]
+
+
+def kill(spark: Any, victim: str) -> None:
+    jvm, tracker = spark.sparkContext._gateway.proc.pid, spark.sparkContext.statusTracker()
+    while not tracker.getActiveStageIds() or not (found := victims(jvm, victim)):
+        time.sleep(0.01)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    print(f"killed {victim}", flush=True)
+
+
+def main(run_dir: str, label: str, victim: str) -> int:
+    @contextlib.contextmanager
+    def deadly(spark: Any, name: str) -> Iterator[None]:
+        if name == label:
+            threading.Thread(target=kill, args=(spark, victim), daemon=True).start()
+        with started(spark, name):
+            yield
+
+    job.progress_lines = deadly  # type: ignore[assignment]
+    return run_stage("corpus", job.run_corpus, [run_dir])
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
