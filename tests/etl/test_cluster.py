@@ -35,6 +35,8 @@ SPECULATION = {
     "spark.speculation.multiplier": "1.2",
     "spark.speculation.quantile": "0.1",
     "spark.speculation.minTaskRuntime": "50ms",
+    "spark.locality.wait": "0",
+    "spark.scheduler.minRegisteredResourcesRatio": "1.0",  # no task before both executors are there
 }
 
 
@@ -124,14 +126,15 @@ def test_a_slow_machine_whose_tasks_run_twice_gives_the_same_snapshot(
 ) -> None:
     job = submitted(pending_run, master, tmp_path)
     try:
-        wait_until(lambda: len(executors()) == 2, "both executors run")
+        log, known = tmp_path / "spark.log", ": Registered executor "
+        wait_until(lambda: log.exists() and log.read_text().count(known) == 2, "both executors are registered")
         with SlowedDown(executors()[WORKERS[1]]):
             told, _ = job.communicate(timeout=400)
     finally:
         job.kill()
     assert job.returncode == 0, told
     assert f"on {master}, 2 cores" in told
-    twice = re.findall(r"Marking task .* as speculatable", (tmp_path / "spark.log").read_text())
+    twice = re.findall(r"Marking task .* as speculatable", log.read_text())
     assert twice, "no task was given to the other machine as well"
     record = pending_run.record("corpus")
     assert record and record.artifact
