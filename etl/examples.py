@@ -3,6 +3,7 @@
 Looked for in the first documents only; a step that changes none of them is not in the list.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def _first(before: "Column", after: "Column", name: str) -> "Column":
     return F.min_by(F.when(before != after, both), F.when(before != after, F.col("doc_id"))).alias(name)
 
 
-def _placeholders(documents: "DataFrame", config: CorpusConfig, kinds: list[str]) -> list[dict[str, str | None]]:
+def _placeholders(documents: "DataFrame", config: CorpusConfig, kinds: Sequence[str]) -> list[dict[str, str | None]]:
     from pyspark.sql import functions as F
 
     redacted = privacy.redact(documents, config.privacy)

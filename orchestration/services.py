@@ -213,21 +213,24 @@ class Services:
     def stop(self) -> list[str]:
         """Stop what this home started, and only that; returns the names of what was running."""
         alive = self.running()
-        order = ["scheduler", "triggerer", "dag-processor", "api-server", "ray"]  # tasks end before what they talk to
-        for name in order:
-            if name in alive:
-                _end(alive[name])
+        order = (
+            ("scheduler", "triggerer", "dag-processor"),
+            ("api-server", "ray"),
+        )  # tasks end before what they talk to
+        for together in order:
+            _end([alive[name] for name in together if name in alive])
         self._state.unlink(missing_ok=True)
-        return [n for n in order if n in alive]
+        return [name for together in order for name in together if name in alive]
 
 
-def _end(process: psutil.Process) -> None:
-    """Ask a process to end, then end it and whatever it leaves behind."""
-    family = [process]
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family += process.children(recursive=True)
-        process.send_signal(signal.SIGTERM)
-    psutil.wait_procs([process], timeout=STOP_TIMEOUT_SECONDS)
+def _end(processes: list[psutil.Process]) -> None:
+    """Ask processes to end, then end them and whatever they leave behind."""
+    family = list(processes)
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family += process.children(recursive=True)
+            process.send_signal(signal.SIGTERM)
+    psutil.wait_procs(processes, timeout=STOP_TIMEOUT_SECONDS)
     _, left = psutil.wait_procs(family, timeout=3)
     for survivor in left:
         with contextlib.suppress(psutil.NoSuchProcess):
