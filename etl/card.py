@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from etl import mixture
 from etl.config import CorpusConfig
 from etl.funnel import Funnel
 from etl.source import Source
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 NAME = "card.json"
+PLACES: dict[str, Any] = {
+    "source": {"uri"},
+    "more_sources": {"__all__": {"uri"}},
+    "decontamination": {"files"},
+}  # not in the card, which is part of what is published
 BYTES_PER_TOKEN = 4  # of English text and the usual 30,000 to 100,000 pieces: an estimate, and named so
 TOP_SOURCES = 10
 
@@ -25,14 +31,18 @@ def top_documents(marked: "DataFrame") -> list[dict[str, Any]]:
 
 
 def facts(
-    counted: Funnel, source: Source, top: list[dict[str, Any]], changes: list[dict[str, str | None]]
+    counted: Funnel,
+    sources: list[Source],
+    marked: "DataFrame",
+    changes: list[dict[str, str | None]],
+    config: CorpusConfig,
 ) -> dict[str, Any]:
     """What the manifest and the card tell besides rows and drops."""
     return {
         "documents": counted.documents,
         "documents_dropped": counted.dropped_documents,
-        "files": len(source.files),
-        "raw_bytes": source.total_bytes,
+        "files": sum(len(source.files) for source in sources),
+        "raw_bytes": sum(source.total_bytes for source in sources),
         "passages": counted.passages,
         "text_bytes": counted.text_bytes,
         "content_digests": dict(sorted(counted.digests.items())),
@@ -42,12 +52,13 @@ def facts(
         "clusters": counted.clusters,
         "lengths": counted.lengths,
         "placeholders": counted.placeholders,
-        "top_documents": top,
+        "top_documents": top_documents(marked),
+        "sources": mixture.table(marked, config),
     }
 
 
 def card(counted: Funnel, told: dict[str, Any], config: CorpusConfig) -> bytes:
     """The card as JSON: the facts, the counts, and the settings that they follow from."""
-    settings = config.model_dump(mode="json", exclude={"source": {"uri"}, "decontamination": {"files"}})
+    settings = config.model_dump(mode="json", exclude=PLACES)
     everything = {**told, "rows": counted.rows, "dropped": counted.dropped, "settings": settings}
     return json.dumps(everything, indent=2, ensure_ascii=False).encode()

@@ -4,7 +4,7 @@ import codecs
 import gzip
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -34,17 +34,18 @@ def check_source(config: SourceConfig, cache: Path) -> list[tuple[str, int]]:
         SourceError: as :func:`etl.source.resolved` and :func:`check_files`.
     """
     with resolved(config, cache) as source:
-        check_files(source, config)
+        check_files(source)
         return [(f.uri if source.in_place else f"{config.uri}/{f.name}", f.bytes) for f in source.files]
 
 
-def check_files(source: Source, config: SourceConfig) -> None:
+def check_files(source: Source) -> None:
     """Look at the head of every file, or at its footer (.parquet).
 
     Raises:
         ConfigError: unknown encoding.
         SourceError: naming up to five files that cannot be read as configured.
     """
+    config = source.settings
     try:
         "".encode(config.encoding)
     except LookupError:
@@ -76,9 +77,9 @@ def _differing_headers(source: Source, headers: Iterable[list[str]]) -> list[str
     ][:1]
 
 
-def find_undecodable(source: Source, encoding: str) -> str:
-    """Name the first text file that is not in the encoding, by reading all of them: for the message of a failure."""
-    for file in source.files:
+def find_undecodable(sources: Sequence[Source]) -> str:
+    """Name the first text file that is not in its encoding, by reading all of them: for the message of a failure."""
+    for file, encoding in ((file, source.settings.encoding) for source in sources for file in source.files):
         decoder = codecs.getincrementaldecoder(encoding)()
         done = 0
         with _open(file) as stream:
@@ -89,7 +90,7 @@ def find_undecodable(source: Source, encoding: str) -> str:
                 decoder.decode(b"", final=True)
             except UnicodeDecodeError as error:
                 return _not_decodable(file, encoding, error, done)
-    return f"a file is not {encoding} text. Remedy: correct corpus.source.encoding"
+    return "a file is not text in the configured encoding. Remedy: correct corpus.source.encoding"
 
 
 def _open(file: SourceFile) -> IO[bytes]:

@@ -10,7 +10,7 @@ from handoff.packages import require_pinned
 
 
 class SourceConfig(Frozen):
-    """Where raw text comes from."""
+    """Where raw text comes from, and how much of it goes into the mixture."""
 
     uri: str = Field(
         description="`package:NAME==VERSION` (members of a PyPI package), or a path, URI or glob of "
@@ -40,6 +40,18 @@ class SourceConfig(Frozen):
     )
     encoding: str = Field(
         default="utf-8", description="of .txt, .md, .html and .csv files", examples=["utf-8", "iso-8859-1"]
+    )
+
+    name: str | None = Field(
+        default=None,
+        description="what documents of this source are called by, `name/…`, where there are several sources",
+        pattern="^[a-z0-9][a-z0-9_-]{0,63}$",
+    )
+    share: float = Field(
+        default=1.0, description="share of this source's training passages to take, drawn by the seed", gt=0, le=1
+    )
+    max_mib: float | None = Field(
+        default=None, description="most text that training takes from this source, in MiB of UTF-8; unset: all", gt=0
     )
 
     @model_validator(mode="after")
@@ -225,6 +237,9 @@ class CorpusConfig(Frozen):
     """Raw text → passages → splits → Parquet."""
 
     source: SourceConfig = Field(description="where raw text comes from")
+    more_sources: tuple[SourceConfig, ...] = Field(
+        default=(), description="further sources for a mixture; each source then needs a name"
+    )
     passage_chars: int = Field(
         default=2000, description="longest passage in characters, cut at a paragraph's end", ge=100, le=1_000_000
     )
@@ -242,3 +257,17 @@ class CorpusConfig(Frozen):
         default=False, description="keep dropped passages beside the snapshot, as JSON lines with their reasons"
     )
     seed: int = Field(default=0, description="of the global shuffle and of the split", ge=0, lt=2**31)
+
+    @property
+    def sources(self) -> tuple[SourceConfig, ...]:
+        """All sources, the first one first."""
+        return (self.source, *self.more_sources)
+
+    @model_validator(mode="after")
+    def _sources_mix(self) -> Self:
+        names = [source.name for source in self.sources]
+        if self.more_sources and (None in names or len(set(names)) < len(names)):
+            raise ValueError("each of several sources needs a name of its own: set source.name and more_sources.*.name")
+        if len({source.paired for source in self.sources}) > 1:
+            raise ValueError("some sources have a completion_column, others have none: they cannot be mixed")
+        return self

@@ -1,19 +1,14 @@
 """Training passages that share a long run of words with an evaluation are dropped: marked, counted, never trained on."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from etl import dedup, read
-from etl.check import check_files
-from etl.config import DecontaminationConfig, SourceConfig
+from etl.config import DecontaminationConfig
 from etl.minhash import containing, sets_of
-from etl.raw import publish_raw
-from etl.source import Source, resolved
-from handoff.artifact import Artifact
+from etl.source import Source
 from handoff.errors import SourceError
-from handoff.store import Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -22,27 +17,9 @@ CONTAMINATED = "contaminated"
 MAX_NGRAMS = 50_000_000  # of 8 bytes each: 400 MB in the driver and once in each Python worker
 
 
-def publish_references(store: Store, config: DecontaminationConfig, cache: Path) -> list[tuple[Artifact, Source]]:
-    """The configured files as raw artifacts: their contents become part of the snapshot's id, and of its lineage.
-
-    Raises:
-        SourceError: as for the source itself.
-    """
-    published = []
-    for settings in config.sources:
-        with resolved(settings, cache) as source:
-            check_files(source, settings)
-            published.append(publish_raw(store, source))
-    return published
-
-
-def references(spark: "SparkSession", sources: list[Source], config: DecontaminationConfig) -> "list[DataFrame]":
+def references(spark: "SparkSession", sources: list[Source]) -> "list[DataFrame]":
     """The usable texts of the sources: a frame of ``text string`` each."""
-    frames = []
-    for source in sources:
-        settings = SourceConfig(uri=source.root, text_column=config.text_column)
-        frames.append(read.read_documents(spark, source, settings).where("reason IS NULL").select("text"))
-    return frames
+    return [read.read_documents(spark, source).where("reason IS NULL").select("text") for source in sources]
 
 
 def known_ngrams(texts: "DataFrame", n: int) -> "np.ndarray[Any, Any]":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from etl import privacy, read, transforms
 from etl.config import CorpusConfig
-from etl.source import Source
+from etl.source import Source, SourceFile
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -20,14 +20,14 @@ DOCUMENT_BYTES = 1 << 20  # a longer one is passed over
 BEFORE, AFTER = 30, 90  # characters shown in front of a change and from it on
 
 
-def changes(spark: "SparkSession", source: Source, config: CorpusConfig) -> list[dict[str, str | None]]:
+def changes(spark: "SparkSession", sources: Sequence[Source], config: CorpusConfig) -> list[dict[str, str | None]]:
     """For each step of cleaning and kind of personal data: ``step``, ``doc_id``, ``before``, ``after``.
 
     Personal data are replaced in what is shown of the steps of cleaning; their own examples have no ``before``.
     """
     from pyspark.sql import functions as F
 
-    documents = first_documents(spark, source, config)
+    documents = first_documents(spark, sources)
     steps = transforms.steps(config.cleaning)
     kinds = [kind for kind in privacy.PATTERNS if kind in config.privacy.replace]
     texts = privacy.redact(documents, config.privacy).select("doc_id", F.col("text").alias("text_0"))
@@ -43,20 +43,27 @@ def changes(spark: "SparkSession", source: Source, config: CorpusConfig) -> list
     return shown + _placeholders(documents, config, kinds)
 
 
-def first_documents(spark: "SparkSession", source: Source, config: CorpusConfig) -> "DataFrame":
-    """``doc_id, text`` of the usable ones among the first documents, by the names of their files; the same every time."""
+def first_documents(spark: "SparkSession", sources: Sequence[Source]) -> "DataFrame":
+    """``doc_id, text`` of the usable ones among each source's first documents, by file name; the same every time."""
     from pyspark.sql import functions as F
 
-    files, size = [source.files[0]], source.files[0].bytes
-    if source.format in ("txt", "markup"):  # of records, those of the first file are enough
-        for file in source.files[1:DOCUMENTS]:
-            if (size := size + file.bytes) > FILES_BYTES:
-                break
-            files.append(file)
-    head = read.read_documents(spark, replace(source, files=tuple(files)), config.source)
-    usable = head.where(F.col("reason").isNull() & (F.octet_length("text") <= DOCUMENT_BYTES))
-    rows = usable.select("doc_id", "text").limit(DOCUMENTS).collect()  # taken in the file's order
+    heads = [replace(source, files=first_files(source)) for source in sources]
+    rows = []
+    for head in heads:
+        documents = read.read_documents(spark, head)
+        usable = documents.where(F.col("reason").isNull() & (F.octet_length("text") <= DOCUMENT_BYTES))
+        rows += usable.select("doc_id", "text").limit(DOCUMENTS).collect()  # taken in the file's order
     return spark.createDataFrame(sorted(rows), "doc_id string, text string")
+
+
+def first_files(source: Source) -> tuple[SourceFile, ...]:
+    """The first files of texts up to FILES_BYTES, one at least; of records those of the first file are enough."""
+    files, size = [source.files[0]], source.files[0].bytes
+    for file in source.files[1:DOCUMENTS] if source.format in ("txt", "markup") else ():
+        if (size := size + file.bytes) > FILES_BYTES:
+            break
+        files.append(file)
+    return tuple(files)
 
 
 def _first(before: "Column", after: "Column", name: str) -> "Column":

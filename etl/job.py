@@ -18,6 +18,7 @@ from etl import (
     funnel,
     language,
     layout,
+    mixture,
     pairs,
     privacy,
     quality,
@@ -26,13 +27,13 @@ from etl import (
     split,
     transforms,
 )
-from etl.check import check_files, find_undecodable
+from etl.check import find_undecodable
 from etl.config import CorpusConfig
 from etl.failures import explained
 from etl.progress import progress_lines
-from etl.raw import publish_raw
+from etl.raw import publish_sources
 from etl.session import shuffle_partitions, spark_session
-from etl.source import Source, resolved
+from etl.source import Source
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
 from handoff.job import log, run_stage
@@ -52,15 +53,11 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
     """The corpus stage: find or make the snapshot that the run's configuration describes."""
     config, cache = run.section("corpus", CorpusConfig), cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
-    log.info("source: %s", config.source.uri)
-    with record.phase("source"), resolved(config.source, cache) as found:
-        log.info("  %d files (.%s), %.1f MB", len(found.files), found.format, found.total_bytes / 1e6)
-        language.check_languages(config.language)
-        check_files(found, config.source)
-        raw, source = publish_raw(run.store, found)
-    log.info("  raw input: %s", raw.directory)
-    held = decontaminate.publish_references(run.store, config.decontamination, cache)
-    parents = [raw, *(artifact for artifact, _ in held)]
+    language.check_languages(config.language)
+    with record.phase("source"):
+        raws = publish_sources(run.store, config.sources, cache)
+        held = publish_sources(run.store, config.decontamination.sources, cache)
+    parents = [artifact for artifact, _ in (*raws, *held)]
     made_of = snapshot_config(config)
     if existing := find(run.store, "corpus", made_of, parents):
         log.info("%s is already published: reused", existing.id)
@@ -69,15 +66,18 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
     with spark_session(f"baton corpus {run.name}", _log_file(run), cache) as spark:
         cores = spark.sparkContext.defaultParallelism
         log.info("spark: %s on %s, %d cores", spark.version, spark.sparkContext.master, cores)
-        spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, source.total_bytes))
-        snapshot = make_snapshot(spark, run.store, parents, source, [s for _, s in held], config, record)
+        sources = [source for _, source in raws]
+        spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, sum(s.total_bytes for s in sources)))
+        snapshot = make_snapshot(spark, run.store, parents, sources, [s for _, s in held], config, record)
     _finish(record, snapshot, reused=False)
 
 
 def snapshot_config(config: CorpusConfig) -> dict[str, Any]:
-    """What determines the rows besides the raw bytes: the configuration without the source's location, and the code."""
-    left_out: dict[str, set[str]] = {
-        "source": {"uri", "sha256", "members", "exclude"},
+    """What determines the rows besides the raw bytes: the configuration without the sources' places, and the code."""
+    place = {"uri", "sha256", "members", "exclude"}
+    left_out: dict[str, Any] = {
+        "source": place,
+        "more_sources": {"__all__": place},
         "decontamination": {"files"},
         "dedup": {"keep_signatures"},
     }
@@ -88,7 +88,7 @@ def make_snapshot(
     spark: "SparkSession",
     store: Store,
     parents: list[Artifact],
-    source: Source,
+    sources: list[Source],
     held: list[Source],
     config: CorpusConfig,
     record: StageRecord,
@@ -96,7 +96,7 @@ def make_snapshot(
     """Run the pipeline and publish its rows.
 
     Args:
-        parents: the raw artifacts of the source and of the evaluation files.
+        parents: the raw artifacts of the sources and of the evaluation files.
         held: the evaluation files that no training passage may give away.
 
     Raises:
@@ -108,29 +108,30 @@ def make_snapshot(
     if known := signatures.nearest(store, made_of, parents):
         log.info("signatures of passages that were there before: %s", known.id)
     with (
-        explained(lambda: find_undecodable(source, config.source.encoding)),
-        signatures.kept(store, made_of, parents, config.dedup, source.total_bytes) as keep,
+        explained(lambda: find_undecodable(sources)),
+        signatures.kept(store, made_of, parents, config.dedup, sum(s.total_bytes for s in sources)) as keep,
     ):
         split.check_pattern(spark, config.split.group_pattern)
         with record.phase("clean and cut"), progress_lines(spark, "read, clean, cut"):
-            passages = prepare(spark, source, config).persist()
+            passages = prepare(spark, sources, config).persist()
             check_records(passages)
         with record.phase("judge and split"), progress_lines(spark, "de-duplicate, split"):
             clean = judge_together(spark, passages, held, config)
             before = signatures.read(spark, known) if known else None
-            marked = dedup.mark_duplicates(clean, config.dedup, before, keep).persist()
+            unique = dedup.mark_duplicates(clean, config.dedup, before, keep).persist()
+            marked = mixture.mark(unique, config)
             counted = funnel.count(marked, config.split)
         passages.unpersist()
         for line in funnel.table(counted):
             log.info("%s", line)
         check_outcome(counted, config)
         with record.phase("examples"):
-            told = card.facts(counted, source, card.top_documents(marked), examples.changes(spark, source, config))
+            told = card.facts(counted, sources, marked, examples.changes(spark, sources, config), config)
         with staging(store, "corpus", made_of, parents) as place:
             with record.phase("write"), progress_lines(spark, "shuffle, write"):
                 write(marked, counted, config, place.uri)
                 store.write(f"{place.directory}/{card.NAME}", card.card(counted, told, config))
-            marked.unpersist()
+            unique.unpersist()
             with record.phase("publish"):
                 return place.publish(
                     schema=PAIRS if config.source.paired else CORPUS,
@@ -141,9 +142,9 @@ def make_snapshot(
                 )
 
 
-def prepare(spark: "SparkSession", source: Source, config: CorpusConfig) -> "DataFrame":
+def prepare(spark: "SparkSession", sources: list[Source], config: CorpusConfig) -> "DataFrame":
     """Read, clean, cut, identify, judge: one narrow chain, so that raw text is read and cleaned once."""
-    documents = transforms.clean(read.read_documents(spark, source, config.source), config.cleaning)
+    documents = transforms.clean(read.read_all(spark, sources), config.cleaning)
     documents = language.keep_languages(documents, config.language)
     public = privacy.redact(documents, config.privacy)
     cut = transforms.cut_passages(public, config.passage_chars, whole=config.source.paired)
@@ -156,7 +157,7 @@ def judge_together(
 ) -> "DataFrame":
     """What takes all passages at once, but for duplicates: splits, then what gives away an evaluation."""
     assigned = split.assign(passages.drop("file"), config.split, config.seed)
-    references = decontaminate.references(spark, held, config.decontamination)
+    references = decontaminate.references(spark, held)
     return decontaminate.mark_contaminated(assigned, references, config.decontamination)
 
 

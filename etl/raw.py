@@ -1,12 +1,41 @@
 """The raw artifact: which bytes went in. Its id follows from names and contents, wherever the files lie."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from etl.source import Source, SourceFile
+from etl.check import check_files
+from etl.config import SourceConfig
+from etl.source import Source, SourceFile, resolved
 from handoff.artifact import Artifact
+from handoff.job import log
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
+
+
+def publish_sources(store: Store, wanted: Sequence[SourceConfig], cache: Path) -> list[tuple[Artifact, Source]]:
+    """Find the files of several sources, look at them, and publish each source as a raw artifact.
+
+    Args:
+        cache: where packages are kept.
+
+    Returns:
+        Per source the artifact, and the source as an engine can read it from now on.
+
+    Raises:
+        SourceError: as :func:`etl.source.resolved` and :func:`etl.check.check_files`.
+    """
+    published = []
+    for settings in wanted:
+        with resolved(settings, cache) as source:
+            size = source.total_bytes / 1e6
+            log.info("source: %s: %d files (.%s), %.1f MB", settings.uri, len(source.files), source.format, size)
+            check_files(source)
+            raw, readable = publish_raw(store, source)
+        log.info("  raw input: %s", raw.directory)
+        published.append((raw, readable))
+    return published
 
 
 def publish_raw(store: Store, source: Source) -> tuple[Artifact, Source]:
@@ -35,4 +64,4 @@ def publish_raw(store: Store, source: Source) -> tuple[Artifact, Source]:
     if source.in_place:
         return raw, source
     files = tuple(SourceFile(f"{raw.data}/{f.name}", f.name, f.bytes) for f in source.files)
-    return raw, Source(raw.data, files, source.format, in_place=False)
+    return raw, replace(source, root=raw.data, files=files)

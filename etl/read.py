@@ -1,8 +1,10 @@
 """Raw files → documents: a DataFrame of doc_id, text, reason, file. What cannot be used keeps a row with its reason."""
 
 import csv
+import functools
 import io
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 CORRUPT = "_corrupt_record"
 
 
-def read_documents(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+def read_documents(spark: "SparkSession", source: Source) -> "DataFrame":
     """One row per document: ``doc_id string, text string, reason string, file string``.
 
     A text, Markdown or HTML file is a document and its ``doc_id`` is its path below the source's root. In .jsonl, .csv
@@ -33,7 +35,20 @@ def read_documents(spark: "SparkSession", source: Source, config: SourceConfig) 
     messages, and null elsewhere.
     """
     read = {"txt": _read_text, "markup": _read_markup, "jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
-    return read[source.format](spark, source, config)
+    return read[source.format](spark, source)
+
+
+def read_all(spark: "SparkSession", sources: Sequence[Source]) -> "DataFrame":
+    """The documents of all sources; with several of them each id begins with the name of its source."""
+    from pyspark.sql import functions as F
+
+    if len(sources) == 1:
+        return read_documents(spark, sources[0])
+    named = []
+    for source in sources:
+        doc_id = F.concat(F.lit(f"{source.settings.name}/"), F.col("doc_id"))
+        named.append(read_documents(spark, source).withColumn("doc_id", doc_id))
+    return functools.reduce(lambda one, other: one.unionByName(other), named)
 
 
 def engine_path(uri: str) -> str:
@@ -46,15 +61,19 @@ def _paths(source: Source) -> list[str]:
     return [re.sub(r"([\\*?\[\]{},])", r"\\\1", engine_path(f.uri)) for f in source.files]
 
 
-def _read_text(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+def _read_text(spark: "SparkSession", source: Source) -> "DataFrame":
     from pyspark.sql import functions as F
 
-    return _with_empty(spark, source, _files(spark, source).select("doc_id", F.decode("content", config.encoding)))
+    return _with_empty(
+        spark, source, _files(spark, source).select("doc_id", F.decode("content", source.settings.encoding))
+    )
 
 
-def _read_markup(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+def _read_markup(spark: "SparkSession", source: Source) -> "DataFrame":
     files = _files(spark, source)
-    return _with_empty(spark, source, files.mapInArrow(texts_of(config.encoding), "doc_id string, text string"))
+    return _with_empty(
+        spark, source, files.mapInArrow(texts_of(source.settings.encoding), "doc_id string, text string")
+    )
 
 
 def _files(spark: "SparkSession", source: Source) -> "DataFrame":
@@ -77,19 +96,21 @@ def _with_empty(spark: "SparkSession", source: Source, texts: "DataFrame") -> "D
     return documents.unionByName(spark.createDataFrame(empty, documents.schema)) if empty else documents
 
 
-def _read_jsonl(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+def _read_jsonl(spark: "SparkSession", source: Source) -> "DataFrame":
     from pyspark.sql import functions as F
     from pyspark.sql.types import StringType
 
+    config = source.settings
     schema = _schema(config, StringType()).add(CORRUPT, StringType())
     records = spark.read.schema(schema).json(_paths(source), mode="PERMISSIVE", columnNameOfCorruptRecord=CORRUPT)
     return _documents(records, config, F.col(CORRUPT).isNotNull(), F.col("_metadata.file_path"))
 
 
-def _read_csv(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+def _read_csv(spark: "SparkSession", source: Source) -> "DataFrame":
     from pyspark.sql import functions as F
     from pyspark.sql.types import StringType, StructType
 
+    config = source.settings
     schema = StructType()
     for column in csv_header(source.files[0], config.encoding):  # Spark takes columns by their place: name all of them
         schema.add(column, StringType())
@@ -117,9 +138,10 @@ def csv_header(file: SourceFile, encoding: str) -> list[str]:
         return next(csv.reader(lines), [])
 
 
-def _read_parquet(spark: "SparkSession", source: Source, config: SourceConfig) -> "DataFrame":
+def _read_parquet(spark: "SparkSession", source: Source) -> "DataFrame":
     from pyspark.sql import functions as F
 
+    config = source.settings
     schema = _schema(config, _id_type(source, config))
     records = spark.read.schema(schema).parquet(*_paths(source))
     return _documents(records, config, F.lit(False), F.lit(None).cast("string"))

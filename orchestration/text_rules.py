@@ -19,6 +19,7 @@ DEEPEST_REQUEST = 12
 FREE_TEXT = {"corpus.split.group_pattern", "inference.template"}
 LOCATIONS = {
     "corpus.source.uri",
+    "corpus.more_sources.uri",
     "corpus.decontamination.files",
     "training.base.source",
     "inference.prompts",

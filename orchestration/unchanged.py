@@ -24,7 +24,7 @@ def stamp_of(config: RunConfig) -> str:
         SourceError: as :func:`etl.source.resolved`.
     """
     evaluations = config.corpus.decontamination.sources
-    seen = [_files([f.uri for f in _raw(source)]) for source in (config.corpus.source, *evaluations)]
+    seen = [_files([f.uri for f in _raw(source)]) for source in (*config.corpus.sources, *evaluations)]
     for place in (config.training.base.source, config.inference.prompts):
         if place and Path(place).is_dir():
             seen.append(_files(sorted(str(f) for f in Path(place).iterdir() if f.is_file())))

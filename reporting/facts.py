@@ -39,6 +39,15 @@ class TopDocument(Facts):
     text_bytes: int
 
 
+class MixedSource(Facts):
+    """What a source gave to the snapshot, and what of it was dropped, for whatever reason."""
+
+    name: str
+    passages: int
+    text_bytes: int
+    dropped: int
+
+
 class CorpusFacts(Facts):
     documents: int | None = None
     documents_dropped: int = 0  # never became passages; counted in the manifest's `dropped`
@@ -52,6 +61,7 @@ class CorpusFacts(Facts):
     lengths: dict[str, int] = {}  # kept passages by class of their bytes
     placeholders: dict[str, int] = {}  # per kind of personal data
     top_documents: list[TopDocument] = []
+    sources: list[MixedSource] = []  # where there are several
 
 
 class Step(Facts):

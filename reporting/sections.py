@@ -114,8 +114,10 @@ def title(run: Collected) -> str:
         plan = run.stages["plan"].record
         return f"Predictions of {plan.metrics.get('model', 'a model') if plan else 'a model'}"
     base = run.config.get("training", {}).get("base", {})
-    source = run.config.get("corpus", {}).get("source", {})
-    return f"{text.model_name(base)} tuned on {text.source_name(source)}"
+    corpus = run.config.get("corpus", {})
+    more = len(corpus.get("more_sources") or ())
+    mixed = f" and {more} more {'source' if more == 1 else 'sources'}" if more else ""
+    return f"{text.model_name(base)} tuned on {text.source_name(corpus.get('source', {}))}{mixed}"
 
 
 def outcome(run: Collected) -> tuple[str, str]:

@@ -35,7 +35,7 @@ def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
     (directory / "a.txt").write_text("Shall I compare thee to a summer's day?")
     config = CorpusConfig(source=SourceConfig(uri=f"{directory}/*.txt"))
     with resolved(config.source, directory) as source:
-        passages = prepare(spark, source, config)
+        passages = prepare(spark, [source], config)
     schema = "doc_id string, position int, text string, row_id string, reason string"
     rows = spark.createDataFrame([("a", 0, "to be", "0", None)], schema)
     assigned = split.assign(rows, config.split, 0)

@@ -66,7 +66,7 @@ def test_a_fault_beyond_the_head_is_found_when_asked_for(tmp_path: Path) -> None
     config = SourceConfig(uri=f"{tmp_path}/*.txt")
     assert check(tmp_path) == 2
     with resolved(config, tmp_path) as source:
-        assert "late.txt is not utf-8 text: byte 0xff near offset 100,000" in find_undecodable(source, "utf-8")
+        assert "late.txt is not utf-8 text: byte 0xff near offset 100,000" in find_undecodable([source])
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_texts_become_a_snapshot_that_verifies_and_is_reused(spark: Any, plays: 
 def test_reading_cleaning_and_judging_is_one_stage_without_python(spark: Any, plays: Path, tmp_path: Path) -> None:
     config = CorpusConfig(source=SourceConfig(uri=f"{plays}/*.txt"))
     with resolved(config.source, tmp_path) as source:
-        plan = prepare(spark, source, config)._jdf.queryExecution().executedPlan().toString()
+        plan = prepare(spark, [source], config)._jdf.queryExecution().executedPlan().toString()
     assert "Project" in plan and not re.search("Python|Arrow|Exchange|Sort|Window", plan), plan
 
 
