@@ -89,7 +89,7 @@ class Follower(threading.Thread):
         if failure is None:  # else the board may be gone with the cluster, and there is an error to show
             self._read()
         if self._live:
-            self._live.flush() if failure is None else self._live.failed()
+            self._live.end() if failure is None else self._live.failed()
 
     def run(self) -> None:
         waited = 0.0

@@ -11,10 +11,14 @@ from training.promote import experiment_of, open_registry
 log = logging.getLogger("baton")
 
 FLUSH_SECONDS = 5.0
+SYSTEM_SECONDS = 10.0  # between two looks at the machine
 
 
 class LiveRun:
     """Sends each step's metrics to MLflow, every few seconds; training never waits for it, nor fails with it.
+
+    MLflow's own monitor adds processor, memory, disk, network and GPUs of this machine, the driver's, on which
+    workers run too unless the cluster keeps it apart.
 
     An MLflow that does not answer is said once in the log; what is missing is logged by the promotion.
 
@@ -31,6 +35,7 @@ class LiveRun:
         self._waiting: list[tuple[str, float, int, int]] = []
         self._sent = 0.0
         self._lost = False
+        self._system: Any = None
 
     def begin(self) -> None:
         """Find or make the run. Called by the follower's thread: importing mlflow takes seconds."""
@@ -49,13 +54,21 @@ class LiveRun:
             rows, self._waiting = self._waiting, []
             self._try(lambda: log_metrics(self._client, self._run_id, rows))
 
+    def end(self) -> None:
+        """Send what is left; the run goes on to its promotion."""
+        self.flush()
+        if self._system is not None:
+            self._system.finish()
+
     def failed(self) -> None:
         """Mark the run as failed."""
-        self.flush()
+        self.end()
         if self._client is not None:
             self._try(lambda: self._client.set_terminated(self._run_id, "FAILED"))
 
     def _begin(self) -> None:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
         registry = open_registry()
         name, model_id, params = self._made_of
         client = registry.client
@@ -63,6 +76,10 @@ class LiveRun:
         self._client = client
         client.update_run(self._run_id, status="RUNNING")
         log.info("MLflow run: %s, at %s", self._run_id, registry.shown)
+        self._system = SystemMetricsMonitor(
+            self._run_id, sampling_interval=SYSTEM_SECONDS, resume_logging=True, tracking_uri=registry.uri
+        )
+        self._system.start()
 
     def _try(self, act: Callable[[], None]) -> None:
         from mlflow.exceptions import MlflowException

@@ -23,6 +23,7 @@ from handoff.manifest import now
 from handoff.publish import staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import Store
+from tests.e2e.waiting import wait_until
 from training.config import BaseModelConfig, LoraConfig, PromotionConfig, TrainingConfig
 from training.promote import promote
 from training.tracking import LiveRun
@@ -239,6 +240,22 @@ def test_a_training_is_seen_while_it_runs_and_its_promotion_completes_the_same_r
     assert done.info.run_id == live.info.run_id == record.metrics["run_id"] and done.info.status == "FINISHED"
     assert [m.step for m in mlflow.get_metric_history(done.info.run_id, "train/loss")] == [1, 2, 3], "no row twice"
     assert done.data.tags["baton.corpus"] == tiny_corpus.id and "test/perplexity_tuned" in done.data.metrics
+
+
+def test_the_machine_is_watched_while_a_model_trains(
+    home: Path, store: Store, tiny_corpus: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.tracking.SYSTEM_SECONDS", 0.05)
+    model = publish_model(store, tiny_corpus, "first")
+    live = LiveRun("manual-1", model.id, {})
+    live.begin()
+    wait_until(lambda: live._system._logging_step > 1, "the monitor has looked twice", seconds=30)
+    live.end()
+    mlflow = client(f"sqlite:///{home / 'mlflow.db'}")
+    (run,) = mlflow.search_runs([mlflow.get_experiment_by_name("baton").experiment_id])
+    seen = {name for name in run.data.metrics if name.startswith("system/")}
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= seen
+    assert run.info.status == "RUNNING", "its promotion will end it"
 
 
 def test_an_mlflow_that_does_not_answer_stops_no_training(
