@@ -234,6 +234,7 @@ class Trainer:
             checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
             delete_local_checkpoint_after_upload=True,
         )
+        crash_point(f"train.uploading{self.progress.step}.rank{self.rank}")
         self._saved_at = time.monotonic()
         if self.rank == 0:
             self.plan.board.saved.remote(self.progress.step)

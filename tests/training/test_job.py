@@ -144,18 +144,21 @@ def test_a_killed_worker_damaged_checkpoints_and_a_full_disk_cost_nothing_but_ti
 
 
 @pytest.mark.faults
-def test_a_worker_killed_between_writing_and_uploading_its_shard_costs_nothing_but_time(
-    calm: Artifact, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("point", ["checkpoint", "uploading"])
+def test_a_worker_killed_between_writing_its_shard_and_the_end_of_its_upload_costs_nothing_but_time(
+    calm: Artifact, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, point: str
 ) -> None:
-    """Rank 0's shard of step 6 may reach the store, rank 1's never does: that checkpoint is not one."""
+    """Rank 0's shard of step 6 may reach the store, rank 1's does not, or in part: that checkpoint is not one."""
     consumed = audit(calm)
     calm.store.delete(f"model/{calm.id}")
     caplog.set_level("INFO", "baton")
-    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "train.checkpoint6.rank1")
-    again = trained(make_run("half", **CALM))
-    resumed = re.search(r"a worker was lost after step [56]; restart 1 of 2 from (.+)", caplog.text)
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, f"train.{point}6.rank1")
+    again = trained(make_run(f"half-{point}", **CALM))
+    resumed = re.search(r"a worker was lost after step [567]; restart 1 of 2 from (.+)", caplog.text)
     assert resumed, "the fault did not happen"
-    assert resumed[1] in {"the beginning", "the checkpoint of step 2", "the checkpoint of step 4"}
+    possible = {"the beginning", "the checkpoint of step 2", "the checkpoint of step 4"}
+    # An upload of a few hundred kilobytes may be faster than the kill.
+    assert resumed[1] in (possible if point == "checkpoint" else possible | {"the checkpoint of step 6"})
     assert again.manifest.facts["restarts"] in (0, 1), "0 where no checkpoint was complete"
     assert losses(again) == losses(calm) and weights(again) == weights(calm) and audit(again) == consumed
 
