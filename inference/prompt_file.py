@@ -9,6 +9,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from handoff.errors import SourceError
+from handoff.parquet import batches
 from handoff.store import resolve
 
 SCHEMA_REMEDY = 'give each prompt a unique "id" and a "prompt", as in {"id": "1", "prompt": "To be"}'
@@ -88,7 +89,7 @@ def _parquet(filesystem: pafs.FileSystem, path: str, uri: str) -> Iterator[tuple
                 f"prompts {uri}: no column {' and '.join(missing)} (it has {found}). Remedy: {SCHEMA_REMEDY}"
             )
         number = 0
-        for batch in file.iter_batches(batch_size=4096, columns=["id", "prompt"]):
+        for batch in batches(file, ["id", "prompt"], 4096):
             for identity, prompt in zip(batch["id"].to_pylist(), batch["prompt"].to_pylist(), strict=True):
                 number += 1
                 yield f"row {number}", identity, prompt

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError
+from handoff.parquet import batches
 from handoff.publish import describe_in_place, staging
 from handoff.store import Store
 from inference.config import InferenceConfig
@@ -133,6 +134,6 @@ def _passages(corpus: Artifact, split: str) -> Iterator[tuple[str, str, bool]]:
         with pq.ParquetFile(path, filesystem=filesystem) as parquet:
             paired = "prompt" in parquet.schema_arrow.names
             text = "prompt" if paired else "text"
-            for batch in parquet.iter_batches(batch_size=256, columns=["row_id", text]):
+            for batch in batches(parquet, ["row_id", text], 256):
                 for row_id, words in zip(batch["row_id"].to_pylist(), batch[text].to_pylist(), strict=True):
                     yield row_id, words, paired

@@ -23,7 +23,7 @@ from training.fit import Outcome, fit, model_card
 from training.identity import identity, identity_of_loss, refuse_changes
 from training.ingest import Passages, count_blocks
 from training.mlflow_run import flat
-from training.rows import open_corpus
+from training.rows import open_corpus, reader_bytes
 from training.session import connect, data_slots, require_room
 from training.step import LossFunction, next_token_loss
 from training.tokenizer import PassageTokenizer
@@ -62,6 +62,9 @@ def train(run: RunDir, record: StageRecord, loss: LossFunction = next_token_loss
         connect()
         require_room(config.workers)
     passages = Passages.of_corpus(corpus, "train", tokenizer, *data_slots(config))
+    log.info(
+        "data: %d files; a task that reads one holds %.0f MB", len(passages.paths), reader_bytes(corpus, "train") / 1e6
+    )
     validation = None
     if config.validate_every_steps:
         check_split(corpus, "validation")

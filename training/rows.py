@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 
 from handoff import schema
 from handoff.artifact import Artifact
+from handoff.parquet import batches, reading_bytes
 from handoff.run_dir import RunDir
 from training.tokenizer import PassageTokenizer
 
 ROWS_PER_BATCH = 512  # passages tokenised at a time
+TEXT_COLUMNS = ("text", "prompt", "completion")
 
 
 def open_corpus(run: RunDir, split: str | None = None) -> Artifact:
@@ -23,6 +25,15 @@ def open_corpus(run: RunDir, split: str | None = None) -> Artifact:
     fields = run.artifact("corpus").manifest.fields or ()
     pairs = any(field["name"] == "completion" for field in fields)
     return run.artifact("corpus", schema=schema.PAIRS if pairs else schema.CORPUS, split=split)
+
+
+def reader_bytes(corpus: Artifact, split: str) -> int:
+    """Bytes of Arrow's memory that reading one file of a split takes: those of the largest row group of them all."""
+    of_split = [f for f in corpus.manifest.files if f.split == split and f.rows]
+    largest = max(of_split, key=lambda f: f.largest_row_group_bytes or 0)
+    filesystem, path = corpus.store.locate(corpus.path_of(largest))
+    with pq.ParquetFile(path, filesystem=filesystem) as file:
+        return reading_bytes(file, TEXT_COLUMNS)
 
 
 def read_rows(
@@ -40,8 +51,8 @@ def read_rows(
         For each row its token ids, and how many of the first ones are its prompt (0 for plain text).
     """
     with pq.ParquetFile(path, filesystem=filesystem) as file:
-        columns = [name for name in ("text", "prompt", "completion") if name in file.schema_arrow.names]
-        for batch in file.iter_batches(ROWS_PER_BATCH, columns=columns):
+        columns = [name for name in TEXT_COLUMNS if name in file.schema_arrow.names]
+        for batch in batches(file, columns, ROWS_PER_BATCH):
             yield _encode(batch, tokenizer, end)
 
 

@@ -56,7 +56,7 @@ def test_a_killed_triggerer_loses_nothing(start: Callable[[str], Run], baton: Ba
     run = start("faults_triggerer")
     run.wait_for_job()
     run.wait_for("deferred")
-    time.sleep(8)  # what was shown is remembered every few seconds
+    time.sleep(20)  # what was shown is remembered every five seconds, later on a busy machine
     kill([baton.services.running()["triggerer"]])
     assert run.statuses() == ["RUNNING"]
     baton.services.launch("triggerer")
@@ -65,7 +65,7 @@ def test_a_killed_triggerer_loses_nothing(start: Callable[[str], Run], baton: Ba
     run.wait_for("success")
     assert run.statuses() == ["SUCCEEDED"] and run.starts() == 1
     lines = re.findall(r"^line (\d+)$", run.log(1), re.M)
-    assert len(lines) - len(set(lines)) < 60, "more than a few seconds of lines were shown twice"
+    assert len(lines) - len(set(lines)) < 150, "more than what was not yet remembered was shown twice"
     assert {int(n) for n in lines} == set(range(max(map(int, lines)) + 1)), "lines were lost"
     run.nothing_left()
     run.succeeds_when_cleared()

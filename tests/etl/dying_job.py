@@ -25,9 +25,21 @@ def victims(jvm: int, victim: str) -> list[int]:
     """Process ids to kill; none as long as no Python worker is at work."""
     if victim == "jvm":
         return [jvm]
-    below = [p for p in psutil.Process(jvm).children(recursive=True) if "pyspark.daemon" in " ".join(p.cmdline())]
-    workers = [p for p in below if p.ppid() in {daemon.pid for daemon in below}]
-    return [p.pid for p in workers if p.cpu_times().user > 0.02]
+    below = [p for p in psutil.Process(jvm).children(recursive=True) if _is_of_spark(p)]
+    daemons = {p.pid for p in below}
+    return [p.pid for p in below if _at_work(p, daemons)]
+
+
+def _is_of_spark(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):  # it has just ended
+        return "pyspark.daemon" in " ".join(process.cmdline())
+    return False
+
+
+def _at_work(process: psutil.Process, daemons: set[int]) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.ppid() in daemons and process.cpu_times().user > 0.02
+    return False
 
 
 def kill(spark: Any, victim: str) -> None:
