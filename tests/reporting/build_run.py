@@ -164,10 +164,23 @@ def _corpus(store: Store, root: Path, story: Story) -> Artifact:
             "documents_dropped": DROPPED_DOCUMENTS,
             "text_bytes": 8_402_113,
             "examples": [
-                {"reason": "too_few_words", "text": "Exeunt."},
+                {"reason": "too_few_words", "text": "Exeunt.", "doc_id": "hamlet_gut", "value": 1.0},
                 {"reason": "few_letters", "text": "1.1.12 ....... 1.1.13 ....... 1.1.14 ......."},
             ],
         }
+        facts["changes"] = [
+            {
+                "step": "blanks at line ends",
+                "doc_id": "hamlet_gut",
+                "before": "To be, or not  \nto be",
+                "after": "To be, or not\nto be",
+            },
+            {"step": "email", "doc_id": "hamlet_gut", "before": None, "after": "write to <EMAIL>, soon"},
+        ]
+        facts["sources"] = [
+            {"name": "books", "passages": 900, "text_bytes": 1_200_000, "dropped": 40},
+            {"name": "pages", "passages": 310, "text_bytes": 402_113, "dropped": 300},
+        ]
         return place.publish(schema=schema.CORPUS, rows=story.rows, dropped=DROPPED, facts=facts)
 
 

@@ -86,6 +86,13 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
     assert f"python -m handoff.verify {run.artifact('predict').directory}" in page.text
 
 
+def test_what_cleaning_changed_and_what_each_source_gave_are_shown(complete: tuple[RunDir, Page]) -> None:
+    _, page = complete
+    for shown in ("What cleaning changed, for example", "write to <EMAIL>, soon", "not shown", "too few words: 1"):
+        assert shown in page.text, shown
+    assert "books" in page.text and "310" in page.text
+
+
 def test_the_last_line_printed_is_the_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = build_run(tmp_path)
     assert report.main([run.uri]) == 0
