@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from etl.config import DecontaminationConfig
-from etl.decontaminate import mark_contaminated, publish_references, references
+from etl.decontaminate import mark_contaminated, references
+from etl.raw import publish_sources
 from handoff.store import Store
 from tests.etl.test_dedup import frame, prose, verdicts
 
@@ -19,7 +20,7 @@ def test_train_passages_with_a_long_run_of_an_evaluation_file_are_marked(
     question = prose(100, 30)
     (tmp_path / "eval.jsonl").write_text(json.dumps({"text": question}) + "\n" + json.dumps({"text": "short one"}))
     config = DecontaminationConfig(files=(f"{tmp_path}/*.jsonl",))
-    ((artifact, source),) = publish_references(store, config, tmp_path)
+    ((artifact, source),) = publish_sources(store, config.sources, tmp_path)
     assert artifact.id.startswith("raw-")
     run = question.split()[5:18]
     shouted = ",\n".join(run).upper()
@@ -30,7 +31,7 @@ def test_train_passages_with_a_long_run_of_an_evaluation_file_are_marked(
         ("clean", f"{prose(5)} short one"),
         ("held", f"{prose(6)} {shouted}", "test"),
     ).persist()
-    found = verdicts(mark_contaminated(rows, references(spark, [source], config), config))
+    found = verdicts(mark_contaminated(rows, references(spark, [source]), config))
     assert found == {"leaks": "contaminated", "twelve": None, "clean": None, "held": None}
 
 
