@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from etl.config import SourceConfig
 from handoff.errors import ConfigError
 from orchestration.form_fields import INFERENCE, TRAINING
 from orchestration.paths import ALLOWED_ROOTS
@@ -54,6 +55,8 @@ def strings_of(config: type[BaseModel], path: str = "") -> list[str]:
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             found += strings_of(kind, f"{path}{name}.")
+        elif kind == tuple[SourceConfig, ...]:
+            found += strings_of(SourceConfig, f"{path}{name}.")
         elif re.search(r"\bstr\b", str(kind)):
             found.append(f"{path}{name}")
     return found
@@ -63,7 +66,10 @@ def nested(path: str, value: str) -> dict[str, Any]:
     *parents, leaf = path.split(".")
     inner: dict[str, Any] = {leaf: value}
     for part in reversed(parents):
-        inner = {part: inner}
+        if part == "more_sources":  # a list of sources, each of which needs a name
+            inner = {"source": {"name": "a"}, part: [{"uri": "/data/b.txt", "name": "b", **inner}]}
+        else:
+            inner = {part: inner}
     return inner
 
 
@@ -89,6 +95,14 @@ def test_every_text_of_the_configuration_obeys_the_rules(path: str, attack: str)
     """A setting that is added tomorrow is covered: the rule is for all strings, exceptions are listed."""
     text = HOSTILE[attack].format(canary="/tmp/x")
     refused(TRAINING.build, {"overrides": nested(path, text)})
+
+
+def test_a_further_source_lies_in_the_allowed_roots_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOWED_ROOTS, "/data,s3://ours")
+    path = "corpus.more_sources.uri"
+    assert "s3://somebody-elses" in refused(TRAINING.build, {"overrides": nested(path, HOSTILE["foreign bucket"])})
+    config = TRAINING.build({"overrides": nested(path, "/data/x.txt")})
+    assert [source.uri for source in config.corpus.more_sources] == ["/data/x.txt"]
 
 
 def test_the_listed_settings_exist() -> None:
