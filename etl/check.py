@@ -90,7 +90,8 @@ def find_undecodable(sources: Sequence[Source]) -> str:
                 decoder.decode(b"", final=True)
             except UnicodeDecodeError as error:
                 return _not_decodable(file, encoding, error, done)
-    return "a file is not text in the configured encoding. Remedy: correct corpus.source.encoding"
+    encodings = " or ".join(sorted({source.settings.encoding for source in sources}))
+    return f"a file is not {encodings} text. Remedy: correct corpus.source.encoding"
 
 
 def _open(file: SourceFile) -> IO[bytes]:

@@ -169,6 +169,11 @@ class DedupConfig(Frozen):
         "source computes it for new passages only; the outcome is the same",
     )
 
+    @property
+    def reuses_signatures(self) -> bool:
+        """Whether they are kept and looked for; fingerprints alone are computed as fast as they are read."""
+        return self.keep_signatures and self.fuzzy
+
 
 class DecontaminationConfig(Frozen):
     """Training passages that share a long run of words with what a model is tested on are removed."""

@@ -27,20 +27,30 @@ def changes(spark: "SparkSession", sources: Sequence[Source], config: CorpusConf
     """
     from pyspark.sql import functions as F
 
-    documents = first_documents(spark, sources)
     steps = transforms.steps(config.cleaning)
     kinds = [kind for kind in privacy.PATTERNS if kind in config.privacy.replace]
-    texts = privacy.redact(documents, config.privacy).select("doc_id", F.col("text").alias("text_0"))
+    public = privacy.redact(first_documents(spark, sources), config.privacy)
+    texts = public.select("doc_id", F.col("text").alias("text_0"))
     for number, (_, step) in enumerate(steps):
         texts = texts.withColumn(f"text_{number + 1}", step(F.col(f"text_{number}")))
-    found = [_first(F.col(f"text_{n}"), F.col(f"text_{n + 1}"), str(n)) for n in range(len(steps))]
-    changed = texts.agg(*found).first() if found else None
-    shown: list[dict[str, str | None]] = []
+    found = []
     for number, (name, _) in enumerate(steps):
-        if changed and (row := changed[str(number)]):
-            before, after = excerpts(row.before, row.after)
-            shown.append({"step": name, "doc_id": row.doc_id, "before": before, "after": after})
-    return shown + _placeholders(documents, config, kinds)
+        before, after = F.col(f"text_{number}"), F.col(f"text_{number + 1}")
+        found.append(_first(before != after, before.alias("before"), after.alias("after")).alias(name))
+    for kind in kinds:
+        text = F.col("text_0")
+        found.append(_first(F.contains(text, F.lit(privacy.PLACEHOLDERS[kind])), text.alias("text")).alias(kind))
+    firsts = texts.agg(*found).collect()[0]
+    shown: list[dict[str, str | None]] = []
+    for name, _ in steps:
+        if row := firsts[name]:
+            earlier, later = excerpts(row.before, row.after)
+            shown.append({"step": name, "doc_id": row.doc_id, "before": earlier, "after": later})
+    for kind in kinds:
+        if row := firsts[kind]:
+            place = around(row.text, row.text.index(privacy.PLACEHOLDERS[kind]))
+            shown.append({"step": kind, "doc_id": row.doc_id, "before": None, "after": place})
+    return shown
 
 
 def first_documents(spark: "SparkSession", sources: Sequence[Source]) -> "DataFrame":
@@ -66,31 +76,11 @@ def first_files(source: Source) -> tuple[SourceFile, ...]:
     return tuple(files)
 
 
-def _first(before: "Column", after: "Column", name: str) -> "Column":
-    """The document of the least id whose text changes."""
+def _first(where: "Column", *texts: "Column") -> "Column":
+    """``doc_id`` and texts of the document of the least id for which the condition holds; null where there is none."""
     from pyspark.sql import functions as F
 
-    both = F.struct("doc_id", before.alias("before"), after.alias("after"))
-    return F.min_by(F.when(before != after, both), F.when(before != after, F.col("doc_id"))).alias(name)
-
-
-def _placeholders(documents: "DataFrame", config: CorpusConfig, kinds: Sequence[str]) -> list[dict[str, str | None]]:
-    from pyspark.sql import functions as F
-
-    redacted = privacy.redact(documents, config.privacy)
-    marks = {kind: F.contains("text", F.lit(privacy.PLACEHOLDERS[kind])) for kind in kinds}
-    found = [
-        F.min_by(F.when(has, F.struct("doc_id", "text")), F.when(has, F.col("doc_id"))).alias(kind)
-        for kind, has in marks.items()
-    ]
-    row = redacted.agg(*found).first() if found else None
-    shown: list[dict[str, str | None]] = []
-    for kind in kinds:
-        if row and row[kind]:
-            text = row[kind].text
-            at = text.index(privacy.PLACEHOLDERS[kind])
-            shown.append({"step": kind, "doc_id": row[kind].doc_id, "before": None, "after": around(text, at)})
-    return shown
+    return F.min_by(F.when(where, F.struct("doc_id", *texts)), F.when(where, F.col("doc_id")))
 
 
 def excerpts(before: str, after: str) -> tuple[str, str]:

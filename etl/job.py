@@ -105,7 +105,7 @@ def make_snapshot(
     """
     log.info("settings: passages of up to %s characters, seed %d", f"{config.passage_chars:,}", config.seed)
     made_of = snapshot_config(config)
-    if known := signatures.nearest(store, made_of, parents):
+    if known := signatures.nearest(store, made_of, parents) if config.dedup.reuses_signatures else None:
         log.info("signatures of passages that were there before: %s", known.id)
     with (
         explained(lambda: find_undecodable(sources)),

@@ -39,12 +39,10 @@ def kept(
 ) -> "Iterator[Callable[[DataFrame], None]]":
     """What keeps signatures; they are published when the block ends, and gone when it fails.
 
-    Fingerprints alone, without MinHash, are computed as fast as they are read: they are not kept.
-
     Args:
         made_of: what determines the snapshot besides its parents.
     """
-    if not (config.keep_signatures and config.fuzzy):
+    if not config.reuses_signatures:
         yield lambda signed: None
         return
     with staging(store, "signatures", made_of, parents) as place:

@@ -21,13 +21,12 @@ def one_of(*ranges: tuple[int, int]) -> str:
 
 # Java's syntax. Each pattern begins with what is rare, and is possessive where a plain one would be quadratic on a
 # long run of blanks.
-LINE_END = rf"[{one_of((0x0B, 0x0D), (0x85, 0x85))}\u2028\u2029](?:(?<=\r)\n)?"
-UNSEEN = (  # also soft hyphens, and the line end that one allowed
-    rf"[{one_of((0x00, 0x08), (0x0E, 0x1F), (0x7F, 0x84), (0x86, 0x9F), (0xAD, 0xAD))}\ufeff\u200b]"
-    r"(?:(?<=\u00ad)\n[ \t]*)?"
-)
-ODD_LATIN = rf"[{one_of((0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD))}]"
-ODD_OTHER = r"[\u2028\u2029\ufeff\u200b]"
+_ENDS, _OTHER_ENDS = one_of((0x0B, 0x0D), (0x85, 0x85)), r"\u2028\u2029"
+_UNSEEN = one_of((0x00, 0x08), (0x0E, 0x1F), (0x7F, 0x84), (0x86, 0x9F), (0xAD, 0xAD))
+_OTHER_UNSEEN = r"\ufeff\u200b"
+LINE_END = rf"[{_ENDS}{_OTHER_ENDS}](?:(?<=\r)\n)?"
+UNSEEN = rf"[{_UNSEEN}{_OTHER_UNSEEN}](?:(?<=\u00ad)\n[ \t]*)?"  # with a soft hyphen the line end that it allowed
+ODD_LATIN, ODD_OTHER = f"[{_ENDS}{_UNSEEN}]", f"[{_OTHER_ENDS}{_OTHER_UNSEEN}]"  # what either looks for
 GUTENBERG = ("Gutenberg", "GUTENBERG", "SMALL PRINT")
 GUTENBERG_HEADER = (
     r"(?is)\A.{0,40000}?(?:\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG|\*END[ *]+THE SMALL PRINT)[^\n]*(?:\n|\z)"

@@ -12,6 +12,7 @@ from handoff.artifact import Artifact
 from handoff.errors import ConfigError
 from handoff.job import log, run_stage
 from handoff.model_files import model_directory
+from handoff.parquet import batches
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import resolve
@@ -159,7 +160,7 @@ def show_samples(predictions: Artifact) -> None:
     for file in predictions.files():
         filesystem, path = resolve(file)
         with pq.ParquetFile(path, filesystem=filesystem) as parquet:
-            for batch in parquet.iter_batches(columns=["prompt", "completion", "baseline"]):
+            for batch in batches(parquet, ["prompt", "completion", "baseline"], 4096):
                 pairs += batch.filter(pc.is_valid(batch["baseline"])).to_pylist()
     for number, row in enumerate((pairs[i] for i in spread(SAMPLES, len(pairs))), start=1):
         log.info("sample %d   %s", number, one_line(row["prompt"]))

@@ -1,6 +1,9 @@
 """Running the stage's body in the test's process, on the Spark that the tests share, and reading what it published."""
 
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +47,9 @@ def rows(artifact: Artifact, split: str | None = None) -> list[dict[str, Any]]:
 
 def nothing_published(tmp_path: Path) -> bool:
     return not list((tmp_path / "artifacts").glob("corpus/*/*"))
+
+
+def ended(module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a module as a process of its own to its end."""
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300)

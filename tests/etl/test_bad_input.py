@@ -16,11 +16,6 @@ from handoff.errors import SourceError
 from tests.etl.corpus_run import NO_HELD_OUT, prose, rows, run, snapshot
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
-
-
 def test_records_of_every_bad_kind_are_counted(spark: Any, tmp_path: Path) -> None:
     good = [{"id": f"good{i}", "text": prose(i)} for i in range(3)]
     draw = random.Random(0)

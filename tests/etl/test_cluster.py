@@ -24,7 +24,7 @@ from handoff.run_dir import RunDir
 from handoff.verify import verify_chain
 from orchestration.ports import any_free_port
 from tests.e2e.waiting import wait_until
-from tests.etl.corpus_run import rows, snapshot
+from tests.etl.corpus_run import ended, rows, snapshot
 
 pytestmark = pytest.mark.faults
 BIN = Path(sysconfig.get_path("purelib")) / "pyspark" / "bin"
@@ -142,8 +142,8 @@ def test_a_slow_machine_whose_tasks_run_twice_gives_the_same_snapshot(
     made = snapshot(record, pending_run)
     alone = RunDir(str(tmp_path / "alone"))
     alone.create(str(tmp_path / "elsewhere"), pending_run.config)
-    ended = subprocess.run([sys.executable, "-m", "etl.job", alone.uri], capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stdout
+    calm = ended("etl.job", alone.uri)
+    assert calm.returncode == 0, calm.stdout
     other_record = alone.record("corpus")
     assert other_record
     other = snapshot(other_record, alone)

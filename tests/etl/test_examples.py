@@ -10,10 +10,7 @@ from etl.examples import around, excerpts
 from tests.etl.corpus_run import NO_HELD_OUT, prose, run, snapshot
 
 
-def test_steps_that_changed_something_are_shown_and_personal_data_are_not(
-    spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
+def test_steps_that_changed_something_are_shown_and_personal_data_are_not(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(f"{prose(1)}\nWrite to me@example.com, soon.\x07  \n{prose(2)}")
     (tmp_path / "b.txt").write_text(f"{prose(3)}\n\nNumbers: 1 2 3 4 5 6 7 8 9\n\n\n\n{prose(4)}\u00ad")
     (tmp_path / "c.txt").write_text("A few words.")

@@ -11,14 +11,9 @@ import pytest
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.run_dir import RunDir
 from handoff.verify import verify_chain
-from tests.etl.corpus_run import nothing_published
+from tests.etl.corpus_run import ended, nothing_published
 
 pytestmark = pytest.mark.faults
-
-
-def ended(module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300)
 
 
 def retry_succeeds(run: RunDir) -> None:

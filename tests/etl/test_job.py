@@ -24,11 +24,6 @@ from handoff.verify import verify_chain
 from tests.etl.corpus_run import NO_HELD_OUT, nothing_published, prose, rows, run, snapshot
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
-
-
 @pytest.fixture
 def plays(tmp_path: Path) -> Path:
     """Ten texts, two of them with a passage that a third has too, and one empty file."""

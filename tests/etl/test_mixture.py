@@ -13,11 +13,6 @@ from handoff.errors import ConfigError
 from tests.etl.corpus_run import NO_HELD_OUT, nothing_published, prose, rows, run, snapshot
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
-
-
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[str, str]:
     """Twenty books as texts, and forty pages as records, one of them a copy of a book."""

@@ -20,11 +20,6 @@ from training.rows import open_corpus
 COLUMNS = {"text_column": "question", "completion_column": "answer", "id_column": "name"}
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
-
-
 def records(path: Path, *more: dict[str, Any]) -> Path:
     """Thirty pairs, each unlike the others, and some more."""
     pairs = [

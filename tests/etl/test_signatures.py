@@ -10,11 +10,6 @@ from handoff.artifact import Artifact
 from tests.etl.corpus_run import NO_HELD_OUT, prose, rows, run, snapshot
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
-
-
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
     root = tmp_path / "texts"
