@@ -19,7 +19,8 @@ from training.config import TrainingConfig
 from training.deepspeed_config import learning_rate
 from training.engine import make_engine
 from training.packing import IGNORED
-from training.step import Rows, Stepper, next_token_loss, targets_of
+from training.recipe import next_token_loss
+from training.step import Rows, Stepper, targets_of
 
 
 def load(file: str) -> Rows:

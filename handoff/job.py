@@ -61,14 +61,21 @@ class Progress:
         total: how much there is; None where it is not known.
         every_seconds: least time between two lines.
         started_ago: seconds that the work has been under way already.
+        done_before: how much of the total an earlier attempt did; not part of the rate.
     """
 
     def __init__(
-        self, label: str, unit: str, total: int | None, every_seconds: float = 5.0, started_ago: float = 0.0
+        self,
+        label: str,
+        unit: str,
+        total: int | None,
+        every_seconds: float = 5.0,
+        started_ago: float = 0.0,
+        done_before: int = 0,
     ) -> None:
         self._label, self._unit, self._total, self._every = label, unit, total, every_seconds
         self._start = self._last = time.monotonic() - started_ago
-        self.done = 0
+        self.done = self._before = done_before
 
     def add(self, amount: int, detail: str = "") -> None:
         """Count work done; prints when it is time, and at the end."""
@@ -79,7 +86,7 @@ class Progress:
             log.info("%s", self._line(moment, detail))
 
     def _line(self, moment: float, detail: str) -> str:
-        rate = self.done / max(moment - self._start, 1e-9)
+        rate = (self.done - self._before) / max(moment - self._start, 1e-9)
         of = f"/{self._total:,}" if self._total else ""
         line = f"{self._label}: {self.done:,}{of} {self._unit} · {rate:,.1f} {self._unit}/s"
         if self._total:

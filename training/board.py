@@ -130,7 +130,7 @@ class Follower(threading.Thread):
         else:
             log.info("train: %s %s ready", group, "is" if workers == 1 else "are")
         self._workers = workers
-        self._progress = Progress("train", "steps", self._total - step)
+        self._progress = Progress("train", "steps", self._total, done_before=step)
 
     def _on_stepped(self, entry: dict[str, Any]) -> None:
         assert self._progress
@@ -141,8 +141,7 @@ class Follower(threading.Thread):
             self._live.step(entry)
         self._progress.add(
             1,
-            f"step {entry['step']}/{self._total} · {entry['tokens_per_second']:,.0f} tokens/s · "
-            f"loss {entry['loss']:.3f} · lr {entry['learning_rate']:.1e}",
+            f"{entry['tokens_per_second']:,.0f} tokens/s · loss {entry['loss']:.3f} · lr {entry['learning_rate']:.1e}",
         )
 
     def _on_saved(self, step: int) -> None:

@@ -10,7 +10,13 @@ from training.model import import_deepspeed, load_model
 
 
 def make_engine(
-    directory: str, config: TrainingConfig, device: Any, rank: int, *, repartitioned: bool = False
+    directory: str,
+    config: TrainingConfig,
+    device: Any,
+    rank: int,
+    *,
+    model_class: Any = None,
+    repartitioned: bool = False,
 ) -> tuple[Any, Any]:
     """Load a base model and put it into an engine; every rank calls it.
 
@@ -19,13 +25,14 @@ def make_engine(
         config: the training section.
         device: this rank's torch device.
         rank: world rank.
+        model_class: see :class:`training.recipe.Recipe`.
         repartitioned: it will load a universal checkpoint, see :mod:`training.repartition`.
 
     Returns:
         The engine, and the model inside.
 
     Raises:
-        ConfigError: the model cannot keep documents of a block apart.
+        ConfigError: the model cannot keep documents of a block apart; the class has other parameters than the base.
     """
     if not config.use_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"  # right before the import that reads it
@@ -40,7 +47,7 @@ def make_engine(
     deepspeed.init_distributed(dist_backend="nccl" if config.use_gpu else "gloo")
     world_size = torch.distributed.get_world_size()
     torch.manual_seed(config.seed)  # the same adapters on every rank
-    model = load_model(directory, config, world_size)
+    model = load_model(directory, config, world_size, model_class)
     engine, *_ = deepspeed.initialize(
         model=model,
         optimizer=make_optimizer(model, config),

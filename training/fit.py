@@ -18,8 +18,8 @@ from training.checkpoint import EXPORT, TRACE, verify
 from training.config import TrainingConfig
 from training.ingest import Passages
 from training.loop import Plan, train_worker
+from training.recipe import OURS, Recipe
 from training.resume import VALIDATION_LOSS
-from training.step import LossFunction, next_token_loss
 from training.tracking import LiveRun
 
 log = logging.getLogger("baton")
@@ -68,7 +68,7 @@ def fit(
     name: str,
     *,
     validation: Passages | None = None,
-    loss: LossFunction = next_token_loss,
+    recipe: Recipe = OURS,
     live: LiveRun | None = None,
 ) -> Outcome:
     """Train; goes on from the last checkpoint under ``storage/name`` where an earlier attempt left one.
@@ -81,7 +81,7 @@ def fit(
         storage: path or URI of the directory for checkpoints.
         name: directory of this training there.
         validation: the validation split, looked at every ``validate_every_steps``.
-        loss: what is minimised; see :func:`training.step.next_token_loss`.
+        recipe: what is minimised, and the model's class.
         live: MLflow run that hears each step.
 
     Raises:
@@ -100,7 +100,8 @@ def fit(
     # Beside this driver: a node that is lost with the board on it would end the training.
     here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
-    plan = Plan(config, base, passages, validation, total_steps, board, loss, os.environ.get(ENVIRONMENT_VARIABLE, ""))
+    crash_at = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    plan = Plan(config, base, passages, validation, total_steps, board, recipe, f"{storage}/{name}", crash_at)
     scaling: dict[str, Any] = {
         "num_workers": (config.min_workers, config.num_workers) if config.min_workers else config.num_workers,
         "elastic_resize_monitor_interval_s": RESIZE_SECONDS,

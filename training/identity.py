@@ -1,7 +1,5 @@
 """What determines a model: part of its id, and what a run may not change between its attempts."""
 
-import hashlib
-import inspect
 import json
 from typing import Any
 
@@ -9,7 +7,6 @@ from handoff.errors import ConfigError
 from handoff.run_dir import RunDir
 from training.config import TrainingConfig
 from training.mlflow_run import flat
-from training.step import LossFunction, next_token_loss
 
 BEGUN = "training-begun.json"  # in the run's directory: what its first attempt was to train
 
@@ -23,14 +20,6 @@ def identity(config: TrainingConfig) -> dict[str, Any]:
     return {
         "training": config.model_dump(mode="json", exclude=left_out | ({"lora"} if config.method == "full" else set()))
     }
-
-
-def identity_of_loss(loss: LossFunction) -> dict[str, Any]:
-    """Name and source digest of a loss that is not ours; part of the model's id."""
-    if loss is next_token_loss:
-        return {}
-    source = hashlib.sha256(inspect.getsource(loss).encode()).hexdigest()
-    return {"loss": {"function": f"{loss.__module__}.{loss.__qualname__}", "sha256": source}}
 
 
 def refuse_changes(run: RunDir, settings: dict[str, Any]) -> None:

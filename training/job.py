@@ -20,12 +20,12 @@ from training.base_model import publish_base_model
 from training.config import TrainingConfig
 from training.files import put_directory
 from training.fit import Outcome, fit, model_card
-from training.identity import identity, identity_of_loss, refuse_changes
+from training.identity import identity, refuse_changes
 from training.ingest import Passages, count_blocks
 from training.mlflow_run import flat
+from training.recipe import OURS, Recipe
 from training.rows import open_corpus, reader_bytes
 from training.session import connect, data_slots, require_room
-from training.step import LossFunction, next_token_loss
 from training.tokenizer import PassageTokenizer
 from training.tracking import LiveRun
 
@@ -34,13 +34,13 @@ log = logging.getLogger("baton")
 CHECKPOINTS = "_training"  # beside the artifacts, one directory per model id, gone once that is published
 
 
-def train(run: RunDir, record: StageRecord, loss: LossFunction = next_token_loss, *, track: bool = False) -> None:
+def train(run: RunDir, record: StageRecord, recipe: Recipe = OURS, *, track: bool = False) -> None:
     """Body of the train stage.
 
     Args:
         run: the run's directory.
         record: of this stage.
-        loss: what is minimised; another one than ours makes another model, see ``examples/own_loss.py``.
+        recipe: the loss and the model's class; others than ours make another model, see ``examples/own_step.py``.
         track: tell MLflow of each step while it happens.
     """
     config = run.section("training", TrainingConfig)
@@ -49,7 +49,7 @@ def train(run: RunDir, record: StageRecord, loss: LossFunction = next_token_loss
         base = publish_base_model(config.base, run.store, cache_dir())
     log.info("corpus %s: %d train passages", corpus.id, corpus.manifest.rows["train"])
     log.info("base model %s: %s", base.id, _described(base))
-    made_of = identity(config) | identity_of_loss(loss)
+    made_of = identity(config) | recipe.identity()
     refuse_changes(run, made_of | {"corpus": corpus.id, "base": base.id})
     if found := find(run.store, "model", made_of, [corpus, base]):
         log.info("%s is already published: reused", found.id)
@@ -84,7 +84,7 @@ def train(run: RunDir, record: StageRecord, loss: LossFunction = next_token_loss
         with record.phase("train"):
             outcome = fit(
                 config, base, passages, total_steps, f"{run.store.root}/{CHECKPOINTS}", place.id,
-                validation=validation, loss=loss, live=live,
+                validation=validation, recipe=recipe, live=live,
             )  # fmt: skip
         with record.phase("publish"):
             with outcome.local_export() as exported:

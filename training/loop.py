@@ -1,8 +1,10 @@
 """The training function that every Ray Train worker runs: DeepSpeed over the blocks that the feeder deals out."""
 
+import hashlib
 import itertools
 import math
 import os
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -22,9 +24,10 @@ from training.ingest import BlockFeeder, Deal, Passages, Share, rows_of
 from training.memory import OutOfMemory, explain_out_of_memory
 from training.meters import Meters
 from training.packing import pack
+from training.recipe import Recipe
 from training.repartition import is_sharded, load_of_other_group
 from training.resume import VALIDATION_LOSS, last_whole_checkpoint, whole_checkpoint
-from training.step import LossFunction, Rows, Stepper, next_token_loss
+from training.step import Rows, Stepper
 from training.validation import best_step, patience_is_over
 
 
@@ -39,7 +42,8 @@ class Plan:
         validation: the validation split, where it is looked at during training.
         total_steps: most optimizer steps.
         board: actor handle of :class:`training.board.Board`.
-        loss: sums the loss of a micro-batch.
+        recipe: the loss, and the model's class.
+        storage: where the checkpoints go; no two trainings share it.
         crash_at: crash point of a test, from the driver's environment.
     """
 
@@ -49,8 +53,14 @@ class Plan:
     validation: Passages | None
     total_steps: int
     board: Any
-    loss: LossFunction = next_token_loss
+    recipe: Recipe
+    storage: str
     crash_at: str = ""
+
+
+def scratch_directory(storage: str) -> Path:
+    """Where this machine's workers write the checkpoints of one training before their upload."""
+    return Path(tempfile.gettempdir(), f"baton-checkpoints-{hashlib.sha256(storage.encode()).hexdigest()[:12]}")
 
 
 class Diverged(ConfigError):
@@ -110,15 +120,25 @@ class Trainer:
         if kept:
             left = checkpoint.progress_of(kept, self.rank, self.world_size)
             self.progress = replace(left, restarts=left.restarts + 1)
-        # Before the model is loaded, so that the first blocks are ready when it is.
+        self._scratch = scratch_directory(plan.storage)
+        if context.get_local_rank() == 0:  # what a killed worker had not uploaded: nobody else would remove it
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        # A barrier too. Before the model is loaded, so that the first blocks are ready when it is.
         self.feeder = broadcast_from_rank_zero(self._start_feeder() if self.rank == 0 else None)
         self._ahead = self.feeder.share.remote(self.progress.step, self.rank)
         self.base_directory = model_directory(plan.base)
         moved = kept is not None and checkpoint.world_size_of(kept) != self.world_size
         self.engine, self.model = make_engine(
-            self.base_directory, self.config, self.device, self.rank, repartitioned=moved and is_sharded(self.config)
+            self.base_directory,
+            self.config,
+            self.device,
+            self.rank,
+            model_class=plan.recipe.model_class,
+            repartitioned=moved and is_sharded(self.config),
         )
-        self.stepper = Stepper(self.engine, plan.loss, self.config.micro_batch_size, self.device, one_row(self.model))
+        self.stepper = Stepper(
+            self.engine, plan.recipe.loss, self.config.micro_batch_size, self.device, one_row(self.model)
+        )
         self.meters = Meters(self.model, self.config, self.device, self.world_size)
         self.validation = self._validation_rows()
         if kept and moved:
@@ -222,7 +242,8 @@ class Trainer:
         """Write this rank's shard here; it is uploaded while training goes on."""
         import ray.train
 
-        directory = Path(tempfile.mkdtemp(prefix="baton-checkpoint-"))
+        self._scratch.mkdir(exist_ok=True)
+        directory = Path(tempfile.mkdtemp(dir=self._scratch))
         checkpoint.save(
             directory, self.engine, self.rank, self.world_size, self.progress,
             adapters_only=self.config.method == "lora",

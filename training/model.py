@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from handoff.errors import ConfigError
 from training.attention import attention_of
 from training.config import TrainingConfig
 from training.deepspeed_config import deepspeed_config
@@ -20,19 +21,29 @@ def import_deepspeed() -> None:
             del sys.modules["mlflow"]
 
 
-def load_model(directory: str, config: TrainingConfig, world_size: int) -> Any:
+def load_model(directory: str, config: TrainingConfig, world_size: int, model_class: Any = None) -> Any:
     """The base model ready for DeepSpeed; with adapters, and all else frozen, for LoRA.
 
     Under ZeRO 3 each weight is sharded as it is loaded, so no worker ever holds the whole model.
+
+    Raises:
+        ConfigError: ``model_class`` has other parameters than the base model's own class.
     """
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.integrations import HfDeepSpeedConfig
 
+    expected = _parameters_of(directory) if model_class else None
     sharding = HfDeepSpeedConfig(deepspeed_config(config, world_size)) if config.zero_stage == 3 else None
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-    model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation=attention_of(config))
+    of_class = model_class or AutoModelForCausalLM
+    model: Any = of_class.from_pretrained(directory, dtype=dtype, attn_implementation=attention_of(config))
     del sharding  # transformers keeps a weak reference: it had to live until here
+    if expected is not None and (other := expected ^ {name for name, _ in model.named_parameters()}):
+        raise ConfigError(
+            f"{model_class.__name__} and the base model's own class do not share the parameters {', '.join(sorted(other)[:5])}. "
+            "Remedy: give the class the base's parameters under their names; the trained model is one of the base's class"
+        )
     model.config.use_cache = False
     if config.activation_checkpointing:
         model.gradient_checkpointing_enable()
@@ -54,3 +65,14 @@ def load_model(directory: str, config: TrainingConfig, world_size: int) -> Any:
         )
     model.train()
     return model
+
+
+def _parameters_of(directory: str) -> set[str]:
+    """Names of the parameters that the base model's own class has; made without memory."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return {
+            n for n, _ in AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(directory)).named_parameters()
+        }

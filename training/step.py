@@ -1,6 +1,6 @@
 """One optimizer step and one validation, over blocks: nothing here knows Ray, so that any launcher can run it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,33 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.packing import IGNORED, Ids
-
-Batch = dict[str, Any]  # int64 tensors input_ids, position_ids, labels, each of shape (rows, tokens)
-LossFunction = Callable[[Any, Batch], Any]
-
-
-def next_token_loss(model: Any, batch: Batch) -> Any:
-    """The loss that training minimises: cross-entropy of each target token given those before it in its document.
-
-    This is the function to replace for a training step of your own: see ``examples/own_loss.py``. Whatever replaces it
-    is called once per micro-batch, on every rank, between DeepSpeed's gradient steps.
-
-    Args:
-        model: the DeepSpeed engine; call it like the model.
-        batch: int64 tensors on the model's device, each of shape (rows, tokens): ``input_ids``; ``position_ids``, which
-            start again at 0 with each document; ``labels``, not shifted, ``IGNORED`` where there is nothing to learn.
-
-    Returns:
-        The loss *summed* over the batch's targets (a scalar that can be differentiated). What the step reports, and
-        the gradient, is the sum over all ranks and micro-batches divided by the number of targets of the whole step:
-        each token weighs the same, wherever it was dealt to.
-    """
-    import torch
-
-    logits = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
-    return torch.nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
-    )
+from training.recipe import Batch, LossFunction
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def test_a_killed_worker_costs_training_no_step_and_a_twin_run_trains_nothing(ba
         wait_until(lambda: answers(f"{spark_ui(baton, 'killed')}/api/v1/applications"), "Spark's UI behind it")
 
         wait_until(
-            lambda: f"/{steps} · " in log_of(api, DAG, "killed", "train", 1),
+            lambda: f"/{steps} steps · " in log_of(api, DAG, "killed", "train", 1),
             "training steps in the log",
             lambda: log_of(api, DAG, "killed", "train", 1)[-300:],
             seconds=420,

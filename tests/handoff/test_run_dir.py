@@ -1,5 +1,6 @@
 """A stage leaves a record whatever happens, and a job's exit code tells whether a retry can help."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,11 @@ def test_progress_shows_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -
     first, last = capsys.readouterr().out.strip().split("\n")
     assert "train: 50/200 tokens" in first and "tokens/s" in first and "s left" in first and first.endswith("loss 3.2")
     assert "200/200" in last
+
+
+def test_progress_of_a_second_attempt_counts_on_without_taking_the_first_ones_work_for_speed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up_logging()
+    Progress("train", "steps", 1_000_000, every_seconds=0.0, started_ago=10.0, done_before=999_000).add(10)
+    assert re.match(r"train: 999,010/1,000,000 steps · 1\.0 steps/s · 99\d s left", capsys.readouterr().out)

@@ -11,7 +11,7 @@ from handoff.job import run_stage
 from handoff.run_dir import RunDir, StageRecord
 from training import fit
 from training.job import train
-from training.step import next_token_loss
+from training.recipe import Recipe, next_token_loss
 
 SECONDS = float(sys.argv[2]) if __name__ == "__main__" else 0.0
 
@@ -22,7 +22,7 @@ def slow_loss(model: Any, batch: Any) -> Any:
 
 
 def slow_train(run: RunDir, record: StageRecord) -> None:
-    train(run, record, slow_loss)
+    train(run, record, Recipe(slow_loss))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from training.attention import check_boundaries
 from training.config import BaseModelConfig, TrainingConfig
 from training.ingest import rows_of
 from training.packing import Block, Passage, pack
-from training.step import micro_batches, next_token_loss
+from training.recipe import next_token_loss
+from training.step import micro_batches
 
 CONFIG = TrainingConfig(base=BaseModelConfig(source="/models/m"))
 LENGTHS = (9, 30, 1, 17, 5, 21, 13)

@@ -102,11 +102,11 @@ def test_a_lost_node_and_one_that_comes_cost_no_block_and_change_no_loss(nodes: 
     assert {s["workers"] for s in undisturbed.manifest.facts["steps"]} == {2}
 
     job = start("elastic", SECONDS, min_workers=1)
-    job.wait_for(r"step [1-9]\d/60")
+    job.wait_for(r"train: [1-9]\d/60 steps")
     nodes.remove_node(second, allow_graceful=False)
     job.wait_for(r"with 1 worker \(2 before\)")
     assert "train: a worker was lost after step" in job.log.read_text()
-    job.wait_for(r"step [2-9]\d/60")
+    job.wait_for(r"train: [2-9]\d/60 steps")
     nodes.add_node(num_cpus=1, object_store_memory=150 << 20)
     job.wait_for(r"there is room for more; 2 workers \(1 before\)")
     model = job.model()
@@ -122,7 +122,7 @@ def test_a_lost_node_and_one_that_comes_cost_no_block_and_change_no_loss(nodes: 
 def test_a_worker_that_hangs_is_given_up_after_the_time_that_is_set(nodes: Any, start: Callable[..., Job]) -> None:
     nodes.add_node(num_cpus=1, object_store_memory=150 << 20)
     job = start("hangs", SECONDS, hang_seconds=20)
-    job.wait_for(r"step [1-9]\d/60")
+    job.wait_for(r"train: [1-9]\d/60 steps")
     stopped = max(processes_of(nodes, "TrainWorker"), key=lambda p: p.create_time())
     stopped.suspend()
     since = time.monotonic()
@@ -139,7 +139,7 @@ def test_a_controller_that_dies_costs_an_attempt_which_the_next_one_makes_good(
 ) -> None:
     nodes.add_node(num_cpus=1, object_store_memory=150 << 20)
     job = start("headless", SECONDS)
-    job.wait_for(r"step [1-9]\d/60")
+    job.wait_for(r"train: [1-9]\d/60 steps")
     (controller,) = processes_of(nodes, "TrainController")
     controller.kill()
     assert job.process.wait(120) == EXIT_FAILED, "a failure that a retry may mend"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from examples.own_loss import smoothed_loss
 from handoff.artifact import Artifact, open_artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.errors import CapacityError, ConfigError, GateFailed
@@ -16,8 +15,9 @@ from handoff.publish import Staging
 from handoff.run_dir import RunDir, StageRecord
 from orchestration.presets import gptj
 from training.evaluate import evaluate
-from training.job import train
-from training.step import next_token_loss
+from training.job import CHECKPOINTS, train
+from training.loop import scratch_directory
+from training.recipe import OURS, Recipe, next_token_loss
 
 MakeRun = Callable[..., RunDir]
 
@@ -25,14 +25,14 @@ MakeRun = Callable[..., RunDir]
 CALM = {"seq_len": 256, "max_steps": None, "epochs": 2, "validate_every_steps": 4, "validation_blocks": 1}
 
 
-def run_train(run: RunDir, loss: Any = next_token_loss) -> StageRecord:
+def run_train(run: RunDir, recipe: Recipe = OURS) -> StageRecord:
     with run.stage("train") as record:
-        train(run, record, loss)
+        train(run, record, recipe)
     return record
 
 
-def trained(run: RunDir, loss: Any = next_token_loss) -> Artifact:
-    record = run_train(run, loss)
+def trained(run: RunDir, recipe: Recipe = OURS) -> Artifact:
+    record = run_train(run, recipe)
     assert record.artifact and not record.reused
     return open_artifact(run.store, record.artifact, digests=True)
 
@@ -156,6 +156,8 @@ def test_a_worker_killed_between_writing_its_shard_and_the_end_of_its_upload_cos
     again = trained(make_run(f"half-{point}", **CALM))
     resumed = re.search(r"a worker was lost after step [567]; restart 1 of 2 from (.+)", caplog.text)
     assert resumed, "the fault did not happen"
+    left = scratch_directory(f"{calm.store.root}/{CHECKPOINTS}/{again.id}")
+    assert left.is_dir() and not list(left.iterdir()), "the killed worker's shard is still on its disk"
     possible = {"the beginning", "the checkpoint of step 2", "the checkpoint of step 4"}
     # An upload of a few hundred kilobytes may be faster than the kill.
     assert resumed[1] in (possible if point == "checkpoint" else possible | {"the checkpoint of step 6"})
@@ -205,10 +207,12 @@ def test_the_gate_stops_a_model_after_publishing_its_figures(calm: Artifact, mak
     assert found.facts["gate"] == {"split": "test", "ratio": measured["ratio"], "limit": 0.01, "passed": False}
 
 
-def test_lora_with_a_loss_of_ones_own_is_exported_merged_with_the_adapter_beside(
+def test_lora_with_a_loss_and_a_model_class_of_ones_own_is_exported_merged_with_the_adapter_beside(
     ray_cluster: None, make_run: MakeRun, tiny_model: Path
 ) -> None:
     from peft import PeftModel
+
+    from examples.own_step import RECIPE
 
     settings = {"method": "lora", "lora": {"rank": 4}, "learning_rate": 1e-2, "zero_stage": 2, "num_workers": 1}
     stop = {
@@ -218,12 +222,14 @@ def test_lora_with_a_loss_of_ones_own_is_exported_merged_with_the_adapter_beside
         "checkpoint_every_seconds": 0.1,
     }
     run = make_run("lora", global_batch_tokens=64, max_steps=3, packing="padded", **settings, **stop)
-    model = trained(run, smoothed_loss)
+    model = trained(run, RECIPE)
     adapter = Path(model.data, "adapter")
     assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
     assert model.manifest.facts["trainable_parameters"] < model.manifest.facts["parameters"]
     assert model.manifest.facts["real_token_share"] < 1, "passages are padded"
-    assert "examples.own_loss.smoothed_loss" in json.dumps(model.manifest.config)
+    for part in ("smoothed_loss", "NoisyLlama"):
+        assert f"examples.own_step.{part}" in json.dumps(model.manifest.config)
+    assert json.loads(Path(model.data, "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
     import torch
 
     torch.testing.assert_close(
@@ -244,7 +250,7 @@ def test_a_loss_that_is_no_number_ends_training_and_keeps_the_last_good_checkpoi
 ) -> None:
     run = make_run("sick", num_workers=1, zero_stage=0)
     with pytest.raises(ConfigError, match=r"loss is nan at step 5 of 6, blocks 0-4 to 0-4 .*Remedy: lower"):
-        run_train(run, sick_loss)
+        run_train(run, Recipe(sick_loss))
     kept = {f.rsplit("/", 2)[-2] for f in run.store.files("_training") if f.endswith("state-rank0.json")}
     assert len(kept) == 2, "those of steps 2 and 4"
     run.store.delete("_training")
