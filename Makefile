@@ -1,10 +1,10 @@
 # Baton: `make help` lists what there is. Every target sets up what it needs by itself.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-operator bench-train bench-train-gpu lint format constraints clean
+.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-others bench-operator bench-train bench-train-gpu lint format constraints clean
 
 help:  ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## make .venv and install everything (the other targets call it)
 	@./bootstrap.sh
@@ -44,6 +44,9 @@ format: setup  ## format and fix what can be fixed
 
 bench-etl: setup  ## fuzzy de-duplication beside datatrove's (MB=100 RUNS=3), outputs compared
 	@$(PY) -m bench.etl $(or $(MB),100) $(or $(RUNS),3)
+
+bench-etl-others: setup  ## cleaning beside DuckDB, near-duplicates beside Spark MLlib (RUNS=3), for orientation
+	@$(PY) -m bench.etl_others $(or $(RUNS),3)
 
 bench-train: setup  ## Ray Train beside torchrun, packed beside padded, a killed worker's loss (RUNS=3), losses compared
 	@$(PY) -m bench.train $(or $(RUNS),3)

@@ -3,31 +3,21 @@
 Usage: python -m bench.baton_side DOCS OUT CORES HEAP. What is kept lies in OUT/kept as JSON lines.
 """
 
-import os
 import sys
 import time
 from pathlib import Path
 
+from bench.spark import start
 from etl.config import DedupConfig
 from etl.dedup import mark_duplicates
-from etl.java import find_java_home
-from etl.session import SQL_CONF, shuffle_partitions
 
 
 def main(docs: str, out: str, cores: int, heap: str) -> None:
-    from pyspark.sql import SparkSession
     from pyspark.sql import functions as F
 
-    start = time.monotonic()
-    os.environ["JAVA_HOME"] = find_java_home(Path(out).parent)
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.master(f"local[{cores}]").config("spark.driver.memory", heap)
-    for key, value in {**SQL_CONF, "spark.ui.enabled": "false", "spark.local.dir": f"{out}/spark"}.items():
-        builder = builder.config(key, value)
-    spark = builder.getOrCreate()
-    size = sum(f.stat().st_size for f in Path(docs).glob("*.jsonl"))
-    spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, size))
-    print(f"Spark started after {time.monotonic() - start:.1f} s", flush=True)
+    begun = time.monotonic()
+    spark = start(Path(out), cores, heap, docs)
+    print(f"Spark started after {time.monotonic() - begun:.1f} s", flush=True)
     documents = (
         spark.read.schema("id string, text string")
         .json(docs)
@@ -42,7 +32,7 @@ def main(docs: str, out: str, cores: int, heap: str) -> None:
     )
     marked = mark_duplicates(documents.persist(), DedupConfig())
     marked.where("reason IS NULL").select(F.col("doc_id").alias("id"), "text").write.json(f"{out}/kept")
-    print(f"done after {time.monotonic() - start:.1f} s", flush=True)
+    print(f"done after {time.monotonic() - begun:.1f} s", flush=True)
     spark.stop()
 
 

@@ -39,24 +39,37 @@ def texts() -> Path:
     return target
 
 
-def datatrove_python() -> Path:
-    """The interpreter of datatrove's environment; made once."""
-    python = HOME / "datatrove-env" / "bin" / "python"
-    if not (HOME / "datatrove-env" / "done").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(HOME / "datatrove-env")], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *DATATROVE], check=True)
-        (HOME / "datatrove-env" / "done").touch()
+def documents(megabytes: int) -> Path:
+    """Directory of the generated documents of this size and of what is known about them; made once."""
+    data = HOME / f"{megabytes}mb"
+    generate(data, megabytes * 1_000_000, texts())
+    return data
+
+
+def interpreter(name: str, packages: list[str]) -> str:
+    """The Python of an environment that has these packages alone; made once."""
+    directory = HOME / f"{name}-env"
+    python = str(directory / "bin" / "python")
+    if not (directory / "done").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+        (directory / "done").touch()
     return python
 
 
-def timed(name: str, command: list[str], out: Path) -> float:
-    """Seconds of a process, its output in ``out/log.txt``. Raises CalledProcessError when it fails."""
+def timed(name: str, command: list[str], out: Path, limit: float | None = None) -> float:
+    """Seconds of a process, its output in ``out/log.txt``.
+
+    Raises:
+        subprocess.CalledProcessError: it fails.
+        subprocess.TimeoutExpired: it takes longer than ``limit`` seconds; it is killed.
+    """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     load = os.getloadavg()[0]
     start = time.monotonic()
     with (out / "log.txt").open("w") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
+        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT, timeout=limit)
     seconds = time.monotonic() - start
     print(f"  {name:<10} {seconds:6.1f} s   load before {load:.1f}, after {os.getloadavg()[0]:.1f}", flush=True)
     return seconds
@@ -84,12 +97,17 @@ def line(name: str, found: Score, seconds: list[float]) -> str:
 
 
 def main(megabytes: int, runs: int) -> None:
-    data = HOME / f"{megabytes}mb"
-    generate(data, megabytes * 1_000_000, texts())
+    data = documents(megabytes)
     docs, baton_out, other_out = data / "docs", HOME / "baton-out", HOME / "datatrove-out"
     sides = {
         "baton": [sys.executable, "-m", "bench.baton_side", str(docs), str(baton_out), str(CORES), HEAP],
-        "datatrove": [str(datatrove_python()), "bench/datatrove_side.py", str(docs), str(other_out), str(CORES)],
+        "datatrove": [
+            interpreter("datatrove", DATATROVE),
+            "bench/datatrove_side.py",
+            str(docs),
+            str(other_out),
+            str(CORES),
+        ],
     }
     outs = {"baton": baton_out, "datatrove": other_out}
     seconds: dict[str, list[float]] = {name: [] for name in sides}

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -56,6 +57,22 @@ def test_records_of_every_bad_kind_are_counted(spark: Any, tmp_path: Path) -> No
     assert not any("\0" in r["text"] for r in kept)
     parts = sorted((r for r in kept if r["doc_id"] == "long"), key=lambda r: r["position"])
     assert " ".join(r["text"] for r in parts) == long_line["text"]
+
+
+def test_a_line_of_50_mb_is_cut_like_any_other(spark: Any, tmp_path: Path) -> None:
+    """More than a partition of Spark's reader has at these sizes, and no place to cut but blanks."""
+    letters = np.random.default_rng(0).integers(ord("a"), ord("z") + 1, 50_000_000, dtype=np.uint8)
+    letters[6::7] = ord(" ")
+    long = letters.tobytes().decode().rstrip()
+    records = [{"id": "small", "text": prose(0)}, {"id": "long", "text": long}, {"id": "last", "text": prose(1)}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    made = snapshot(
+        *run(tmp_path, f"{tmp_path}/*.jsonl", source={"id_column": "id"}, split=NO_HELD_OUT, passage_chars=5000)
+    )
+    kept = sorted(rows(made), key=lambda r: (r["doc_id"], r["position"]))
+    assert [r["text"] for r in kept if r["doc_id"] != "long"] == [prose(1), prose(0)]
+    assert " ".join(r["text"] for r in kept if r["doc_id"] == "long") == long
+    assert made.manifest.dropped == {}
 
 
 def test_nothing_but_personal_data_and_nothing_but_one_record(spark: Any, tmp_path: Path) -> None:
