@@ -65,5 +65,7 @@ def mark_contaminated(
     words = train.select(dedup.passage_id(F.col("row_id")).alias("id"), dedup.normalised(F.col("text")).alias("words"))
     hits = words.mapInArrow(containing(config.ngram_words, everything), "id long").distinct().localCheckpoint()
     found = hits.select(F.col("id").alias("_id"), F.lit(CONTAMINATED).alias("_hit"))
-    marked = passages.withColumn("_id", dedup.passage_id(F.col("row_id"))).join(found, "_id", "left")
+    marked = passages.withColumn("_id", dedup.passage_id(F.col("row_id"))).join(
+        dedup.sent(found, hits.count()), "_id", "left"
+    )
     return marked.withColumn("reason", F.coalesce("reason", "_hit")).drop("_id", "_hit")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EXACT = "exact_duplicate"
 NEAR = "near_duplicate"
-MOST_NEW = 1_000_000  # passages without a known signature: their ids go to every worker, 8 bytes each
+MOST_SENT = 1_000_000  # rows, of an id and a verdict, that go to every worker: up to 100 bytes each there
 KEEPER = ("_held", "doc_id", "position", "row_id", "_id")  # the least of a cluster stays
 
 
@@ -27,6 +27,13 @@ def normalised(text: "Column") -> "Column":
     from pyspark.sql import functions as F
 
     return F.trim(F.regexp_replace(F.lower(text), r"[^\p{L}\p{M}\p{N}]+", " "))
+
+
+def sent(rows: "DataFrame", count: int) -> "DataFrame":
+    """``rows`` to join to the text: sent to it where they are few; else the text has to be shuffled to meet them."""
+    from pyspark.sql import functions as F
+
+    return F.broadcast(rows) if count <= MOST_SENT else rows
 
 
 def passage_id(row_id: "Column") -> "Column":
@@ -93,6 +100,13 @@ def mark_duplicates(
     )
     signed.unpersist()
     copies.unpersist()
+    return with_verdicts(numbered, sent(verdicts, verdicts.count()))
+
+
+def with_verdicts(numbered: "DataFrame", verdicts: "DataFrame") -> "DataFrame":
+    """Set ``reason`` and ``_cluster`` of passages by ``_id``; verdicts are ``_id, _verdict, _cluster``."""
+    from pyspark.sql import functions as F
+
     marked = numbered.join(verdicts, "_id", "left")
     return marked.withColumn("reason", F.coalesce("reason", "_verdict")).drop("_id", "_verdict")
 
@@ -129,7 +143,7 @@ def signatures(candidates: "DataFrame", config: DedupConfig, known: "DataFrame |
     new = narrow.join(known.select("row_id"), "row_id", "left_anti").select("_id").localCheckpoint()
     count = new.count()
     log.info("  %s passages have no signature yet", f"{count:,}")
-    if count > MOST_NEW:
+    if count > MOST_SENT:
         return _computed(candidates, config)
     computed = _computed(candidates.join(F.broadcast(new.distinct()), "_id", "left_semi"), config)
     return narrow.join(known, "row_id").select(*computed.columns).union(computed)
@@ -191,11 +205,12 @@ def near_links(signed: "DataFrame", texts: "DataFrame", config: DedupConfig) -> 
     from pyspark.sql import functions as F
 
     pairs = candidate_pairs(signed).persist()
-    if pairs.isEmpty():  # spares the joins below
+    count = pairs.count()
+    if not count:  # spares the joins below
         return pairs
     touched = pairs.select("first").union(pairs.select("second")).toDF("id").distinct()
     sets = (
-        texts.join(touched, "id", "left_semi")
+        texts.join(sent(touched, 2 * count), "id", "left_semi")
         .mapInArrow(sets_of(config.ngram_words), "id long, ngrams array<long>")
         .persist()
     )

@@ -27,7 +27,8 @@ def progress_lines(spark: "SparkSession", label: str, every_seconds: float = 5.0
             except (Py4JError, OSError):  # the JVM is gone: the work itself will say so
                 return
             done, total = sum(s.numCompletedTasks for s in stages), sum(s.numTasks for s in stages)
-            log.info("%s: %d/%d tasks · %.0f s", label, done, total, time.monotonic() - start)
+            work = f"{done}/{total} tasks" if total else "Spark plans"
+            log.info("%s: %s · %.0f s", label, work, time.monotonic() - start)
 
     thread = threading.Thread(target=report, name="spark-progress", daemon=True)
     thread.start()

@@ -19,12 +19,15 @@ log = logging.getLogger("baton")
 
 LOG4J = Path(__file__).with_name("log4j2.properties")
 
+PARTITION_BYTES = 32 << 20  # of raw text: a task takes seconds, so that cores end together and progress is seen
+
 # What the transforms rely on, whoever made the session.
 SQL_CONF = {
     "spark.sql.ansi.enabled": "true",
     "spark.sql.caseSensitive": "true",  # the text column is matched as written, as pyarrow does
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000",  # below, a cluster job to list files is slower
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",  # else a task a file: 1,500 took minutes
+    "spark.sql.files.maxPartitionBytes": str(PARTITION_BYTES),
     "spark.sql.legacy.javaCharsets": "true",  # decode() else knows seven encodings, and cp1252 is not among them
 }
 
@@ -64,7 +67,7 @@ def shuffle_partitions(cores: int, raw_bytes: int) -> int:
 
     Spark's own default of 200 makes the shuffling phases of the demo (9.5 MB, two cores) take 18 s instead of 8 s.
     """
-    return max(cores, math.ceil(raw_bytes / (32 << 20)))
+    return max(cores, math.ceil(raw_bytes / PARTITION_BYTES))
 
 
 @contextlib.contextmanager

@@ -23,7 +23,9 @@ WHY = {
     "signatures": "the one Python step over all text, in NumPy",
     "exact copies": "narrow rows by fingerprint",
     "candidate pairs": "band keys with ids, then distinct pairs of ids",
+    "texts of candidates": "their ids are sent to the text, up to a million; beyond that both are shuffled",
     "large star, small star": "one round, of pairs of ids: by node, by neighbour, distinct",
+    "verdicts": "sent to the text as well; beyond a million both are shuffled",
     "write": "the one that moves all text, for the global order",
 }
 
@@ -39,7 +41,10 @@ def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
     schema = "doc_id string, position int, text string, row_id string, reason string"
     rows = spark.createDataFrame([("a", 0, "to be", "0", None)], schema)
     assigned = split.assign(rows, config.split, 0)
-    signed = dedup.signatures(assigned.withColumn("_id", dedup.passage_id(assigned.row_id)), config.dedup)
+    numbered = assigned.withColumn("_id", dedup.passage_id(assigned.row_id))
+    signed = dedup.signatures(numbered, config.dedup)
+    ids = spark.createDataFrame([(1,)], "id long")
+    verdicts = spark.createDataFrame([(1, "near_duplicate", 2)], "_id long, _verdict string, _cluster long")
     narrow = spark.createDataFrame(
         [(1, 0, "a", 0, "0", b"0", [1])],
         "_id long, _held int, doc_id string, position int, row_id string, fingerprint binary, keys array<long>",
@@ -52,7 +57,9 @@ def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
         signed,
         dedup.exact_links(narrow),
         dedup.candidate_pairs(narrow),
+        numbered.select(col("_id").alias("id"), "text").join(dedup.sent(ids, 1), "id", "left_semi"),
         _small_star(_large_star(stars)),
+        dedup.with_verdicts(numbered, dedup.sent(verdicts, 1)),
         ordered,
     )
     return dict(zip(WHY, frames, strict=True))

@@ -117,13 +117,16 @@ def test_pairs_of_a_skewed_bucket_grow_with_its_size_not_its_square(spark: Any) 
     assert 399 <= pairs <= 2 * 14 * 400 < 400 * 399 / 2
 
 
-@pytest.mark.parametrize("partitions", [1, 7])
-def test_verdicts_do_not_depend_on_partitions_or_order(spark: Any, partitions: int) -> None:
+@pytest.mark.parametrize(("partitions", "most_sent"), [(1, dedup.MOST_SENT), (7, 0)])
+def test_verdicts_do_not_depend_on_partitions_order_or_kind_of_join(
+    spark: Any, partitions: int, most_sent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw = random.Random(7)
     rows = [(f"{i}-{j}", edited(prose(i), 0.005 * j, WORDS, draw)) for i in range(20) for j in range(4)]
     before = spark.conf.get("spark.sql.shuffle.partitions")
     expected = verdicts(dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
     spark.conf.set("spark.sql.shuffle.partitions", partitions)
+    monkeypatch.setattr(dedup, "MOST_SENT", most_sent)
     try:
         turned = frame(spark, *reversed(rows), partitions=partitions).persist()
         assert verdicts(dedup.mark_duplicates(turned, DedupConfig())) == expected
