@@ -47,7 +47,7 @@ def documents(megabytes: int) -> Path:
 
 
 def interpreter(name: str, packages: list[str]) -> str:
-    """The Python of an environment that has these packages alone; made once."""
+    """The Python of an environment that has these packages alone; made once. Give it -P: operator.py lies here."""
     directory = HOME / f"{name}-env"
     python = str(directory / "bin" / "python")
     if not (directory / "done").exists():
