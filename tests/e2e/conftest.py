@@ -126,7 +126,7 @@ class Ran:
     directory: Any
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def baton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baton]:
     from orchestration.services import Services
 
