@@ -48,7 +48,7 @@ bench-etl: setup  ## fuzzy de-duplication beside datatrove's (MB=100 RUNS=3), ou
 bench-etl-others: setup  ## cleaning beside DuckDB, near-duplicates beside Spark MLlib (RUNS=3), for orientation
 	@$(PY) -m bench.etl_others $(or $(RUNS),3)
 
-bench-train: setup  ## Ray Train beside torchrun, packed beside padded, a killed worker's loss (RUNS=3), losses compared
+bench-train: setup  ## Ray Train beside torchrun, packed beside padded, ZeRO 3 beside one process, a killed worker's loss (RUNS=3), losses compared
 	@$(PY) -m bench.train $(or $(RUNS),3)
 
 bench-train-gpu: setup  ## MFU on one GPU, with and without offload; SKIPPED where there is none

@@ -42,7 +42,14 @@ def cleaning(runs: int) -> None:
         docs, out = str(documents(megabytes) / "docs"), {name: HOME / f"clean-{name}" for name in ("spark", "duckdb")}
         sides = {
             "spark": [sys.executable, "-m", "bench.clean_side", docs, str(out["spark"]), str(CORES), HEAP],
-            "duckdb": [interpreter("duckdb", DUCKDB), "-P", "bench/duckdb_side.py", docs, str(out["duckdb"]), str(CORES)],
+            "duckdb": [
+                interpreter("duckdb", DUCKDB),
+                "-P",
+                "bench/duckdb_side.py",
+                docs,
+                str(out["duckdb"]),
+                str(CORES),
+            ],
         }
         seconds: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(runs):

@@ -1,9 +1,10 @@
-"""``python -m bench.train [RUNS]``: what Ray Train costs, what packing gains, what a killed worker loses.
+"""``python -m bench.train [RUNS]``: what Ray Train and sharding cost, what packing gains, what a killed worker loses.
 
-Three comparisons, both sides of each in one run of this script, in turns; losses are compared before any time is shown:
+Four comparisons, both sides of each in one run of this script, in turns; losses are compared before any time is shown:
 
 - *launcher*: Ray Train against torchrun: the same step, engine, blocks and two processes.
 - *packing*: lines of Shakespeare packed into blocks against lines padded to 256 tokens, the published recipe's way.
+- *sharding*: ZeRO 3 on two processes of one thread against one process of two threads, at the same batch.
 - *kill*: steps made with a worker killed half-way through, over the steps of a clean pass.
 """
 
@@ -37,6 +38,7 @@ from training.tracking import LiveRun
 HOME = Path("var/bench-train").resolve()
 STEPS, WARM_UP = 24, 3  # the first steps of a process allocate and, in Ray, start the reading tasks
 LINES, HELD_OUT = 20_000, 512
+SHARDED_BLOCKS, SHARDED_STEPS = 16, 8  # blocks of a step, so many that computing them dominates
 PADDED_ROWS, PADDED_STEPS = 42, 8  # lines per worker and step, about one block of 512 tokens when packed
 
 
@@ -94,7 +96,7 @@ class Bench:
         with (directory / "log.txt").open("w") as log:
             subprocess.run(
                 [*command, "--master-port", "29531", "-m", "bench.bare_train", str(directory / "spec.json")],
-                check=True, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+                check=True, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"OMP_NUM_THREADS": str(int(settings.cpus_per_worker))},
             )  # fmt: skip
         found = json.loads((directory / "out.json").read_text())
         total = time.time() - begun
@@ -176,6 +178,29 @@ def packing(bench: Bench, runs: int) -> None:
     )
 
 
+def sharding(bench: Bench, runs: int) -> None:
+    """ZeRO 3 on two processes beside one process, both on two threads in all."""
+    whole = {"zero_stage": 0, "num_workers": 1, "cpus_per_worker": 2, "micro_batch_size": SHARDED_BLOCKS}
+    sides = {
+        "one process": config(bench.base, **whole),
+        "ZeRO 3": config(bench.base, zero_stage=3, micro_batch_size=SHARDED_BLOCKS // 2),
+    }
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+    for _ in range(runs):
+        for name, settings in sides.items():
+            found[name].append(bench.bare("sharding", settings, SHARDED_STEPS))
+            print(f"  {name}: load average {os.getloadavg()[0]:.1f}", flush=True)
+    losses = {name: [e["loss"] for e in done[0]["trace"]] for name, done in found.items()}
+    apart = max(abs(a - b) for a, b in zip(*losses.values(), strict=True))
+    tokens = sides["ZeRO 3"].tokens_per_step
+    print(f"sharding: {tokens:,} tokens a step; largest difference of the losses of {SHARDED_STEPS} steps {apart:.2g}")
+    rates = {name: [speed(run["trace"], [tokens] * SHARDED_STEPS) for run in done] for name, done in found.items()}
+    for name, values in rates.items():
+        print(f"  {name:<11} {shown(values)} tokens/s")
+    ratio = statistics.median(rates["ZeRO 3"]) / statistics.median(rates["one process"])
+    print(f"  ZeRO 3 on two / one process: {ratio:.3f} (goal 0.9)")
+
+
 def kill(bench: Bench, every: int) -> None:
     """A worker is killed half-way."""
     settings = config(bench.base, checkpoint_every_steps=every, max_failures=1)
@@ -193,13 +218,14 @@ def kill(bench: Bench, every: int) -> None:
 
 
 def main(runs: int) -> None:
-    """Run all three and print their figures."""
+    """Run all four and print their figures."""
     logging.getLogger("baton").setLevel(logging.WARNING)
     for key, value in describe_machine().items():
         print(f"{key}: {value}")
     print(f"load average {os.getloadavg()[0]:.1f}; {runs} runs of each side; median (least to most)")
     bench = Bench()
     packing(bench, runs)
+    sharding(bench, runs)
     connect()
     launcher(bench, runs)
     kill(bench, every=3)
