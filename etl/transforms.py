@@ -80,8 +80,12 @@ def without_blank_lines(text: "Column") -> "Column":
     """One blank line in a row at most, none at either end."""
     from pyspark.sql import functions as F
 
-    runs = F.contains(text, F.lit("\n\n\n"))
-    return F.trim(F.when(runs, F.regexp_replace(text, r"\n{3,}", "\n\n")).otherwise(text), F.lit("\n"))
+    end = F.lit("\n")
+    # Asked first: trimming what is named copies a text character by character.
+    ends = F.startswith(text, end) | F.endswith(text, end)
+    trimmed = F.when(ends, F.trim(text, end)).otherwise(text)
+    runs = F.contains(trimmed, F.lit("\n\n\n"))
+    return F.when(runs, F.regexp_replace(trimmed, r"\n{3,}", "\n\n")).otherwise(trimmed)
 
 
 def composed(text: "Column") -> "Column":
