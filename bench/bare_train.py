@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,29 @@ def part(rows: Rows, begin: int, end: int) -> Rows:
     return Rows(rows.ids[begin:end], rows.positions[begin:end], rows.labels[begin:end])
 
 
+def idle_share(work: Callable[[], Any]) -> float | None:
+    """Share of the time from the first to the last thing that the GPU did in ``work`` in which it did nothing."""
+    from torch.autograd import DeviceType
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        work()
+    on_gpu = (event.time_range for event in profiler.events() if event.device_type == DeviceType.CUDA)
+    return idle_of([(time_range.start, time_range.end) for time_range in on_gpu])
+
+
+def idle_of(spans: list[tuple[float, float]]) -> float | None:
+    """Share of the time from the first span's begin to the last one's end that no span covers; None without spans."""
+    if not spans:
+        return None
+    begin = reached = min(first for first, _ in spans)
+    idle = 0.0
+    for first, last in sorted(spans):
+        idle += max(0.0, first - reached)
+        reached = max(reached, last)
+    return idle / max(reached - begin, 1e-9)
+
+
 def main(spec: dict[str, Any]) -> None:
     """Train ``spec["steps"]`` steps and write the trace."""
     import torch
@@ -51,13 +75,17 @@ def main(spec: dict[str, Any]) -> None:
     engine, model = make_engine(spec["directory"], config, device, rank)
     stepper = Stepper(engine, next_token_loss, config.micro_batch_size, device, one_row(model))
     blocks, size, mine = load(spec["blocks"]), config.blocks_per_step, config.blocks_per_rank(config.num_workers)
-    trace = []
-    for step in range(spec["steps"]):
-        clock = time.monotonic()
+    trace: list[dict[str, Any]] = []
+
+    def one_step(step: int) -> tuple[Rows, int, float, float]:
         whole = part(blocks, step * size, (step + 1) * size)
         targets = targets_of(whole.labels)
         rows = part(whole, rank * mine, (rank + 1) * mine)
-        loss, norm = stepper.step(rows, targets, learning_rate(step, spec["steps"], config))
+        return whole, targets, *stepper.step(rows, targets, learning_rate(step, spec["steps"], config))
+
+    for step in range(spec["steps"]):
+        clock = time.monotonic()
+        whole, targets, loss, norm = one_step(step)
         # A document has one token more than targets, whose first is given; pads are neither.
         starts = int(np.count_nonzero((whole.labels == IGNORED) & (whole.positions == 0)))
         entry = {"step": step + 1, "loss": loss, "grad_norm": norm, "tokens": targets + starts}
@@ -66,6 +94,8 @@ def main(spec: dict[str, Any]) -> None:
     if rank == 0:
         memory = torch.cuda.max_memory_allocated(device) if config.use_gpu else 0
         outcome = {"trace": trace, "validation_loss": summed / targets, "started": started, "memory_bytes": memory}
+        if config.use_gpu and spec.get("profiled_steps"):  # of one process: the others would wait for it
+            outcome["gpu_idle_share"] = idle_share(lambda: [one_step(step) for step in range(spec["profiled_steps"])])
         Path(spec["out"]).write_text(json.dumps(outcome))
 
 
