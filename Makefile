@@ -1,7 +1,7 @@
 # Baton: `make help` lists what there is. Every target sets up what it needs by itself.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-others bench-operator bench-train bench-train-gpu lint format constraints clean
+.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu lint format constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ format: setup  ## format and fix what can be fixed
 
 bench-etl: setup  ## fuzzy de-duplication beside datatrove's (MB=100 RUNS=3), outputs compared
 	@$(PY) -m bench.etl $(or $(MB),100) $(or $(RUNS),3)
+
+bench-etl-scale: setup  ## the whole corpus stage at 1 GB and 4 GB: time per byte, peak memory
+	@$(PY) -m bench.etl_scale
 
 bench-etl-others: setup  ## cleaning beside DuckDB, near-duplicates beside Spark MLlib (RUNS=3), for orientation
 	@$(PY) -m bench.etl_others $(or $(RUNS),3)
