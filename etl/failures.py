@@ -31,9 +31,13 @@ def explained(undecodable: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        explanation = explain(str(error), undecodable)
+        try:
+            explanation, gone = explain(str(error), undecodable), False
+        except (Py4JError, OSError):  # what it says is kept in the JVM
+            explanation, gone = None, True
         # A call that the JVM did not survive is a plain Py4JError; those that follow find nobody to answer.
-        if explanation is None and (isinstance(error, Py4JNetworkError | ConnectionError) or type(error) is Py4JError):
+        gone = gone or isinstance(error, Py4JNetworkError | ConnectionError) or type(error) is Py4JError
+        if explanation is None and gone:
             explanation = EngineUnavailable(f"Spark's JVM died: it was killed, or memory ran out. Remedy: {MEMORY}")
         if explanation is None:
             raise

@@ -46,7 +46,7 @@ from handoff.store import Store
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-CODE_VERSION = 3  # part of the snapshot's id: raise it when the same input and configuration give other rows
+CODE_VERSION = 4  # part of the snapshot's id: raise it when the same input and configuration give other rows
 
 
 def run_corpus(run: RunDir, record: StageRecord) -> None:

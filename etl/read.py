@@ -102,7 +102,8 @@ def _read_jsonl(spark: "SparkSession", source: Source) -> "DataFrame":
 
     config = source.settings
     schema = _schema(config, StringType()).add(CORRUPT, StringType())
-    records = spark.read.schema(schema).json(_paths(source), mode="PERMISSIVE", columnNameOfCorruptRecord=CORRUPT)
+    reader = spark.read.schema(schema).option("maxStringLen", 2**31 - 1)  # beyond 20 MB a text else is malformed
+    records = reader.json(_paths(source), mode="PERMISSIVE", columnNameOfCorruptRecord=CORRUPT)
     return _documents(records, config, F.col(CORRUPT).isNotNull(), F.col("_metadata.file_path"))
 
 

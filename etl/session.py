@@ -27,6 +27,9 @@ SQL_CONF = {
     "spark.sql.caseSensitive": "true",  # the text column is matched as written, as pyarrow does
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000",  # below, a cluster job to list files is slower
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",  # else a task a file: 1,500 took minutes
+    # Of a shuffle's compressed rows. Rows of two ids take six times as much while they are sorted: with Spark's 64 MiB
+    # two tasks at a time ran out of a heap of 2 GiB on 1 GB of text.
+    "spark.sql.adaptive.advisoryPartitionSizeInBytes": str(16 << 20),
     "spark.sql.files.maxPartitionBytes": str(PARTITION_BYTES),
     "spark.sql.legacy.javaCharsets": "true",  # decode() else knows seven encodings, and cp1252 is not among them
 }

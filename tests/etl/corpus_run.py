@@ -26,11 +26,17 @@ def prose(number: int) -> str:
     return "\n\n".join(f"{number}.{i} {' '.join(draw.choices(words, k=27))}" for i in range(9))
 
 
-def run(tmp_path: Path, uri: str, *, source: dict[str, Any] | None = None, **corpus: Any) -> tuple[StageRecord, RunDir]:
-    """Run the stage's body."""
+def planned(tmp_path: Path, uri: str, *, source: dict[str, Any] | None = None, **corpus: Any) -> RunDir:
+    """The directory of a run that is still to be made."""
     directory = RunDir(str(tmp_path / "run"))
     config = {"source": {"uri": uri, **(source or {})}, "passage_chars": 500, **corpus}
     directory.create(str(tmp_path / "artifacts"), {"corpus": config})
+    return directory
+
+
+def run(tmp_path: Path, uri: str, *, source: dict[str, Any] | None = None, **corpus: Any) -> tuple[StageRecord, RunDir]:
+    """Run the stage's body."""
+    directory = planned(tmp_path, uri, source=source, **corpus)
     record = StageRecord(stage="corpus", started=now())
     run_corpus(directory, record)
     return record, directory

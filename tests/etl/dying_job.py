@@ -1,7 +1,8 @@
 """``python -m tests.etl.dying_job RUN_DIR LABEL VICTIM``: the corpus stage, of which a process is killed in mid work.
 
 ``LABEL`` is that of the stage's progress lines; as soon as Spark has a task under way there, SIGKILL goes to ``VICTIM``:
-``jvm``, or ``python`` for a worker that Spark's daemon forked. It says whom it killed.
+``jvm``, or ``python`` for a worker that Spark's daemon forked. For ``memory`` a task takes more than there is, upon which
+Spark ends its JVM. It says whom it killed.
 """
 
 import contextlib
@@ -52,10 +53,19 @@ def kill(spark: Any, victim: str) -> None:
     print(f"killed {victim}", flush=True)
 
 
+def take_all_memory(spark: Any) -> None:
+    from pyspark.sql import functions as F
+
+    print("killed memory", flush=True)
+    spark.range(1).select(F.length(F.repeat(F.col("id").cast("string"), 2_147_000_000))).collect()
+
+
 def main(run_dir: str, label: str, victim: str) -> int:
     @contextlib.contextmanager
     def deadly(spark: Any, name: str) -> Iterator[None]:
-        if name == label:
+        if name == label and victim == "memory":
+            take_all_memory(spark)
+        elif name == label:
             threading.Thread(target=kill, args=(spark, victim), daemon=True).start()
         with started(spark, name):
             yield

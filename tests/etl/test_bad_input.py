@@ -14,7 +14,7 @@ from etl.check import check_source
 from etl.config import SourceConfig
 from etl.markup import html_text, markdown_text
 from handoff.errors import SourceError
-from tests.etl.corpus_run import NO_HELD_OUT, prose, rows, run, snapshot
+from tests.etl.corpus_run import NO_HELD_OUT, ended, planned, prose, rows, run, snapshot
 
 
 def test_records_of_every_bad_kind_are_counted(spark: Any, tmp_path: Path) -> None:
@@ -59,20 +59,24 @@ def test_records_of_every_bad_kind_are_counted(spark: Any, tmp_path: Path) -> No
     assert " ".join(r["text"] for r in parts) == long_line["text"]
 
 
-def test_a_line_of_50_mb_is_cut_like_any_other(spark: Any, tmp_path: Path) -> None:
-    """More than a partition of Spark's reader has at these sizes, and no place to cut but blanks."""
+@pytest.mark.faults  # a Spark of its own, with the memory that the stage has
+def test_a_line_of_50_mb_is_cut_like_any_other(tmp_path: Path) -> None:
+    """More than a partition has, more than Spark's reader of JSON takes by itself, and no place to cut but blanks."""
     letters = np.random.default_rng(0).integers(ord("a"), ord("z") + 1, 50_000_000, dtype=np.uint8)
     letters[6::7] = ord(" ")
     long = letters.tobytes().decode().rstrip()
     records = [{"id": "small", "text": prose(0)}, {"id": "long", "text": long}, {"id": "last", "text": prose(1)}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    made = snapshot(
-        *run(tmp_path, f"{tmp_path}/*.jsonl", source={"id_column": "id"}, split=NO_HELD_OUT, passage_chars=5000)
-    )
+    source = {"id_column": "id"}
+    directory = planned(tmp_path, f"{tmp_path}/*.jsonl", source=source, split=NO_HELD_OUT, passage_chars=5000)
+    done = ended("etl.job", directory.uri)
+    assert done.returncode == 0, done.stdout
+    made = directory.artifact("corpus", digests=True)
     kept = sorted(rows(made), key=lambda r: (r["doc_id"], r["position"]))
     assert [r["text"] for r in kept if r["doc_id"] != "long"] == [prose(1), prose(0)]
-    assert " ".join(r["text"] for r in kept if r["doc_id"] == "long") == long
-    assert made.manifest.dropped == {}
+    found = " ".join(r["text"] for r in kept if r["doc_id"] == "long")
+    assert found == long.removesuffix(" cjzypv u")  # the last two words are a passage by themselves, too short a one
+    assert made.manifest.dropped == {"too_few_words": 1}
 
 
 def test_nothing_but_personal_data_and_nothing_but_one_record(spark: Any, tmp_path: Path) -> None:

@@ -32,13 +32,16 @@ def retry_succeeds(run: RunDir) -> None:
         ("de-duplicate, split", "jvm"),
         ("de-duplicate, split", "python"),
         ("shuffle, write", "jvm"),
+        ("de-duplicate, split", "memory"),
     ],
 )
 def test_a_process_of_spark_that_is_killed(pending_run: RunDir, tmp_path: Path, label: str, victim: str) -> None:
     died = ended("tests.etl.dying_job", pending_run.uri, label, victim)
     assert f"killed {victim}" in died.stdout, died.stdout
-    what = "Spark's JVM died" if victim == "jvm" else "a Python worker of Spark died"
-    assert died.stdout.splitlines()[-1].startswith(f"ERROR corpus: {what}") and "Remedy" in died.stdout, died.stdout
+    jvm = "Spark's JVM died"
+    what = {"jvm": [jvm], "python": ["a Python worker of Spark died"], "memory": [jvm, "Spark ran out of memory"]}
+    last = died.stdout.splitlines()[-1]
+    assert any(last.startswith(f"ERROR corpus: {words}") for words in what[victim]) and "Remedy" in last, died.stdout
     assert died.returncode == 75  # a retry may help
     record = pending_run.record("corpus")
     assert record and record.status == "failed" and record.retry_helps
