@@ -22,7 +22,7 @@ from reporting.hardware import describe_machine
 DUCKDB = ["duckdb==2.0.1"]
 CLEANING_MB = (10, 100, 1000)
 NEAR_MB = (5, 25, 100)
-LIMIT_SECONDS = 600
+LIMIT_SECONDS = 300
 
 
 def digest(cleaned: Path) -> tuple[int, int]:
