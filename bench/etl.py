@@ -52,7 +52,7 @@ def interpreter(name: str, packages: list[str]) -> str:
     python = str(directory / "bin" / "python")
     if not (directory / "done").exists():
         subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--quiet", *packages], check=True)
         (directory / "done").touch()
     return python
 
@@ -125,6 +125,7 @@ def main(megabytes: int, runs: int) -> None:
         "baton": [sys.executable, "-m", "bench.baton_side", str(docs), str(baton_out), str(CORES), HEAP],
         "datatrove": [
             interpreter("datatrove", DATATROVE),
+            "-P",
             "bench/datatrove_side.py",
             str(docs),
             str(other_out),
