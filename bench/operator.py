@@ -5,6 +5,7 @@ is killed with SIGKILL at a random moment, again and again, until one attempt en
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -51,9 +52,13 @@ def attempt(directory: Path, run_id: str, seconds: float) -> Any:
     return operator, {"ti": instance, "dag_run": SimpleNamespace(clear_number=0), "task_state_store": memory}
 
 
-def kill_until_it_ends(root: Path, tasks: int, seed: int, results: Any) -> None:
-    chance = random.Random(seed)
-    for number in range(tasks):
+def kill_until_it_ends(root: Path, least: int, seed: int, results: Any) -> None:
+    """Kill attempts of one task after another, ``KILLS_PER_TASK`` times each at most, until ``least`` were killed."""
+    chance, killed = random.Random(seed), 0
+    for number in itertools.count():
+        if killed >= least:
+            results.put(None)
+            return
         directory = root / f"{seed}-{number}"
         directory.mkdir()
         run_id = f"kill-{seed}-{number}-{time.time_ns()}"
@@ -78,6 +83,7 @@ def kill_until_it_ends(root: Path, tasks: int, seed: int, results: Any) -> None:
             else:
                 ended = "success" if os.waitpid(child, 0)[1] == 0 else "failure"
             results.put((run_id, str(directory), kills, ended))
+            killed += len(kills)
             break
 
 
@@ -89,17 +95,17 @@ def phase(directory: Path) -> str:
     return "after its name was saved" if (directory / "memory.json").exists() else "before its name was saved"
 
 
-def random_kills(client: Any, tasks: int, shards: int) -> None:
+def random_kills(client: Any, least: int, shards: int) -> None:
     root = Path(tempfile.mkdtemp(prefix="bench-operator-"))
     context = multiprocessing.get_context("fork")
     results: Any = context.Queue()
     processes = [
-        context.Process(target=kill_until_it_ends, args=(root, tasks // shards, seed, results))
+        context.Process(target=kill_until_it_ends, args=(root, -(-least // shards), seed, results))
         for seed in range(shards)
     ]
     for process in processes:
         process.start()
-    found = [results.get() for _ in range(tasks // shards * shards)]
+    found = [one for _ in processes for one in iter(results.get, None)]
     for process in processes:
         process.join()
     kills = [k for _, _, ks, _ in found for k in ks]
@@ -181,7 +187,7 @@ def _quietly(call: Any, *arguments: Any) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=10, help="of each side of the overhead")
-    options.add_argument("--tasks", type=int, default=33, help=f"that are killed, {KILLS_PER_TASK} times each")
+    options.add_argument("--kills", type=int, default=60, help=f"at least so many, {KILLS_PER_TASK} a task at most")
     options.add_argument("--shards", type=int, default=3, help="tasks that run at once")
     chosen = options.parse_args()
     home = tempfile.mkdtemp(prefix="bench-operator-home-")
@@ -206,7 +212,7 @@ def main() -> None:
         machine = describe_machine()
         print(f"{machine['Processor']}, {machine['Cores']} cores, load {os.getloadavg()[0]:.1f}\n")
         overhead(client, chosen.runs)
-        random_kills(client, chosen.tasks, chosen.shards)
+        random_kills(client, chosen.kills, chosen.shards)
     finally:
         services.stop()
 
