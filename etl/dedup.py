@@ -66,14 +66,16 @@ def mark_duplicates(
     numbered = passages.withColumn("_id", passage_id(F.col("row_id")))
     candidates = numbered.where("reason IS NULL")
     signed = signatures(candidates, config, known).persist()
-    repeated = signed.groupBy("_id").count().where("count > 1").select("_id")
+    copies = exact_links(signed).persist()
+    repeated = repeated_ids(copies).localCheckpoint()
     if not repeated.isEmpty():
-        numbered = number_repeated(numbered, repeated.localCheckpoint())
+        numbered = number_repeated(numbered, repeated)
         candidates = numbered.where("reason IS NULL")
         signed.unpersist()
+        copies.unpersist()
         signed = signatures(candidates, config, known).persist()
+        copies = exact_links(signed).persist()
     keep(signed)
-    copies = exact_links(signed).persist()
     links = copies.select("first", "second")
     if config.fuzzy:
         distinct = signed.join(copies.select(F.col("second").alias("_id")), "_id", "left_anti")
@@ -109,6 +111,12 @@ def with_verdicts(numbered: "DataFrame", verdicts: "DataFrame") -> "DataFrame":
 
     marked = numbered.join(verdicts, "_id", "left")
     return marked.withColumn("reason", F.coalesce("reason", "_verdict")).drop("_id", "_verdict")
+
+
+def repeated_ids(copies: "DataFrame") -> "DataFrame":
+    """The values of ``_id`` that several rows have, each once: their texts are equal, so exact links tell."""
+    ids = copies.select("second").union(copies.where("first = second").select("second"))
+    return ids.groupBy("second").count().where("count > 1").selectExpr("second AS _id")
 
 
 def number_repeated(numbered: "DataFrame", repeated: "DataFrame") -> "DataFrame":

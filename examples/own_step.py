@@ -43,11 +43,13 @@ class NoisyLlama(LlamaForCausalLM):
     It has Llama's parameters under Llama's names, so the model that comes out is a plain one.
     """
 
-    def forward(self, input_ids: Any = None, position_ids: Any = None, **settings: Any) -> Any:
+    def forward(
+        self, input_ids: Any = None, position_ids: Any = None, inputs_embeds: Any = None, **settings: Any
+    ) -> Any:
         """As Llama's; ``position_ids`` must be named here: documents that share a block are told apart by them."""
         import torch
 
-        embeddings = self.get_input_embeddings()(input_ids)
+        embeddings = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
         if self.training:
             scale = NOISE / (embeddings.shape[1] * embeddings.shape[2]) ** 0.5
             embeddings = embeddings + torch.empty_like(embeddings).uniform_(-scale, scale)

@@ -35,7 +35,11 @@ def roots(spark: Any, links: list[tuple[int, int]]) -> dict[int, int]:
     return {row.node: row.root for row in found}
 
 
-def test_components_of_chains_stars_rings_and_loops(spark: Any) -> None:
+@pytest.mark.parametrize("most_here", [10_000, 0])
+def test_components_of_chains_stars_rings_and_loops(
+    spark: Any, monkeypatch: pytest.MonkeyPatch, most_here: int
+) -> None:
+    monkeypatch.setattr("etl.components.MOST_HERE", most_here)
     draw = random.Random(0)
     names = draw.sample(range(-(10**6), 10**6), 340)
     chain, star, ring = names[:40], names[40:300], names[300:340]
@@ -50,6 +54,7 @@ def test_no_links_no_components(spark: Any) -> None:
 
 
 def test_rounds_are_bounded(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etl.components.MOST_HERE", 0)
     monkeypatch.setattr("etl.components.MAX_ROUNDS", 1)
     with pytest.raises(RuntimeError, match="did not settle"):
         roots(spark, list(pairwise(range(60))))
