@@ -54,7 +54,7 @@ bench-etl-others: setup  ## cleaning beside DuckDB, near-duplicates beside Spark
 bench-train: setup  ## Ray Train beside torchrun, packed beside padded, ZeRO 3 beside one process, a killed worker's loss (RUNS=3), losses compared
 	@$(PY) -m bench.train $(or $(RUNS),3)
 
-bench-train-gpu: setup  ## MFU on one GPU, with and without offload; SKIPPED where there is none
+bench-train-gpu: setup  ## MFU on one GPU with and without offload, beside Hugging Face's Trainer; SKIPPED where there is none
 	@$(PY) -m bench.train_gpu
 
 constraints: setup  ## regenerate constraints.txt for Python 3.11 and 3.12 from pyproject.toml

@@ -126,23 +126,31 @@ def shown(values: Sequence[float], digits: int = 0) -> str:
     return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
-def launcher(bench: Bench, runs: int) -> None:
-    """Ray Train beside torchrun."""
-    settings = config(bench.base, checkpoint_every_steps=10 * STEPS)
-    sides: dict[str, Callable[[], dict[str, Any]]] = {
-        "torchrun": lambda: bench.bare("launcher", settings, STEPS),
-        "Ray Train": lambda: bench.ray("launcher", settings, STEPS),
-    }
+def in_turns(sides: dict[str, Callable[[], dict[str, Any]]], runs: int) -> dict[str, list[dict[str, Any]]]:
+    """Outcomes of each side, ``runs`` times one after the other."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for _ in range(runs):
         for name, run in sides.items():
             found[name].append(run())
             print(f"  {name}: load average {os.getloadavg()[0]:.1f}", flush=True)
-    losses = {name: [e["loss"] for e in done[0]["trace"]] for name, done in found.items()}
-    apart = max(abs(a - b) for a, b in zip(*losses.values(), strict=True))
-    print(
-        f"launcher: largest difference of the losses of {STEPS} steps {apart:.2g}; the last is {losses['torchrun'][-1]:.4f}"
-    )
+    return found
+
+
+def apart(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """Largest difference of two outcomes' losses, step by step."""
+    return max(abs(a["loss"] - b["loss"]) for a, b in zip(one["trace"], other["trace"], strict=True))
+
+
+def launcher(bench: Bench, runs: int) -> None:
+    """Ray Train beside torchrun."""
+    settings = config(bench.base, checkpoint_every_steps=10 * STEPS)
+    sides = {
+        "torchrun": lambda: bench.bare("launcher", settings, STEPS),
+        "Ray Train": lambda: bench.ray("launcher", settings, STEPS),
+    }
+    found = in_turns(sides, runs)
+    differ, last = apart(found["torchrun"][0], found["Ray Train"][0]), found["torchrun"][0]["trace"][-1]["loss"]
+    print(f"launcher: largest difference of the losses of {STEPS} steps {differ:.2g}; the last is {last:.4f}")
     tokens = [settings.tokens_per_step] * STEPS
     rates = {name: [speed(run["trace"], tokens) for run in done] for name, done in found.items()}
     for name, done in found.items():
@@ -160,11 +168,11 @@ def packing(bench: Bench, runs: int) -> None:
     lengths = [len(p.ids) for p in islice(bench.passages().stream_here(), PADDED_STEPS * rows)]
     per_block = sum(lengths) // (2 * PADDED_STEPS)  # the padded side's real tokens of a step, on two workers
     packed = config(bench.base, seq_len=max(8, per_block), checkpoint_every_steps=999)
-    found: dict[str, list[dict[str, Any]]] = {"padded": [], "packed": []}
-    for _ in range(runs):
-        for name, settings in (("padded", padded), ("packed", packed)):
-            found[name].append(bench.bare(name, settings, PADDED_STEPS, validate=True))
-            print(f"  {name}: load average {os.getloadavg()[0]:.1f}", flush=True)
+    sides = {
+        "padded": lambda: bench.bare("padded", padded, PADDED_STEPS, validate=True),
+        "packed": lambda: bench.bare("packed", packed, PADDED_STEPS, validate=True),
+    }
+    found = in_turns(sides, runs)
     first = {name: done[0] for name, done in found.items()}
     print("packing: loss of held-out lines after the same text:", end=" ")
     print(", ".join(f"{name} {run['validation_loss']:.4f}" for name, run in first.items()))
@@ -182,19 +190,14 @@ def packing(bench: Bench, runs: int) -> None:
 def sharding(bench: Bench, runs: int) -> None:
     """ZeRO 3 on two processes beside one process, both on two threads in all."""
     whole = {"zero_stage": 0, "num_workers": 1, "cpus_per_worker": 2, "micro_batch_size": SHARDED_BLOCKS}
+    one, two = config(bench.base, **whole), config(bench.base, zero_stage=3, micro_batch_size=SHARDED_BLOCKS // 2)
     sides = {
-        "one process": config(bench.base, **whole),
-        "ZeRO 3": config(bench.base, zero_stage=3, micro_batch_size=SHARDED_BLOCKS // 2),
+        "one process": lambda: bench.bare("sharding", one, SHARDED_STEPS),
+        "ZeRO 3": lambda: bench.bare("sharding", two, SHARDED_STEPS),
     }
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
-    for _ in range(runs):
-        for name, settings in sides.items():
-            found[name].append(bench.bare("sharding", settings, SHARDED_STEPS))
-            print(f"  {name}: load average {os.getloadavg()[0]:.1f}", flush=True)
-    losses = {name: [e["loss"] for e in done[0]["trace"]] for name, done in found.items()}
-    apart = max(abs(a - b) for a, b in zip(*losses.values(), strict=True))
-    tokens = sides["ZeRO 3"].tokens_per_step
-    print(f"sharding: {tokens:,} tokens a step; largest difference of the losses of {SHARDED_STEPS} steps {apart:.2g}")
+    found, tokens = in_turns(sides, runs), two.tokens_per_step
+    differ = apart(found["one process"][0], found["ZeRO 3"][0])
+    print(f"sharding: {tokens:,} tokens a step; largest difference of the losses of {SHARDED_STEPS} steps {differ:.2g}")
     rates = {name: [speed(run["trace"], [tokens] * SHARDED_STEPS) for run in done] for name, done in found.items()}
     for name, values in rates.items():
         print(f"  {name:<11} {shown(values)} tokens/s")
@@ -212,9 +215,9 @@ def kill(bench: Bench, every: int) -> None:
     finally:
         del os.environ[ENVIRONMENT_VARIABLE]
     last = {e["step"]: e["loss"] for e in killed}
-    apart = max(abs(last[e["step"]] - e["loss"]) for e in clean)
+    differ = max(abs(last[e["step"]] - e["loss"]) for e in clean)
     made = len(killed) + 1  # the step that the kill took was made and not heard
-    print(f"kill: largest difference of the losses {apart:.2g}")
+    print(f"kill: largest difference of the losses {differ:.2g}")
     print(f"  {made} steps made for {STEPS}, a checkpoint every {every}: {made / STEPS:.3f} of the work (goal 1.10)")
 
 

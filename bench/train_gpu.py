@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench.bare_train import save
-from bench.train import HOME, WARM_UP, shown, speed
+from bench.train import HOME, WARM_UP, apart, shown, speed
 from bench.train_data import make_model
 from reporting.hardware import describe_machine, gpus
 from training.config import BaseModelConfig, TrainingConfig
@@ -109,15 +109,10 @@ def utilisation() -> None:
 def beside_trainer(base: Path, **values: Any) -> None:
     """Baton's step and the Trainer at the same micro-batch, then each at its best."""
     sides = {"Baton": OURS, "Trainer": TRAINER}
-    losses = {}
-    for name, module in sides.items():
-        outcome = train(base, config(base, 1, **values), module)
-        assert outcome, "a micro-batch of one block does not fit"
-        losses[name] = [e["loss"] for e in outcome["trace"]]
-    apart = max(abs(a - b) for a, b in zip(*losses.values(), strict=True))
-    print(
-        f"Trainer: largest difference of the losses of {STEPS} steps {apart:.2g}; the last is {losses['Baton'][-1]:.4f}"
-    )
+    ours, theirs = (train(base, config(base, 1, **values), module) for module in sides.values())
+    assert ours and theirs, "a micro-batch of one block does not fit"
+    differ, last = apart(ours, theirs), ours["trace"][-1]["loss"]
+    print(f"Trainer: largest difference of the losses of {STEPS} steps {differ:.2g}; the last is {last:.4f}")
     found = {name: best(base, module, **values) for name, module in sides.items()}
     for name, (size, outcome) in found.items():
         print(f"  {name:<8} micro-batch {size}, {rates(outcome)}")

@@ -7,16 +7,15 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-MOST_HERE = (
-    500_000  # links: of 16 bytes in the driver, a second of its time; a round takes Spark half a second for none
-)
+MOST_HERE = 500_000  # links that the driver joins, in two or three seconds; a round takes Spark half a second for none
 MAX_ROUNDS = 40  # a bound, not a measurement: the algorithm's is logarithmic, the tests' chain of 40 stays below
 
 
 def components(links: "DataFrame") -> "DataFrame":
     """The smallest member of each component: ``first long, second long`` → ``node long, root long``.
 
-    Few links are joined in the driver. Of more, large-star and small-star are made in turns (Kiveris, Lattanzi, Mirrokni, Rastogi, Vassilvitskii 2014, "Connected
+    Few links are joined in the driver. Of more, large-star and small-star are made in turns (Kiveris, Lattanzi,
+    Mirrokni, Rastogi, Vassilvitskii 2014, "Connected
     Components in MapReduce and Beyond"): no node's neighbours are ever collected into one value, and a star of a
     million leaves stays as large as it was. The lineage is cut after each round. Roots are not listed as nodes.
 

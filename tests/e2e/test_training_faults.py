@@ -31,10 +31,8 @@ def test_a_killed_worker_costs_training_no_step_and_a_twin_run_trains_nothing(ba
             seconds=420,
         )
         kill(executor_processes(baton))
-        met = (
-            "following it",
-            "taking its result",
-        )  # the second where the machine trains faster than the loss is noticed
+        # The second where training ends before the loss of its worker process is noticed.
+        met = ("following it", "taking its result")
         wait_until(
             lambda: any(words in log_of(api, DAG, "killed", "train", 2) for words in met),
             "the second attempt",
