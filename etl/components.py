@@ -27,14 +27,15 @@ def components(links: "DataFrame") -> "DataFrame":
     stars = (
         links.where("first <> second")
         .select(F.greatest("first", "second").alias("node"), F.least("first", "second").alias("root"))
-        .distinct()
         .localCheckpoint()
     )
-    before = _fingerprint(stars)
-    if not before[0]:
+    count = stars.count()
+    if not count:
         return stars
-    if before[0] <= MOST_HERE:
+    if count <= MOST_HERE:
         return stars.sparkSession.createDataFrame(joined(stars.toArrow()))
+    stars = stars.distinct().localCheckpoint()
+    before = _fingerprint(stars)
     for _ in range(MAX_ROUNDS):
         following = _small_star(_large_star(stars)).localCheckpoint()
         after = _fingerprint(following)

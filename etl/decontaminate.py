@@ -30,7 +30,7 @@ def known_ngrams(texts: "DataFrame", n: int) -> "np.ndarray[Any, Any]":
     """
     from pyspark.sql import functions as F
 
-    words = texts.select(F.lit(0).cast("long").alias("id"), dedup.normalised(F.col("text")).alias("words"))
+    words = texts.select(F.lit(0).cast("long").alias("id"), dedup.words_of(F.col("text")))
     hashes = (
         words.mapInArrow(sets_of(n), "id long, ngrams array<long>").select(F.explode("ngrams").alias("h")).distinct()
     )
@@ -62,7 +62,7 @@ def mark_contaminated(
         return passages
     everything = np.unique(np.concatenate(known))
     train = passages.where("reason IS NULL AND split = 'train'")
-    words = train.select(dedup.passage_id(F.col("row_id")).alias("id"), dedup.normalised(F.col("text")).alias("words"))
+    words = train.select(dedup.passage_id(F.col("row_id")).alias("id"), dedup.words_of(F.col("text")))
     hits = words.mapInArrow(containing(config.ngram_words, everything), "id long").distinct().localCheckpoint()
     found = hits.select(F.col("id").alias("_id"), F.lit(CONTAMINATED).alias("_hit"))
     marked = passages.withColumn("_id", dedup.passage_id(F.col("row_id"))).join(

@@ -8,6 +8,7 @@ every near copy of it leaves the training data.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from etl.collisions import collisions
 from etl.components import components
 from etl.config import DedupConfig
 from etl.minhash import sets_of, signatures_of
@@ -27,6 +28,13 @@ def normalised(text: "Column") -> "Column":
     from pyspark.sql import functions as F
 
     return F.trim(F.regexp_replace(F.lower(text), r"[^\p{L}\p{M}\p{N}]+", " "))
+
+
+def words_of(text: "Column") -> "Column":
+    """``words``, for the functions of :mod:`etl.minhash`: they fold ASCII by themselves, faster than an expression."""
+    from pyspark.sql import functions as F
+
+    return F.when(F.octet_length(text) == F.char_length(text), text).otherwise(normalised(text)).alias("words")
 
 
 def sent(rows: "DataFrame", count: int) -> "DataFrame":
@@ -66,33 +74,30 @@ def mark_duplicates(
     numbered = passages.withColumn("_id", passage_id(F.col("row_id")))
     candidates = numbered.where("reason IS NULL")
     signed = signatures(candidates, config, known).persist()
-    copies = exact_links(signed).persist()
-    repeated = repeated_ids(copies).localCheckpoint()
-    if not repeated.isEmpty():
-        numbered = number_repeated(numbered, repeated)
+    found = collisions(signed)
+    if found.repeated is not None:
+        numbered = number_repeated(numbered, found.repeated)
         candidates = numbered.where("reason IS NULL")
         signed.unpersist()
-        copies.unpersist()
         signed = signatures(candidates, config, known).persist()
-        copies = exact_links(signed).persist()
+        found = collisions(signed)
     keep(signed)
-    links = copies.select("first", "second")
+    links = found.copies
     if config.fuzzy:
-        distinct = signed.join(copies.select(F.col("second").alias("_id")), "_id", "left_anti")
-        texts = candidates.select(F.col("_id").alias("id"), normalised(F.col("text")).alias("words"))
-        links = links.union(near_links(distinct, texts, config))
+        texts = candidates.select(F.col("_id").alias("id"), words_of(F.col("text")))
+        links = links.union(near_links(found.pairs, texts, config))
     roots = components(links)
     if roots.isEmpty():  # nothing is repeated: no verdict to join to the text
         signed.unpersist()
-        copies.unpersist()
         return passages.withColumn("_cluster", F.lit(None).cast("long"))
     members = roots.union(roots.select("root", "root").distinct()).toDF("_id", "_root")
-    ordered = members.join(signed.drop("fingerprint", "keys"), "_id")
-    whole = Window.partitionBy("_root")
+    cluster = Window.partitionBy("_root")
+    copies = Window.partitionBy("_root", "fingerprint")
     verdicts = (
-        ordered.withColumn("_rank", F.row_number().over(whole.orderBy(*KEEPER)))
-        .withColumn("_cluster", F.count("*").over(whole))
-        .join(copies.select(F.col("second").alias("_id"), F.lit(True).alias("_copy")), "_id", "left")
+        members.join(signed.drop("keys"), "_id")
+        .withColumn("_rank", F.row_number().over(cluster.orderBy(*KEEPER)))
+        .withColumn("_copy", F.row_number().over(copies.orderBy(*KEEPER)) > 1)
+        .withColumn("_cluster", F.count("*").over(cluster))
         .select(
             "_id",
             F.when(F.col("_rank") > 1, F.when(F.col("_copy"), EXACT).otherwise(NEAR)).alias("_verdict"),
@@ -101,7 +106,7 @@ def mark_duplicates(
         .localCheckpoint()
     )
     signed.unpersist()
-    copies.unpersist()
+    found.copies.unpersist()
     return with_verdicts(numbered, sent(verdicts, verdicts.count()))
 
 
@@ -111,12 +116,6 @@ def with_verdicts(numbered: "DataFrame", verdicts: "DataFrame") -> "DataFrame":
 
     marked = numbered.join(verdicts, "_id", "left")
     return marked.withColumn("reason", F.coalesce("reason", "_verdict")).drop("_id", "_verdict")
-
-
-def repeated_ids(copies: "DataFrame") -> "DataFrame":
-    """The values of ``_id`` that several rows have, each once: their texts are equal, so exact links tell."""
-    ids = copies.select("second").union(copies.where("first = second").select("second"))
-    return ids.groupBy("second").count().where("count > 1").selectExpr("second AS _id")
 
 
 def number_repeated(numbered: "DataFrame", repeated: "DataFrame") -> "DataFrame":
@@ -160,7 +159,7 @@ def signatures(candidates: "DataFrame", config: DedupConfig, known: "DataFrame |
 def _computed(candidates: "DataFrame", config: DedupConfig) -> "DataFrame":
     from pyspark.sql import functions as F
 
-    columns = candidates.select("_id", *_order(), normalised(F.col("text")).alias("words"))
+    columns = candidates.select("_id", *_order(), words_of(F.col("text")))
     bands = config.bands if config.fuzzy else 0
     schema = "_id long, _held int, doc_id string, position int, row_id string, fingerprint binary, keys array<long>"
     return columns.mapInArrow(signatures_of(config.ngram_words, bands, config.rows_per_band), schema)
@@ -173,46 +172,15 @@ def _order() -> "list[Column]":
     return [held.alias("_held"), F.col("doc_id"), F.col("position"), F.col("row_id")]
 
 
-def exact_links(signed: "DataFrame") -> "DataFrame":
-    """``first long`` (the keeper), ``second long``: a star per fingerprint, however many passages share it."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    order = Window.partitionBy("fingerprint").orderBy(*KEEPER)
-    return (
-        signed.drop("keys")
-        .withColumn("first", F.first("_id").over(order))
-        .withColumn("_rank", F.row_number().over(order))
-        .where("_rank > 1")
-        .select("first", F.col("_id").alias("second"))
-    )
-
-
-def candidate_pairs(signed: "DataFrame") -> "DataFrame":
-    """Pairs of ids that share a band: ``first, second``, distinct.
-
-    In a bucket of k texts each is paired with the smallest id and with its neighbour in the order of ids: at most
-    2 k pairs where all of them would be k (k - 1) / 2.
-    """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    keys = signed.select(F.col("_id").alias("id"), F.explode("keys").alias("key"))
-    bucket = Window.partitionBy("key").orderBy("id")
-    others = F.array_distinct(F.array(F.first("id").over(bucket), F.lag("id").over(bucket)))
-    seen = keys.select("id", others.alias("others")).select(F.explode("others").alias("first"), "id")
-    return seen.where("first < id").select("first", F.col("id").alias("second")).distinct()
-
-
-def near_links(signed: "DataFrame", texts: "DataFrame", config: DedupConfig) -> "DataFrame":
-    """Candidate pairs whose n-gram sets have a Jaccard similarity of at least ``min_jaccard``: ``first, second``.
+def near_links(pairs: "DataFrame", texts: "DataFrame", config: DedupConfig) -> "DataFrame":
+    """Those of the pairs (``first, second``) whose n-gram sets have a Jaccard similarity of at least ``min_jaccard``.
 
     The similarity is computed from the n-grams themselves, not estimated. Only texts of candidates (``id long,
     words string``) are looked at again.
     """
     from pyspark.sql import functions as F
 
-    pairs = candidate_pairs(signed).persist()
+    pairs = pairs.persist()
     count = pairs.count()
     if not count:  # spares the joins below
         return pairs

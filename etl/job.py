@@ -63,11 +63,12 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
         log.info("%s is already published: reused", existing.id)
         _finish(record, existing, reused=True)
         return
-    with spark_session(f"baton corpus {run.name}", _log_file(run), cache) as spark:
+    sources = [source for _, source in raws]
+    raw_bytes = sum(s.total_bytes for s in sources)
+    with spark_session(f"baton corpus {run.name}", _log_file(run), cache, raw_bytes) as spark:
         cores = spark.sparkContext.defaultParallelism
         log.info("spark: %s on %s, %d cores", spark.version, spark.sparkContext.master, cores)
-        sources = [source for _, source in raws]
-        spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, sum(s.total_bytes for s in sources)))
+        spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, raw_bytes))
         snapshot = make_snapshot(spark, run.store, parents, sources, [s for _, s in held], config, record)
     _finish(record, snapshot, reused=False)
 

@@ -15,6 +15,8 @@ import pyarrow as pa
 
 CHUNK_BYTES = 256 << 10  # of text worked on at a time: its arrays of 8 bytes per byte stay in the cache
 BLANK = 32
+FOLDED = np.arange(256, dtype=np.uint8)  # of each byte: ASCII letters in lower case, other ASCII but digits blank
+FOLDED[:128] = [ord(chr(b).lower()) if chr(b).isalnum() else BLANK for b in range(128)]
 _SEED = 0x5EED
 
 
@@ -83,7 +85,11 @@ def ngram_hashes(
 
 
 def chunks(texts: pa.Array) -> Iterator[tuple[int, int, np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-    """Cut a string array into runs of rows of about CHUNK_BYTES: first row, end row, data, offsets of these rows."""
+    """Cut a string array into runs of rows of about CHUNK_BYTES, and fold their texts.
+
+    Yields:
+        First row, end row, the bytes of the words of these texts with one blank between them, and the texts' offsets.
+    """
     texts = texts.cast(pa.large_string()) if texts.type != pa.large_string() else texts
     _, offset_buffer, data_buffer = texts.buffers()
     offsets = np.frombuffer(offset_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
@@ -92,8 +98,34 @@ def chunks(texts: pa.Array) -> Iterator[tuple[int, int, np.ndarray[Any, Any], np
     while row < len(texts):
         end = max(row + 1, int(np.searchsorted(offsets, offsets[row] + CHUNK_BYTES, "right")) - 1)
         end = min(end, len(texts))
-        yield row, end, data, offsets[row : end + 1]
+        yield row, end, *folded(data[offsets[row] : offsets[end]], offsets[row : end + 1] - offsets[row])
         row = end
+
+
+def folded(
+    data: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The words of ASCII texts in lower case, one blank between them; of other texts the runs of blanks alone shrink.
+
+    The same as :func:`etl.dedup.normalised` for them, at a tenth of its cost.
+
+    Args:
+        data: uint8, UTF-8 bytes of texts.
+        offsets: int64, rows + 1 ascending offsets into ``data`` from 0 to its end.
+    """
+    lower = FOLDED[data]
+    letter = lower != BLANK
+    keep = letter.copy()  # and of each run of blanks within a text the last one, which is before a word
+    keep[:-1] |= letter[1:]
+    ends = offsets[1:][offsets[1:] > offsets[:-1]] - 1
+    keep[ends] = letter[ends]
+    kept = np.concatenate(([0], np.cumsum(keep)))
+    data, offsets = lower[keep], kept[offsets]
+    begins = offsets[:-1][offsets[1:] > offsets[:-1]]
+    leading = begins[data[begins] == BLANK]
+    if not len(leading):
+        return data, offsets
+    return np.delete(data, leading), offsets - np.searchsorted(leading, offsets)
 
 
 def band_keys(hashes: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], bands: int, rows: int) -> Any:

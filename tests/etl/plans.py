@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etl import dedup, layout, split
+from etl import collisions, dedup, layout, split
 from etl.components import _large_star, _small_star
 from etl.config import CorpusConfig, SourceConfig
 from etl.job import prepare
@@ -21,10 +21,10 @@ WHY = {
     "read, clean, redact, cut, judge": "one narrow stage, no Python (HTML and Markdown are read in Python)",
     "splits": "a hash of the group decides; named documents are broadcast",
     "signatures": "the one Python step over all text, in NumPy",
-    "exact copies": "narrow rows by fingerprint",
-    "candidate pairs": "band keys with ids, then distinct pairs of ids",
+    "exact copies": "narrow rows by fingerprint; up to half a million passages the driver does it, without a shuffle",
+    "candidate pairs": "band keys with ids, then distinct pairs of ids; in the driver as well where signatures are few",
     "texts of candidates": "their ids are sent to the text, up to a million; beyond that both are shuffled",
-    "large star, small star": "one round, of pairs of ids: by node, by neighbour, distinct",
+    "large star, small star": "one round, of pairs of ids: by node, by neighbour, distinct; up to half a million links in the driver",
     "verdicts": "sent to the text as well; beyond a million both are shuffled",
     "write": "the one that moves all text, for the global order",
 }
@@ -55,8 +55,8 @@ def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
         passages,
         assigned,
         signed,
-        dedup.exact_links(narrow),
-        dedup.candidate_pairs(narrow),
+        collisions.exact_links(narrow),
+        collisions.band_pairs(narrow),
         numbered.select(col("_id").alias("id"), "text").join(dedup.sent(ids, 1), "id", "left_semi"),
         _small_star(_large_star(stars)),
         dedup.with_verdicts(numbered, dedup.sent(verdicts, 1)),
@@ -89,6 +89,6 @@ def described(spark: "SparkSession", directory: Path) -> str:
 if __name__ == "__main__":
     with (
         tempfile.TemporaryDirectory() as scratch,
-        spark_session("plans", f"{scratch}/spark.log", Path(scratch)) as session,
+        spark_session("plans", f"{scratch}/spark.log", Path(scratch), raw_bytes=0) as session,
     ):
         PLANS.write_text(described(session, Path(scratch)))

@@ -1,6 +1,7 @@
 """Near-duplicates: what is planted is found, what is found is verified, clusters keep one passage, skew costs little."""
 
 import random
+from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
@@ -114,24 +115,42 @@ def test_passages_shorter_than_an_n_gram_are_near_only_if_equal(spark: Any) -> N
     assert found == {"a": None, "b": "exact_duplicate", "c": None, "d": None, "e": "exact_duplicate"}
 
 
-def test_pairs_of_a_skewed_bucket_grow_with_its_size_not_its_square(spark: Any) -> None:
-    hot, draw = prose(9), random.Random(6)
-    rows = frame(spark, *((f"{i:03d}", edited(hot, 0.002, WORDS, draw)) for i in range(400)))
-    numbered = rows.withColumn("_id", dedup.passage_id(rows.row_id))
-    pairs = dedup.candidate_pairs(dedup.signatures(numbered, DedupConfig())).count()
-    assert 399 <= pairs <= 2 * 14 * 400 < 400 * 399 / 2
+def test_words_of_a_text_are_those_of_the_normalised_text(spark: Any) -> None:
+    """ASCII is folded in NumPy, everything else in Spark: the fingerprints are those of Spark's form alone."""
+    from pyspark.sql import functions as F
+
+    draw = random.Random(8)
+    drawn = ["".join(draw.choices("aZ9 .\n\t\x00~_'", k=draw.randrange(30))) for _ in range(300)]
+    texts = [
+        *drawn,
+        "ÉTÉ à Łódź",
+        "naïve — café 42",
+        "\u00a0x\u00a0",
+        "東京 Tower",
+        "e\u0301te",
+        "İstanbul IS",
+        "\x7fa\x7f",
+    ]
+    rows = frame(spark, *((f"{i}", text) for i, text in enumerate(texts))).withColumn("_id", F.lit(1).cast("long"))
+    signed = {row.doc_id: bytes(row.fingerprint) for row in dedup.signatures(rows, DedupConfig()).collect()}
+    normal = {
+        row.doc_id: row.words for row in rows.select("doc_id", dedup.normalised(F.col("text")).alias("words")).collect()
+    }
+    assert signed == {doc: blake2b(words.encode(), digest_size=16).digest() for doc, words in normal.items()}
+    assert normal["300"] == "été à łódź" and len(set(normal.values())) > 150
 
 
-@pytest.mark.parametrize(("partitions", "most_sent"), [(1, dedup.MOST_SENT), (7, 0)])
-def test_verdicts_do_not_depend_on_partitions_order_or_kind_of_join(
-    spark: Any, partitions: int, most_sent: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("partitions", "most"), [(1, 10**6), (7, 0)])
+def test_verdicts_do_not_depend_on_partitions_order_kind_of_join_or_place(
+    spark: Any, partitions: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw = random.Random(7)
     rows = [(f"{i}-{j}", edited(prose(i), 0.005 * j, WORDS, draw)) for i in range(20) for j in range(4)]
     before = spark.conf.get("spark.sql.shuffle.partitions")
     expected = verdicts(dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
     spark.conf.set("spark.sql.shuffle.partitions", partitions)
-    monkeypatch.setattr(dedup, "MOST_SENT", most_sent)
+    for limit in ("etl.dedup.MOST_SENT", "etl.collisions.MOST_HERE", "etl.components.MOST_HERE"):
+        monkeypatch.setattr(limit, most)
     try:
         turned = frame(spark, *reversed(rows), partitions=partitions).persist()
         assert verdicts(dedup.mark_duplicates(turned, DedupConfig())) == expected
