@@ -38,8 +38,9 @@ from training.tracking import LiveRun
 HOME = Path("var/bench-train").resolve()
 STEPS, WARM_UP = 24, 3  # the first steps of a process allocate and, in Ray, start the reading tasks
 LINES, HELD_OUT = 20_000, 512
-SHARDED_BLOCKS, SHARDED_STEPS = 16, 8  # blocks of a step, so many that computing them dominates
-PADDED_ROWS, PADDED_STEPS = 42, 8  # lines per worker and step, about one block of 512 tokens when packed
+LONG_STEP = 16  # blocks of a step, so many that computing them dominates
+SHARDED_STEPS = 8
+LINES_PER_STEP, PACKING_STEPS, PASSES = 256, 6, 4  # half of the published recipe's 512 lines; forward passes a step
 
 
 class Recorder(LiveRun):
@@ -163,21 +164,23 @@ def launcher(bench: Bench, runs: int) -> None:
 
 def packing(bench: Bench, runs: int) -> None:
     """Packed lines beside lines padded to 256 tokens."""
-    rows = 2 * PADDED_ROWS
-    padded = config(bench.base, seq_len=256, packing="padded", micro_batch_size=PADDED_ROWS, checkpoint_every_steps=999)
-    lengths = [len(p.ids) for p in islice(bench.passages().stream_here(), PADDED_STEPS * rows)]
-    per_block = sum(lengths) // (2 * PADDED_STEPS)  # the padded side's real tokens of a step, on two workers
-    packed = config(bench.base, seq_len=max(8, per_block), checkpoint_every_steps=999)
+    one_pass = LINES_PER_STEP // 2 // PASSES  # lines of one of the two workers
+    accumulated = {"global_batch_tokens": LINES_PER_STEP * 256, "micro_batch_size": one_pass}
+    padded = config(bench.base, seq_len=256, packing="padded", checkpoint_every_steps=999, **accumulated)
+    lengths = [len(p.ids) for p in islice(bench.passages().stream_here(), PACKING_STEPS * LINES_PER_STEP)]
+    # The padded side's real tokens of a step in one pass of PASSES blocks.
+    per_block = sum(lengths) // (2 * PASSES * PACKING_STEPS)
+    packed = config(bench.base, seq_len=per_block, micro_batch_size=PASSES, checkpoint_every_steps=999)
     sides = {
-        "padded": lambda: bench.bare("padded", padded, PADDED_STEPS, validate=True),
-        "packed": lambda: bench.bare("packed", packed, PADDED_STEPS, validate=True),
+        "padded": lambda: bench.bare("padded", padded, PACKING_STEPS, validate=True),
+        "packed": lambda: bench.bare("packed", packed, PACKING_STEPS, validate=True),
     }
     found = in_turns(sides, runs)
     first = {name: done[0] for name, done in found.items()}
     print("packing: loss of held-out lines after the same text:", end=" ")
     print(", ".join(f"{name} {run['validation_loss']:.4f}" for name, run in first.items()))
     rates = {name: [speed(run["trace"]) for run in done] for name, done in found.items()}
-    share = sum(e["tokens"] for e in first["padded"]["trace"]) / (PADDED_STEPS * padded.tokens_per_step)
+    share = sum(e["tokens"] for e in first["padded"]["trace"]) / (PACKING_STEPS * padded.tokens_per_step)
     for name, values in rates.items():
         tokens = sum(e["tokens"] for e in first[name]["trace"])
         print(f"  {name:<10} {shown(values)} real tokens/s, {tokens:,} real tokens")
@@ -189,8 +192,8 @@ def packing(bench: Bench, runs: int) -> None:
 
 def sharding(bench: Bench, runs: int) -> None:
     """ZeRO 3 on two processes beside one process, both on two threads in all."""
-    whole = {"zero_stage": 0, "num_workers": 1, "cpus_per_worker": 2, "micro_batch_size": SHARDED_BLOCKS}
-    one, two = config(bench.base, **whole), config(bench.base, zero_stage=3, micro_batch_size=SHARDED_BLOCKS // 2)
+    whole = {"zero_stage": 0, "num_workers": 1, "cpus_per_worker": 2, "micro_batch_size": LONG_STEP}
+    one, two = config(bench.base, **whole), config(bench.base, zero_stage=3, micro_batch_size=LONG_STEP // 2)
     sides = {
         "one process": lambda: bench.bare("sharding", one, SHARDED_STEPS),
         "ZeRO 3": lambda: bench.bare("sharding", two, SHARDED_STEPS),
@@ -206,8 +209,8 @@ def sharding(bench: Bench, runs: int) -> None:
 
 
 def kill(bench: Bench, every: int) -> None:
-    """A worker is killed half-way."""
-    settings = config(bench.base, checkpoint_every_steps=every, max_failures=1)
+    """A worker is killed half-way, with steps of seconds: a checkpoint is uploaded and known in less than one."""
+    settings = config(bench.base, checkpoint_every_steps=every, max_failures=1, micro_batch_size=LONG_STEP // 2)
     clean = bench.ray("clean", settings, STEPS)["trace"]
     os.environ[ENVIRONMENT_VARIABLE] = f"train.step{STEPS // 2 + 1}.rank1"
     try:

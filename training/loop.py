@@ -1,5 +1,6 @@
 """The training function that every Ray Train worker runs: DeepSpeed over the blocks that the feeder deals out."""
 
+import contextlib
 import hashlib
 import itertools
 import math
@@ -29,6 +30,8 @@ from training.repartition import is_sharded, load_of_other_group
 from training.resume import VALIDATION_LOSS, last_whole_checkpoint, whole_checkpoint
 from training.step import Rows, Stepper
 from training.validation import best_step, patience_is_over
+
+UPLOAD_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ class Trainer:
             torch.manual_seed(self.config.seed + 1000 * self.progress.step + self.rank)  # another group, other dropout
         elif kept:
             checkpoint.restore(kept, self.engine, self.rank, adapters_only=self.config.method == "lora")
+        self._uploading: Path | None = None  # Ray Train removes it when it is uploaded
         self._saved_at = time.monotonic()
         if self.rank == 0:
             plan.board.started.remote(self.progress.step, damaged, self.world_size)
@@ -242,8 +246,9 @@ class Trainer:
         """Write this rank's shard here; it is uploaded while training goes on."""
         import ray.train
 
+        self._uploaded()
         self._scratch.mkdir(exist_ok=True)
-        directory = Path(tempfile.mkdtemp(dir=self._scratch))
+        directory = self._uploading = Path(tempfile.mkdtemp(dir=self._scratch))
         checkpoint.save(
             directory, self.engine, self.rank, self.world_size, self.progress,
             adapters_only=self.config.method == "lora",
@@ -259,6 +264,21 @@ class Trainer:
         self._saved_at = time.monotonic()
         if self.rank == 0:
             self.plan.board.saved.remote(self.progress.step)
+
+    def _uploaded(self) -> None:
+        """Wait for the upload of the checkpoint before: else checkpoints more frequent than uploads would fill this disk.
+
+        Raises:
+            TimeoutError: it takes longer than ``hang_seconds``.
+        """
+        begun = time.monotonic()
+        while self._uploading is not None and self._uploading.exists():
+            if time.monotonic() - begun > self.config.hang_seconds:
+                raise TimeoutError(
+                    f"a checkpoint's upload has not ended {self.config.hang_seconds:g} s after the next one was due. "
+                    "Remedy: see to the storage, or raise training.checkpoint_every_steps or training.hang_seconds"
+                )
+            time.sleep(UPLOAD_POLL_SECONDS)
 
     def _reported(self) -> dict[str, Any]:
         """What Ray Train keeps a checkpoint by."""
@@ -291,3 +311,5 @@ class Trainer:
                 )
             checkpoint.write_digests(directory, self.rank)
             ray.train.report(self._reported(), checkpoint=ray.train.Checkpoint.from_directory(scratch))
+        with contextlib.suppress(OSError):  # another rank's last upload may be on its way
+            self._scratch.rmdir()

@@ -2,6 +2,8 @@
 
 import json
 import re
+import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ MakeRun = Callable[..., RunDir]
 
 # Two epochs of 10 blocks each, of which the last one is not full; a checkpoint after every second step of 10.
 CALM = {"seq_len": 256, "max_steps": None, "epochs": 2, "validate_every_steps": 4, "validation_blocks": 1}
+
+SCRATCH = Path(tempfile.gettempdir())
 
 
 def run_train(run: RunDir, recipe: Recipe = OURS) -> StageRecord:
@@ -104,6 +108,27 @@ def test_every_block_is_consumed_once_per_epoch(calm: Artifact) -> None:
 def test_the_same_work_is_found_not_done_again(calm: Artifact, make_run: MakeRun) -> None:
     record = run_train(make_run("again", **CALM, checkpoint_every_steps=1))
     assert (record.artifact, record.reused) == (calm.id, True)
+
+
+def test_no_more_checkpoints_wait_for_their_upload_than_one_a_worker(ray_cluster: None, make_run: MakeRun) -> None:
+    """Steps of 50 ms with a checkpoint each: uploads are slower, since Ray Train takes a report every two seconds."""
+    steps, most, ended = 7, 0, threading.Event()
+    run = make_run("hasty", max_steps=steps, checkpoint_every_steps=1)
+    before = set(SCRATCH.glob("baton-checkpoints-*/*"))
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.02):
+            most = max(most, len(set(SCRATCH.glob("baton-checkpoints-*/*")) - before))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        model = trained(run)
+    finally:
+        ended.set()
+        watcher.join()
+    assert len(losses(model)) == steps and 1 <= most <= 2, "one of each of two workers"
 
 
 def test_a_killed_worker_damaged_checkpoints_and_a_full_disk_cost_nothing_but_time(
