@@ -12,7 +12,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-MOST_HERE = 500_000  # passages whose signatures the driver takes, 150 bytes each; Spark needs four seconds for a few
+MOST_HERE = 500_000  # passages whose signatures the driver takes, 150 bytes each; the shuffles of 60,000 take 4 s more
 
 
 class Collisions(NamedTuple):

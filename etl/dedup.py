@@ -79,6 +79,7 @@ def mark_duplicates(
         numbered = number_repeated(numbered, found.repeated)
         candidates = numbered.where("reason IS NULL")
         signed.unpersist()
+        found.copies.unpersist()
         signed = signatures(candidates, config, known).persist()
         found = collisions(signed)
     keep(signed)
