@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from etl.minhash import runs
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
@@ -96,11 +98,8 @@ def _here(signed: "DataFrame") -> Collisions:
 def _buckets(ids: "np.ndarray[Any, Any]", *keys: "np.ndarray[Any, Any]") -> "tuple[np.ndarray[Any, Any], ...]":
     """Rows in the order of keys and ids, and for each place in it the place where its key begins."""
     order = np.lexsort((ids, *keys))
-    changed = np.zeros(len(ids), bool)
-    changed[:1] = True
-    for key in keys:
-        changed[1:] |= key[order[1:]] != key[order[:-1]]
-    return order, np.maximum.accumulate(np.where(changed, np.arange(len(ids)), 0))
+    begins = runs(*(key[order] for key in keys))
+    return order, np.maximum.accumulate(np.where(begins, np.arange(len(ids)), 0))
 
 
 def _band_pairs(owners: "np.ndarray[Any, Any]", keys: "np.ndarray[Any, Any]") -> "dict[str, np.ndarray[Any, Any]]":
@@ -112,9 +111,7 @@ def _band_pairs(owners: "np.ndarray[Any, Any]", keys: "np.ndarray[Any, Any]") ->
     second = np.tile(members[rest], 2)
     order = np.lexsort((second, first))
     first, second = first[order], second[order]
-    new = np.ones(len(first), bool)
-    new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    new &= first < second
+    new = runs(first, second) & (first < second)
     return {"first": first[new], "second": second[new]}
 
 

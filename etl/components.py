@@ -15,8 +15,7 @@ def components(links: "DataFrame") -> "DataFrame":
     """The smallest member of each component: ``first long, second long`` → ``node long, root long``.
 
     Few links are joined in the driver. Of more, large-star and small-star are made in turns (Kiveris, Lattanzi,
-    Mirrokni, Rastogi, Vassilvitskii 2014, "Connected
-    Components in MapReduce and Beyond"): no node's neighbours are ever collected into one value, and a star of a
+    Mirrokni, Rastogi, Vassilvitskii 2014, "Connected Components in MapReduce and Beyond"): no node's neighbours are ever collected into one value, and a star of a
     million leaves stays as large as it was. The lineage is cut after each round. Roots are not listed as nodes.
 
     Raises:
@@ -34,7 +33,8 @@ def components(links: "DataFrame") -> "DataFrame":
         return stars
     if count <= MOST_HERE:
         return stars.sparkSession.createDataFrame(joined(stars.toArrow()))
-    stars = stars.distinct().localCheckpoint()
+    links, stars = stars, stars.distinct().localCheckpoint()
+    links.unpersist()
     before = _fingerprint(stars)
     for _ in range(MAX_ROUNDS):
         following = _small_star(_large_star(stars)).localCheckpoint()

@@ -90,6 +90,7 @@ def mark_duplicates(
     roots = components(links)
     if roots.isEmpty():  # nothing is repeated: no verdict to join to the text
         signed.unpersist()
+        found.copies.unpersist()
         return passages.withColumn("_cluster", F.lit(None).cast("long"))
     members = roots.union(roots.select("root", "root").distinct()).toDF("_id", "_root")
     cluster = Window.partitionBy("_root")

@@ -158,6 +158,13 @@ def band_keys(hashes: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], bands:
     return _mixed(keys).view(np.int64).T
 
 
+def runs(*columns: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Of rows in order, whether each differs from the one before in any column; the first one does."""
+    new = np.ones(len(columns[0]), bool)
+    new[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    return new
+
+
 def signatures_of(n: int, bands: int, rows: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """For ``mapInArrow``: batches with a last column ``words string`` to the other columns, a fingerprint, band keys.
 
@@ -195,8 +202,7 @@ def sets_of(n: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBa
                 owners = np.repeat(np.arange(end - row), counts)
                 order = np.lexsort((hashes, owners))
                 hashes, owners = hashes[order], owners[order]
-                new = np.ones(len(hashes), bool)
-                new[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
+                new = runs(hashes, owners)
                 sizes = np.bincount(owners[new], minlength=end - row)
                 bounds = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
                 lists = pa.ListArray.from_arrays(pa.array(bounds), pa.array(hashes[new].view(np.int64)))

@@ -1,11 +1,8 @@
 """The training function that every Ray Train worker runs: DeepSpeed over the blocks that the feeder deals out."""
 
-import contextlib
-import hashlib
 import itertools
 import math
 import os
-import shutil
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -28,10 +25,9 @@ from training.packing import pack
 from training.recipe import Recipe
 from training.repartition import is_sharded, load_of_other_group
 from training.resume import VALIDATION_LOSS, last_whole_checkpoint, whole_checkpoint
+from training.scratch import Scratch
 from training.step import Rows, Stepper
 from training.validation import best_step, patience_is_over
-
-UPLOAD_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -59,11 +55,6 @@ class Plan:
     recipe: Recipe
     storage: str
     crash_at: str = ""
-
-
-def scratch_directory(storage: str) -> Path:
-    """Where this machine's workers write the checkpoints of one training before their upload."""
-    return Path(tempfile.gettempdir(), f"baton-checkpoints-{hashlib.sha256(storage.encode()).hexdigest()[:12]}")
 
 
 class Diverged(ConfigError):
@@ -123,9 +114,9 @@ class Trainer:
         if kept:
             left = checkpoint.progress_of(kept, self.rank, self.world_size)
             self.progress = replace(left, restarts=left.restarts + 1)
-        self._scratch = scratch_directory(plan.storage)
-        if context.get_local_rank() == 0:  # what a killed worker had not uploaded: nobody else would remove it
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch = Scratch(plan.storage, self.config.hang_seconds)
+        if context.get_local_rank() == 0:
+            self._scratch.clear()
         # A barrier too. Before the model is loaded, so that the first blocks are ready when it is.
         self.feeder = broadcast_from_rank_zero(self._start_feeder() if self.rank == 0 else None)
         self._ahead = self.feeder.share.remote(self.progress.step, self.rank)
@@ -149,7 +140,6 @@ class Trainer:
             torch.manual_seed(self.config.seed + 1000 * self.progress.step + self.rank)  # another group, other dropout
         elif kept:
             checkpoint.restore(kept, self.engine, self.rank, adapters_only=self.config.method == "lora")
-        self._uploading: Path | None = None  # Ray Train removes it when it is uploaded
         self._saved_at = time.monotonic()
         if self.rank == 0:
             plan.board.started.remote(self.progress.step, damaged, self.world_size)
@@ -246,9 +236,7 @@ class Trainer:
         """Write this rank's shard here; it is uploaded while training goes on."""
         import ray.train
 
-        self._uploaded()
-        self._scratch.mkdir(exist_ok=True)
-        directory = self._uploading = Path(tempfile.mkdtemp(dir=self._scratch))
+        directory = self._scratch.directory()
         checkpoint.save(
             directory, self.engine, self.rank, self.world_size, self.progress,
             adapters_only=self.config.method == "lora",
@@ -264,21 +252,6 @@ class Trainer:
         self._saved_at = time.monotonic()
         if self.rank == 0:
             self.plan.board.saved.remote(self.progress.step)
-
-    def _uploaded(self) -> None:
-        """Wait for the upload of the checkpoint before: else checkpoints more frequent than uploads would fill this disk.
-
-        Raises:
-            TimeoutError: it takes longer than ``hang_seconds``.
-        """
-        begun = time.monotonic()
-        while self._uploading is not None and self._uploading.exists():
-            if time.monotonic() - begun > self.config.hang_seconds:
-                raise TimeoutError(
-                    f"a checkpoint's upload has not ended {self.config.hang_seconds:g} s after the next one was due. "
-                    "Remedy: see to the storage, or raise training.checkpoint_every_steps or training.hang_seconds"
-                )
-            time.sleep(UPLOAD_POLL_SECONDS)
 
     def _reported(self) -> dict[str, Any]:
         """What Ray Train keeps a checkpoint by."""
@@ -311,5 +284,4 @@ class Trainer:
                 )
             checkpoint.write_digests(directory, self.rank)
             ray.train.report(self._reported(), checkpoint=ray.train.Checkpoint.from_directory(scratch))
-        with contextlib.suppress(OSError):  # another rank's last upload may be on its way
-            self._scratch.rmdir()
+        self._scratch.remove()

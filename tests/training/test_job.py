@@ -2,8 +2,6 @@
 
 import json
 import re
-import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,15 +16,13 @@ from handoff.run_dir import RunDir, StageRecord
 from orchestration.presets import gptj
 from training.evaluate import evaluate
 from training.job import CHECKPOINTS, train
-from training.loop import scratch_directory
 from training.recipe import OURS, Recipe, next_token_loss
+from training.scratch import Scratch
 
 MakeRun = Callable[..., RunDir]
 
 # Two epochs of 10 blocks each, of which the last one is not full; a checkpoint after every second step of 10.
 CALM = {"seq_len": 256, "max_steps": None, "epochs": 2, "validate_every_steps": 4, "validation_blocks": 1}
-
-SCRATCH = Path(tempfile.gettempdir())
 
 
 def run_train(run: RunDir, recipe: Recipe = OURS) -> StageRecord:
@@ -110,27 +106,6 @@ def test_the_same_work_is_found_not_done_again(calm: Artifact, make_run: MakeRun
     assert (record.artifact, record.reused) == (calm.id, True)
 
 
-def test_no_more_checkpoints_wait_for_their_upload_than_one_a_worker(ray_cluster: None, make_run: MakeRun) -> None:
-    """Steps of 50 ms with a checkpoint each: uploads are slower, since Ray Train takes a report every two seconds."""
-    steps, most, ended = 7, 0, threading.Event()
-    run = make_run("hasty", max_steps=steps, checkpoint_every_steps=1)
-    before = set(SCRATCH.glob("baton-checkpoints-*/*"))
-
-    def watch() -> None:
-        nonlocal most
-        while not ended.wait(0.02):
-            most = max(most, len(set(SCRATCH.glob("baton-checkpoints-*/*")) - before))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        model = trained(run)
-    finally:
-        ended.set()
-        watcher.join()
-    assert len(losses(model)) == steps and 1 <= most <= 2, "one of each of two workers"
-
-
 def test_a_killed_worker_damaged_checkpoints_and_a_full_disk_cost_nothing_but_time(
     calm: Artifact, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -182,7 +157,7 @@ def test_a_worker_killed_between_writing_its_shard_and_the_end_of_its_upload_cos
     again = trained(make_run(f"half-{point}", **CALM))
     resumed = re.search(r"a worker was lost after step [567]; restart 1 of 2 from (.+)", caplog.text)
     assert resumed, "the fault did not happen"
-    left = scratch_directory(f"{calm.store.root}/{CHECKPOINTS}/{again.id}")
+    left = Scratch(f"{calm.store.root}/{CHECKPOINTS}/{again.id}", 0).root
     assert not left.exists(), "the killed worker's shard is still on its disk"
     possible = {"the beginning", "the checkpoint of step 2", "the checkpoint of step 4"}
     # An upload of a few hundred kilobytes may be faster than the kill.
