@@ -1,6 +1,7 @@
 """``python -m bench.etl_scale [MB ...]``: the whole corpus stage, raw files to snapshot, at growing sizes.
 
-Prints time per byte beside that of the size before, and the peak memory of the JVM and of the largest Python worker.
+Prints time per byte beside that of the size before, and the peak memory of the JVM and of the largest Python worker; of
+the first size also what it takes when one file comes to the others, whose snapshot and signatures are there.
 The stage runs as ``python -m etl.job`` does: Spark on this machine's cores with a heap of 2 GiB, its start counted.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.etl import HOME, documents, pipeline
+from bench.etl import HOME, documents, increment, pipeline
 from reporting.hardware import describe_machine
 
 SAMPLE_SECONDS = 0.5
@@ -65,6 +66,8 @@ def main(sizes: list[int]) -> None:
         lines = Path(HOME, "pipeline-out", "log.txt").read_text().splitlines()
         print("\n".join(f"  {line}" for line in lines if line.startswith("  ") and "%" in line), flush=True)
         before = seconds / size
+    took, _ = increment(documents(sizes[0]) / "docs")
+    print(f"{sizes[0]:,} MB, one new file among those there before: {took:.1f} s")
     shutil.rmtree(HOME / "pipeline")
 
 

@@ -14,7 +14,7 @@ from etl.minhash import runs
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-MOST_HERE = 500_000  # passages whose signatures the driver takes, 150 bytes each; the shuffles of 60,000 take 4 s more
+MOST_HERE = 1_000_000  # passages whose signatures the driver takes, 150 bytes each; shuffles take 25 s for as many
 
 
 class Collisions(NamedTuple):
@@ -76,39 +76,41 @@ def band_pairs(signed: "DataFrame") -> "DataFrame":
 
 
 def _here(signed: "DataFrame") -> Collisions:
-    table = signed.select("_id", "fingerprint", "keys").toArrow().combine_chunks()
+    table = signed.select("_id", "fingerprint", "keys").toArrow().combine_chunks().sort_by("_id")
     ids, prints, lists = (column.combine_chunks() for column in table.columns)
     ids = ids.to_numpy()
     halves = np.frombuffer(b"".join(prints.to_pylist()), np.uint64).reshape(-1, 2)
-    order, starts = _buckets(ids, halves[:, 0], halves[:, 1])
-    rest = np.ones(len(ids), bool)
-    rest[starts] = False
+    order, starts = _buckets(halves[:, 0], halves[:, 1])
+    rest = np.arange(len(ids)) > starts
     first, second = ids[order[starts]], ids[order]
     again = second[1:][rest[1:] & (second[1:] == second[:-1])]
     copies = _frame(signed, first=first[rest], second=second[rest])
     repeated = _frame(signed, _id=np.unique(again)) if len(again) else None
 
-    distinct = np.ones(len(ids), bool)
-    distinct[order[rest]] = False
-    owners = np.repeat(ids, np.where(distinct, lists.value_lengths().to_numpy(), 0))
-    keys = lists.filter(pa.array(distinct)).flatten().to_numpy()
-    return Collisions(repeated, copies, _frame(signed, **_band_pairs(owners, keys)))
+    looked_at = lists.value_lengths().to_numpy() > 0
+    looked_at[order[rest]] = False
+    ids, keys = ids[looked_at], lists.filter(pa.array(looked_at)).flatten().to_numpy()
+    bands = len(keys) // max(len(ids), 1)
+    return Collisions(repeated, copies, _frame(signed, **_band_pairs(ids, keys.reshape(len(ids), bands))))
 
 
-def _buckets(ids: "np.ndarray[Any, Any]", *keys: "np.ndarray[Any, Any]") -> "tuple[np.ndarray[Any, Any], ...]":
-    """Rows in the order of keys and ids, and for each place in it the place where its key begins."""
-    order = np.lexsort((ids, *keys))
+def _buckets(*keys: "np.ndarray[Any, Any]") -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+    """Rows in the order of keys, equal ones as they were, and for each place in it the place where its key begins."""
+    order = np.lexsort(keys)
     begins = runs(*(key[order] for key in keys))
-    return order, np.maximum.accumulate(np.where(begins, np.arange(len(ids)), 0))
+    return order, np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
 
 
-def _band_pairs(owners: "np.ndarray[Any, Any]", keys: "np.ndarray[Any, Any]") -> "dict[str, np.ndarray[Any, Any]]":
-    order, starts = _buckets(owners, keys)
-    members = owners[order]
-    place = np.arange(len(members))
-    rest = place > starts
-    first = np.concatenate([members[starts[rest]], members[place[rest] - 1]])
-    second = np.tile(members[rest], 2)
+def _band_pairs(ids: "np.ndarray[Any, Any]", keys: "np.ndarray[Any, Any]") -> "dict[str, np.ndarray[Any, Any]]":
+    """``ids`` ascend; ``keys`` has a row an id and a column a band. Sorted band by band: a band takes little memory."""
+    firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for band in keys.T:
+        order, starts = _buckets(band)
+        members, place = ids[order], np.arange(len(ids))
+        rest = place > starts
+        firsts += [members[starts[rest]], members[place[rest] - 1]]
+        seconds += [members[rest]] * 2
+    first, second = np.concatenate(firsts), np.concatenate(seconds)
     order = np.lexsort((second, first))
     first, second = first[order], second[order]
     new = runs(first, second) & (first < second)

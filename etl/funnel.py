@@ -42,32 +42,44 @@ def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
     """Count rows with ``doc_id, position, text, row_id, reason, value, split, _cluster``; reads them once."""
     from pyspark.sql import functions as F
 
+    # What is counted of a text first: rows are sorted on their way into the aggregate, and shall not carry texts there.
+    text = F.col("text")
+    narrow = marked.select(
+        *("doc_id", "position", "row_id", "reason", "value", "split", "_cluster"),
+        row_bytes().alias("_bytes"),
+        F.octet_length(text).alias("_text_bytes"),
+        F.when(F.col("reason").isNotNull(), F.substring(text, 1, EXAMPLE_CHARS)).alias("_shown"),
+        *_placeholders(text),
+    )
     globs = [*config.validation_documents, *config.test_documents]
     counts = [
         F.count(F.lit(1)).alias("rows"),
         F.count("position").alias("passages"),
         F.count_if(F.coalesce(F.col("position"), F.lit(0)) == 0).alias("documents"),
-        F.sum(row_bytes()).alias("bytes"),
-        F.stddev_pop(row_bytes()).alias("deviation"),
-        F.max(row_bytes()).alias("largest"),
-        F.sum(F.octet_length("text")).alias("text_bytes"),
+        F.sum("_bytes").alias("bytes"),
+        F.stddev_pop("_bytes").alias("deviation"),
+        F.max("_bytes").alias("largest"),
+        F.sum("_text_bytes").alias("text_bytes"),
         *(F.bit_xor(F.xxhash64("row_id", F.lit(salt))).alias(f"digest_{salt}") for salt in (0, 1)),
-        F.min_by(F.struct("doc_id", F.substring("text", 1, EXAMPLE_CHARS).alias("text"), "value"), "row_id").alias(
-            "example"
-        ),
+        F.min_by(F.struct("doc_id", F.col("_shown").alias("text"), "value"), "row_id").alias("example"),
         *(F.count_if(c).alias(f"cluster_{i}") for i, c in enumerate(_classes(F.col("_cluster"), CLUSTER_SIZES))),
-        *(F.count_if(c).alias(f"length_{i}") for i, c in enumerate(_classes(F.octet_length("text"), PASSAGE_BYTES))),
-        *(F.sum(_count_of(mark)).alias(kind) for kind, mark in PLACEHOLDERS.items()),
+        *(F.count_if(c).alias(f"length_{i}") for i, c in enumerate(_classes(F.col("_text_bytes"), PASSAGE_BYTES))),
+        *(F.sum(kind).alias(kind) for kind in PLACEHOLDERS),
         *(F.max(matches(F.col("doc_id"), (glob,))).alias(f"glob_{i}") for i, glob in enumerate(globs)),
     ]
-    cells = [row.asDict() for row in marked.groupBy("reason", "split").agg(*counts).collect()]
+    cells = [row.asDict() for row in narrow.groupBy("reason", "split").agg(*counts).collect()]
     return _funnel(cells, globs)
 
 
-def _count_of(mark: str) -> "Column":
+def _placeholders(text: "Column") -> "list[Column]":
+    """How often each kind of personal data was replaced; most texts have no ``<`` at all."""
     from pyspark.sql import functions as F
 
-    return F.when(F.contains("text", F.lit(mark)), F.regexp_count("text", F.lit(re.escape(mark)))).otherwise(0)
+    def count(mark: str) -> "Column":
+        there = F.contains(text, F.lit("<")) & F.contains(text, F.lit(mark))
+        return F.when(there, F.regexp_count(text, F.lit(re.escape(mark)))).otherwise(0)
+
+    return [count(mark).alias(kind) for kind, mark in PLACEHOLDERS.items()]
 
 
 def _classes(value: "Column", bounds: tuple[int, ...]) -> "list[Column]":
