@@ -52,7 +52,7 @@ def main(sizes: list[int]) -> None:
     """Run the stage once at each size, in megabytes."""
     for key, value in describe_machine().items():
         print(f"{key}: {value}")
-    before = 0.0
+    before, snapshots = 0.0, list[str]()
     for megabytes in sizes:
         docs = documents(megabytes) / "docs"
         size = sum(f.stat().st_size for f in docs.iterdir()) / 1e6
@@ -66,9 +66,13 @@ def main(sizes: list[int]) -> None:
         lines = Path(HOME, "pipeline-out", "log.txt").read_text().splitlines()
         print("\n".join(f"  {line}" for line in lines if line.startswith("  ") and "%" in line), flush=True)
         before = seconds / size
-    took, _ = increment(documents(sizes[0]) / "docs")
+        snapshots.append(snapshot)
+    took, again = increment(documents(sizes[0]) / "docs")
+    if again != snapshots[0]:
+        raise SystemExit(f"ERROR the grown source gave {again}, all files at once {snapshots[0]}")
     print(f"{sizes[0]:,} MB, one new file among those there before: {took:.1f} s")
-    shutil.rmtree(HOME / "pipeline")
+    for out in ("grown", "pipeline", "pipeline-out"):
+        shutil.rmtree(HOME / out)
 
 
 if __name__ == "__main__":
