@@ -14,7 +14,7 @@ from etl.minhash import runs
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-MOST_HERE = 1_000_000  # passages whose signatures the driver takes, 150 bytes each; shuffles take 25 s for as many
+MOST_HERE = 500_000  # passages whose signatures the driver takes, 150 bytes each; shuffles take 25 s for 790,000
 
 
 class Collisions(NamedTuple):

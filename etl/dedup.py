@@ -67,7 +67,6 @@ def mark_duplicates(
 
     Returns:
         The same rows with ``_cluster int``: members of the cluster that this row stands for, null for a row without.
-        Reading them reads ``passages`` again; where that would be dear they are persisted.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
@@ -110,9 +109,7 @@ def mark_duplicates(
     )
     signed.unpersist()
     found.copies.unpersist()
-    count = verdicts.count()
-    marked = with_verdicts(numbered, sent(verdicts, count))
-    return marked if count <= MOST_SENT else marked.persist()  # else every reader would shuffle the texts again
+    return with_verdicts(numbered, sent(verdicts, verdicts.count()))
 
 
 def with_verdicts(numbered: "DataFrame", verdicts: "DataFrame") -> "DataFrame":

@@ -119,9 +119,10 @@ def make_snapshot(
         with record.phase("judge and split"), progress_lines(spark, "de-duplicate, split"):
             clean = judge_together(spark, passages, held, config)
             before = signatures.read(spark, known) if known else None
-            unique = dedup.mark_duplicates(clean, config.dedup, before, keep)
+            unique = dedup.mark_duplicates(clean, config.dedup, before, keep).persist()
             marked = mixture.mark(unique, config)
             counted = funnel.count(marked, config.split)
+        passages.unpersist()
         for line in funnel.table(counted):
             log.info("%s", line)
         check_outcome(counted, config)
@@ -132,7 +133,6 @@ def make_snapshot(
                 write(marked, counted, config, place.uri)
                 store.write(f"{place.directory}/{card.NAME}", card.card(counted, told, config))
             unique.unpersist()
-            passages.unpersist()
             with record.phase("publish"):
                 return place.publish(
                     schema=PAIRS if config.source.paired else CORPUS,
