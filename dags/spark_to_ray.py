@@ -31,7 +31,7 @@ from orchestration.assets import CORPUS_SNAPSHOT, PROMOTED_MODEL, describe_model
 from orchestration.form_fields import TRAINING
 from orchestration.local_job import JobOperator
 from orchestration.plan_task import RUN_DIR, PlanOperator
-from orchestration.policy import DEFAULT_ARGS, RAY_POOL, SPARK_POOL, TAGS, corpus_only_in_backfills
+from orchestration.policy import DEFAULT_ARGS, RAY_POOL, SPARK_POOL, TAGS, at, corpus_only_in_backfills
 from orchestration.spark import SparkJobOperator
 
 # -- to edit
@@ -47,7 +47,7 @@ APPROVAL_TIMEOUT = timedelta(hours=24)  # then nothing is promoted
 with DAG(
     "spark_to_ray",
     doc_md=__doc__,
-    schedule=SCHEDULE,
+    schedule=at(SCHEDULE),
     catchup=False,
     is_paused_upon_creation=True,
     max_active_runs=1,

@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import CronTriggerTimetable
 from airflow.sdk.exceptions import AirflowSkipException
 
 from orchestration.task_context import run_of, run_type_of
@@ -22,6 +23,16 @@ POOLS = {
 }
 
 log = logging.getLogger(__name__)
+
+
+def at(cron: str) -> CronTriggerTimetable:
+    """A schedule, in UTC, whose first run is at its next time.
+
+    Given a plain string Airflow begins with the time that passed last, where that is less than a tenth of the interval
+    ago: a DAG that somebody turns on soon after midnight would run at once, and a run asked for by hand wait for it.
+    ``run_immediately=False`` is documented to prevent that, and in Airflow 3.3 does not.
+    """
+    return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
 
 
 def notify_failure(context: "Context") -> None:

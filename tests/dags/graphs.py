@@ -14,7 +14,8 @@ GRAPHS = Path(__file__).with_name("graphs")
 
 def drawn(dag: Any) -> str:
     """One line for the DAG, one for each task in the order of the flow."""
-    schedule = " or ".join(asset.name for asset in dag.schedule) if isinstance(dag.schedule, list) else dag.schedule
+    assets = [asset.name for asset in dag.schedule] if isinstance(dag.schedule, list) else []
+    schedule = " or ".join(assets) or getattr(dag.timetable, "expression", dag.schedule)
     lines = [
         f"{dag.dag_id}: schedule {schedule}, catchup {'on' if dag.catchup else 'off'}, "
         f"{dag.max_active_runs} run at a time, tags {' '.join(sorted(dag.tags))}",
