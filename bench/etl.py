@@ -97,8 +97,12 @@ def pipeline(docs: Path, *, again: bool = False) -> tuple[float, str]:
     return seconds, run.artifact("corpus").id
 
 
-def increment(docs: Path) -> tuple[float, str]:
-    """Seconds and id of the snapshot when the last file came to the others, whose snapshot was there already."""
+def increment(docs: Path, full: str) -> float:
+    """Seconds of the stage when the last file came to the others, whose snapshot was there already.
+
+    Raises:
+        SystemExit: the snapshot is not ``full``, the one of all files at once.
+    """
     grown, files = HOME / "grown", sorted(docs.iterdir())
     shutil.rmtree(grown, ignore_errors=True)
     grown.mkdir()
@@ -106,7 +110,10 @@ def increment(docs: Path) -> tuple[float, str]:
         os.link(file, grown / file.name)
     pipeline(grown)
     os.link(files[-1], grown / files[-1].name)
-    return pipeline(grown, again=True)
+    seconds, found = pipeline(grown, again=True)
+    if found != full:
+        raise SystemExit(f"ERROR the grown source gave {found}, all files at once {full}")
+    return seconds
 
 
 def line_of_seconds(seconds: list[float]) -> str:
@@ -145,9 +152,7 @@ def main(megabytes: int, runs: int) -> None:
             seconds[name].append(took)
         took, full = pipeline(docs)
         whole.append(took)
-    took, found_again = increment(docs)
-    if found_again != full:
-        raise SystemExit(f"ERROR the grown source gave {found_again}, all files at once {full}")
+    took = increment(docs, full)
     cpu = describe_machine()["Processor"]
     print(f"\n{megabytes} MB, {CORES} cores ({cpu}), driver heap {HEAP}, {runs} runs, start-up counted")
     for name in sides:

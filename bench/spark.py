@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl.java import find_java_home
-from etl.session import COLLECTOR, SQL_CONF, jit, shuffle_partitions
+from etl.session import SQL_CONF, jit, shuffle_partitions
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,11 +27,7 @@ def start(out: Path, cores: int, heap: str, docs: str) -> "SparkSession":
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(f"local[{cores}]").config("spark.driver.memory", heap)
     size = sum(f.stat().st_size for f in Path(docs).glob("*.jsonl"))
-    own = {
-        "spark.ui.enabled": "false",
-        "spark.local.dir": f"{out}/spark",
-        "spark.driver.extraJavaOptions": f"{jit(size)} {COLLECTOR}",
-    }
+    own = {"spark.ui.enabled": "false", "spark.local.dir": f"{out}/spark", "spark.driver.extraJavaOptions": jit(size)}
     for key, value in {**SQL_CONF, **own}.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()

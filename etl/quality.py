@@ -144,9 +144,8 @@ def judge(passages: "DataFrame", config: QualityConfig) -> "DataFrame":
 
     tried, judged = rules(config), F.col("reason").isNull() & F.col("position").isNotNull()
     verdict = F.coalesce(*(F.when(rule.broken, F.struct(F.lit(rule.reason), rule.value)) for rule in tried))
-    told = skeletons(F.col("text")), measures(F.col("text"))
-    measured = functools.reduce(lambda left, columns: left.withColumns(columns), told, passages)
-    measured = measured.withColumn("_verdict", F.when(judged, verdict))
+    texts, counts = skeletons(F.col("text")), measures(F.col("text"))
+    measured = passages.withColumns(texts).withColumns(counts).withColumn("_verdict", F.when(judged, verdict))
     found = measured.withColumn("value", F.col("_verdict.col2"))
     reason = F.coalesce("reason", F.col("_verdict.col1"))
-    return found.withColumn("reason", reason).drop("_verdict", *told[0], *told[1])
+    return found.withColumn("reason", reason).drop("_verdict", *texts, *counts)

@@ -35,20 +35,20 @@ SQL_CONF = {
 }
 
 
+# Cached texts are arrays of about 10 MB. G1 does not move such: in a heap of 2 GiB it could not place a join's first page
+# of 64 MiB, 17 times on 1 GB of text, and once Spark gave up.
+COLLECTOR = "-XX:+UseParallelGC"
 # HotSpot's C2 compiles ten times later than by default. A job of a minute runs each piece of Spark's planner and of its
 # generated code a few times: C2 took a third of the demo's corpus stage (83 CPU seconds, 62 with these; 51 without C2,
 # which a long job cannot do without). What runs over every row passes these thresholds within a second or so.
 JIT = (
-    "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
+    f"{COLLECTOR} -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
     "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
 )
 # Without C2, for little text: at 100 MB de-duplication alone takes 10 % less than with C2, the corpus stage the same. The
 # code cache would else shrink to a fifth.
-JIT_SHORT = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+JIT_SHORT = f"{COLLECTOR} -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 SHORT_BYTES = 128 << 20  # of raw text
-# Cached texts are arrays of about 10 MB. G1 does not move such: in a heap of 2 GiB it could not place a join's first page
-# of 64 MiB, 17 times on 1 GB of text, and once Spark gave up.
-COLLECTOR = "-XX:+UseParallelGC"
 
 
 def jit(raw_bytes: int) -> str:
@@ -61,7 +61,7 @@ def quiet_conf(log_file: str, jit_options: str = JIT) -> dict[str, str]:
 
     They act only when the JVM starts: pass them to spark-submit as ``--conf``.
     """
-    options = f'-Dlog4j2.configurationFile="{LOG4J}" -Dbaton.spark.log="{log_file}" {jit_options} {COLLECTOR}'
+    options = f'-Dlog4j2.configurationFile="{LOG4J}" -Dbaton.spark.log="{log_file}" {jit_options}'
     return {"spark.driver.extraJavaOptions": options, "spark.ui.showConsoleProgress": "false"}
 
 
