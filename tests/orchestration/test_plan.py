@@ -1,7 +1,7 @@
 """The plan: a run's directory for a sound request, a message for another, and nothing to do where nothing changed."""
 
-import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,10 +43,8 @@ def books(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def values(books: Path, tmp_path: Path) -> dict[str, Any]:
-    model = tmp_path / "base"
-    model.mkdir()
-    (model / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]}))
+def values(books: Path, tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
+    model = shutil.copytree(tiny_model, tmp_path / "base")
     return {"preset": "tiny", "source": f"{books}/*.txt", "base_model": str(model)}
 
 
@@ -134,7 +132,7 @@ def add_a_file(values: dict[str, Any], promoted: dict[str, Any], books: Path) ->
 
 
 def change_the_base_model(values: dict[str, Any], promoted: dict[str, Any], books: Path) -> None:
-    (Path(values["base_model"]) / "model.safetensors").write_text("x")
+    os.utime(Path(values["base_model"]) / "model.safetensors", (1, 1))
 
 
 def change_a_setting(values: dict[str, Any], promoted: dict[str, Any], books: Path) -> None:
