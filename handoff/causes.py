@@ -217,9 +217,9 @@ def _classified(
     of: type[BaseException], text: str, place: str | None, error: BaseException | None, named: str | None = None
 ) -> Cause:
     if issubclass(of, BatonError):
-        return Cause("user", safe_text(text), of.__name__, explained=True)
+        return Cause("user", safe_text(text) if text.strip() else of.__name__, of.__name__, explained=True)
     if issubclass(of, InfrastructureError):
-        return Cause("outside", safe_text(text), of.__name__, explained=True)
+        return Cause("outside", safe_text(text) if text.strip() else of.__name__, of.__name__, explained=True)
     kind, remedy = _kind(of, text, error)
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     what = f"{named or of.__name__}: {first}" if first else f"{named or of.__name__}"
