@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import BaseHook
 
@@ -18,7 +19,7 @@ from inference.prompts import check_prompts
 from orchestration.run_config import InferenceRunConfig, RunConfig
 from training.base_model import check_fit, look_into
 from training.estimate import memory_line
-from training.fit_check import completion_length
+from training.fit_check import completion_length, refuse_too_long
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +46,16 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
     )
 
 
-def check_inference(config: InferenceRunConfig) -> list[str]:
-    """Look at everything that predictions need besides the model; as :func:`run_checks`."""
+def check_inference(config: InferenceRunConfig, settings: Mapping[str, Any]) -> list[str]:
+    """Look at everything that predictions need besides the model's files; as :func:`run_checks`.
+
+    Args:
+        config: the validated configuration.
+        settings: the model's ``config.json``.
+    """
     return run_checks(
         {
+            "model": lambda: refuse_too_long(settings, completion_length(config.inference.max_new_tokens)),
             "prompts": lambda: check_prompts(config.inference),
             "Ray": lambda: check_ray("ray_default", config.inference.actors),
         }

@@ -201,6 +201,39 @@ def test_the_model_of_the_event_answers(model: Artifact) -> None:
     assert run.artifact("plan").id == model.id and run.config["model"]["path"] == model.directory
 
 
+def test_a_completion_longer_than_the_model_is_refused_in_the_plan(home: Path, tiny_corpus: Artifact) -> None:
+    with staging(Store(str(home / "artifacts")), "model", {"source": "base"}, []) as place:
+        Path(place.uri("config.json")).write_text('{"max_position_embeddings": 512}')
+        model = place.publish()
+    assert plan_inference(request({"model": model.directory, "max_new_tokens": 511}))
+    with pytest.raises(BatonError, match=r"has 512 positions, and inference.max_new_tokens .* is 513\. Remedy: lower"):
+        plan_inference(request({"model": model.directory, "max_new_tokens": 512}))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "most"),
+    [("training", "seq_len", 512), ("evaluation", "max_tokens", 512), ("inference", "max_new_tokens", 511)],
+)
+def test_lengths_beyond_the_base_models_positions_are_refused(
+    home: Path, values: dict[str, Any], section: str, key: str, most: int
+) -> None:
+    for length in (most, most + 1, 99_999):
+        asked = request({**values, "overrides": {section: {key: length}}})
+        if length == most:
+            assert plan_training(asked)
+            continue
+        with pytest.raises(BatonError, match=rf"the model has 512 positions, and {section}\.{key}"):
+            plan_training(asked)
+
+
+def test_lora_targets_are_looked_for_in_the_plan(home: Path, values: dict[str, Any]) -> None:
+    values |= {"method": "lora", "overrides": {"training": {"lora": {"targets": ["q_proj", "query"]}}}}
+    with pytest.raises(
+        BatonError, match=r"LlamaForCausalLM has no module query\. Remedy: choose of down_proj, gate_proj"
+    ):
+        plan_training(request(values))
+
+
 @pytest.mark.parametrize("part", ["directory", "data"])
 def test_a_model_by_its_path_as_people_copy_it(part: str, model: Artifact) -> None:
     assert RunDir(plan_inference(request({"model": getattr(model, part)}))).artifact("plan").id == model.id
