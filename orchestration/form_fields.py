@@ -30,6 +30,8 @@ TRAINING = Form(
     },
     # Another corpus or model makes the preset's details about the old one meaningless.
     replaces={"source": ("corpus.source", "corpus.split"), "base_model": ("training.base",)},
+    # Adapters bear a hundred times the rate that all weights do.
+    follows={"training.method": ("training.learning_rate",)},
     example='{"corpus": {"passage_chars": 1500}, "training": {"lora": {"rank": 8}}}',
 )
 
