@@ -8,7 +8,7 @@ Varlen takes one row, so there the rows of a micro-batch are laid end to end.
 import inspect
 from typing import Any
 
-from handoff.errors import ConfigError
+from handoff.errors import ConfigError, SourceError
 from training.config import TrainingConfig
 
 VARLEN = "flash_attention_2"
@@ -46,26 +46,61 @@ def check_boundaries(forward: Any, model: Any, config: TrainingConfig, device: A
     import torch
 
     remedy = "Remedy: set training.packing to padded"
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    name = type(inner).__name__
-    if "position_ids" not in inspect.signature(inner.forward).parameters:
+    name = type(_inner(model)).__name__
+    if not _takes_positions(model):
         raise ConfigError(f"{name} takes no position ids, so documents cannot be told apart in a block. {remedy}")
     n, last = PROBE_TOKENS, model.config.vocab_size - 1
     second = torch.arange(n).clamp(max=last)
     rows = [torch.cat([first.clamp(max=last), second]) for first in (torch.arange(n) + 1, torch.arange(n) * 2 + n)]
     positions = torch.cat([torch.arange(n), torch.arange(n)])[None].to(device)
+    difference = _difference(forward, model, rows, slice(n, None), device, position_ids=positions)
+    if difference > LARGEST_DIFFERENCE[config.precision]:
+        raise ConfigError(
+            f"attention of {name} crosses document boundaries (logits differ by {difference:.2g}). {remedy}"
+        )
+
+
+def check_causal(forward: Any, model: Any, config: TrainingConfig, device: Any) -> None:
+    """See that a token's logits do not depend on those after it. Every rank calls it; arguments as :func:`check_boundaries`.
+
+    Raises:
+        SourceError: they do: the model is an encoder, or its padding hides nothing.
+    """
+    import torch
+
+    n, last = PROBE_TOKENS, model.config.get_text_config().vocab_size - 1
+    first = torch.arange(n) + 1
+    rows = [torch.cat([first, after]).clamp(max=last) for after in (torch.arange(n) + 1, torch.arange(n) * 2 + n)]
+    # The inputs that check_boundaries gives: a compiled model is compiled once.
+    inputs = {"position_ids": torch.arange(2 * n)[None].to(device)} if _takes_positions(model) else {}
+    difference = _difference(forward, model, rows, slice(None, n), device, **inputs)
+    if difference > LARGEST_DIFFERENCE[config.precision]:
+        raise SourceError(
+            f"tokens of {type(_inner(model)).__name__} see those after them (logits differ by {difference:.2g}): next-token training "
+            "would only teach it to copy them. Remedy: choose another base model"
+        )
+
+
+def _inner(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _takes_positions(model: Any) -> bool:
+    return "position_ids" in inspect.signature(_inner(model).forward).parameters
+
+
+def _difference(forward: Any, model: Any, rows: list[Any], part: slice, device: Any, **inputs: Any) -> float:
+    """How far the logits of a part of two rows are apart, in their own standard deviation; nothing is dropped out."""
+    import torch
+
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
             found = [
-                forward(input_ids=row[None].to(device), position_ids=positions, use_cache=False).logits[0, n:].float()
+                forward(input_ids=row[None].to(device), use_cache=False, **inputs).logits[0, part].float()
                 for row in rows
             ]
     finally:
         model.train(training)
-    difference = float((found[0] - found[1]).abs().max() / found[0].std())
-    if difference > LARGEST_DIFFERENCE[config.precision]:
-        raise ConfigError(
-            f"attention of {name} crosses document boundaries (logits differ by {difference:.2g}). {remedy}"
-        )
+    return float((found[0] - found[1]).abs().max() / found[0].std())

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handoff.errors import ConfigError
-from training.attention import check_boundaries
+from handoff.errors import ConfigError, SourceError
+from training.attention import check_boundaries, check_causal
 from training.config import BaseModelConfig, TrainingConfig
 from training.ingest import rows_of
 from training.packing import Block, Passage, pack
@@ -21,7 +21,7 @@ SEQ_LEN = 48
 
 def tiny(name: str, directory: Path) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM, BloomConfig, GPTJConfig
+    from transformers import AutoModelForCausalLM, BertConfig, BloomConfig, GPTJConfig
 
     torch.manual_seed(0)
     if name == "llama":
@@ -30,6 +30,7 @@ def tiny(name: str, directory: Path) -> Any:
     configs = {
         "gptj": lambda: GPTJConfig(n_embd=64, rotary_dim=8, n_positions=64, **sizes),
         "bloom": lambda: BloomConfig(hidden_size=64, **sizes),
+        "bert": lambda: BertConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=384),
     }
     return AutoModelForCausalLM.from_config(configs[name]()).eval().requires_grad_(False)
 
@@ -88,3 +89,13 @@ def test_a_model_that_cannot_is_refused_with_the_remedy(tiny_model: Path) -> Non
 
     with pytest.raises(ConfigError, match="crosses document boundaries"):
         check_boundaries(crossing, llama, CONFIG, "cpu")
+
+
+@pytest.mark.parametrize("name", ["llama", "gptj", "bloom", "bert"])
+def test_a_model_whose_tokens_see_those_after_them_is_refused_by_the_worker(name: str, tiny_model: Path) -> None:
+    model = tiny(name, tiny_model)
+    if name != "bert":
+        check_causal(model, model, CONFIG, "cpu")
+        return
+    with pytest.raises(SourceError, match=r"tokens of BertLMHeadModel see those after them .*Remedy"):
+        check_causal(model, model, CONFIG, "cpu")
