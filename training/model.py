@@ -1,14 +1,15 @@
 """The model as the workers train it: DeepSpeed imported, weights loaded (sharded under ZeRO 3), adapters put on."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from handoff.errors import ConfigError
 from training.attention import attention_of
 from training.config import LoraConfig, TrainingConfig
 from training.deepspeed_config import deepspeed_config
-from training.model_check import quiet, refuse_differences
-from training.weight_files import listed
+from training.model_check import compare, make_model, quiet, refuse_differences
+from training.weight_files import headers, listed, weight_names
 
 
 def import_deepspeed() -> None:
@@ -38,6 +39,9 @@ def load_model(directory: str, config: TrainingConfig, world_size: int, model_cl
 
     if model_class:
         _refuse_other_parameters(directory, model_class)
+    if config.zero_stage == 3:  # whose loader tells of missing weights alone
+        files = [Path(directory, name) for name in weight_names(Path(directory))]
+        compare(make_model(Path(directory)), headers(files), directory)
     sharding = HfDeepSpeedConfig(deepspeed_config(config, world_size)) if config.zero_stage == 3 else None
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     model = load(directory, model_class or AutoModelForCausalLM, dtype=dtype, attn_implementation=attention_of(config))
