@@ -1,5 +1,6 @@
 """Tiny random models of every family that AutoModelForCausalLM has, built from their configurations."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ SIZES: dict[str, int] = {
     **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input", "decoder_vocab_size"), 96),
     "entity_vocab_size": 10, "pad_token_id": 0,
 }  # fmt: skip
+LAYERS = ("layer_types", "block_types", "layers_block_type", "attention_types", "mlp_layer_types")  # one entry a layer
 OWN: dict[str, dict[str, Any]] = {
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "mamba2": {"num_heads": 8, "head_dim": 8, "expand": 2},
@@ -72,7 +74,12 @@ def _shrunk(settings: Any) -> Any:
     """A composite configuration with the sizes of all its parts set."""
     for name, size in SIZES.items():
         if type(getattr(settings, name, None)) is int:
-            setattr(settings, name, size)
+            with contextlib.suppress(Exception):  # what is derived from others cannot be set
+                setattr(settings, name, size)
+    for name in LAYERS:
+        if isinstance(kinds := getattr(settings, name, None), list):
+            with contextlib.suppress(Exception):
+                setattr(settings, name, kinds[:2])
     for part in getattr(settings, "sub_configs", None) or {}:
         if getattr(settings, part, None) is not None:
             _shrunk(getattr(settings, part))

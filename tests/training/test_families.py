@@ -19,10 +19,10 @@ def look(kind: str, directory: Path) -> str:
     """``accepted``, ``encoder``, ``refused: …``, or ``not built``."""
     try:
         model = build(kind)
+        model.save_pretrained(directory / kind)
     except Exception:  # a configuration that cannot be made of names alone
         return "not built"
     future = sees_what_follows(model)
-    model.save_pretrained(directory / kind)
     try:
         made = make_model(directory / kind)
         compare(made, headers([directory / kind / name for name in weight_names(directory / kind)]), kind)
