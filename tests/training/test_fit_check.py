@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +140,25 @@ def test_a_damaged_tokenizer(model: Path, content: str) -> None:
 
 def test_the_model_is_made_without_memory(model: Path) -> None:
     assert {p.device.type for p in make_model(model).parameters()} == {"meta"}
+
+
+def test_a_worker_of_airflow_without_torch_checks_what_it_can_and_says_what_comes_later(model: Path) -> None:
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys(["torch", "transformers", "safetensors", "huggingface_hub"]))
+from pathlib import Path
+from training.base_model import check_fit, look_into
+from training.config import BaseModelConfig, TrainingConfig
+base = BaseModelConfig(source={str(model)!r})
+seen = look_into(base, Path("unused"))
+print(seen.line)
+print(look_into(BaseModelConfig(source="owner/name"), Path("unused")).line)
+try:
+    check_fit(seen, TrainingConfig(base=base, seq_len=513), {{}})
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "owner/name; it is looked into when training starts" in done.stdout, done.stderr
+    assert "its weights are compared with its class when training starts: torch and transformers are not" in done.stdout
+    assert "has 512 positions, and training.seq_len is 513" in done.stdout, done.stderr
