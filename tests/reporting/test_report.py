@@ -11,6 +11,7 @@ from handoff.manifest import artifact_dir
 from handoff.publish import staging
 from handoff.run_dir import INFERENCE_STAGES, STAGES, RunDir, StageRecord
 from reporting import report
+from reporting.stages import PUBLISHING
 from tests.reporting.build_run import GATE_ERROR, ROWS, STARTED, Story, build_run, prediction
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -79,7 +80,7 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
     ):
         assert expected in page.text
     assert "do not add up" not in page.text
-    assert page.text.count("✓ made") == 4
+    assert page.text.count("✓ made") == len(PUBLISHING)
     for stage in ("corpus", "train", "evaluate", "predict"):
         record = run.record(stage)
         assert record and record.artifact and record.artifact in page.text
