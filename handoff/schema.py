@@ -53,12 +53,12 @@ def fingerprint(schema: pa.Schema) -> str:
 
 
 def differences(expected: list[dict[str, str]], found: list[dict[str, str]]) -> list[str]:
-    """Every way in which ``found`` departs from ``expected``, in words; empty when they agree."""
+    """Every difference between the two, in words; empty when they agree."""
     want = {f["name"]: f["type"] for f in expected}
     have = {f["name"]: f["type"] for f in found}
     problems = [f"column {n!r} ({t}) is missing" for n, t in want.items() if n not in have]
     problems += [f"column {n!r} ({t}) is not declared" for n, t in have.items() if n not in want]
     problems += [f"column {n!r} is {have[n]}, declared {t}" for n, t in want.items() if n in have and have[n] != t]
     if not problems and list(want) != list(have):
-        problems.append(f"columns stand in the order {list(have)}, declared {list(want)}")
+        problems.append(f"columns are in the order {list(have)}, declared {list(want)}")
     return problems

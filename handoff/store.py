@@ -40,7 +40,7 @@ class Store:
         self.root = self._base if self.is_local else root.rstrip("/")
 
     def uri(self, path: str) -> str:
-        """What an engine is given to read or write ``path``: an absolute local path, or a URI."""
+        """``path`` in the form that engines take: an absolute local path, or a URI."""
         return f"{self.root}/{path}"
 
     def locate(self, path: str) -> tuple[pafs.FileSystem, str]:
@@ -122,7 +122,7 @@ class Store:
 
 @contextlib.contextmanager
 def _temporary_beside(full: str, data: bytes) -> Iterator[str]:
-    """A durable temporary file with ``data`` in the directory of ``full``, gone afterwards whatever happens."""
+    """A durable temporary file with ``data`` in the directory of ``full``; always removed afterwards."""
     temporary = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{uuid.uuid4().hex}")
     try:
         with open(temporary, "wb") as stream:

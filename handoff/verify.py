@@ -1,7 +1,7 @@
 """``python -m handoff.verify PATH``: walk an artifact's parents back to raw and say what is wrong.
 
 PATH is an artifact's directory, such as ``var/artifacts/predictions/predictions-0123456789abcdef``.
-Every file is read and its SHA-256 compared. Exit code 0: whole; 1: the faults are listed.
+Every file is read and its SHA-256 compared. Exit code 0: everything is whole; 1: faults were found and listed.
 """
 
 import sys
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
     for link in links:
         print(describe_link(link))
     faulty = [link for link in links if link.problems]
-    print(f"{len(links)} artifacts, {len(faulty)} at fault" if faulty else f"{len(links)} artifacts, all whole")
+    print(f"{len(links)} artifacts, {len(faulty)} with faults" if faulty else f"{len(links)} artifacts, all whole")
     return 1 if faulty else 0
 
 

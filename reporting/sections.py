@@ -1,4 +1,4 @@
-"""Pure functions from what was collected to what a section draws."""
+"""Pure functions that compute what a section of the report draws."""
 
 from dataclasses import dataclass
 
@@ -60,10 +60,10 @@ def funnel(manifest: Manifest, facts: CorpusFacts) -> list[Row]:
 
 
 def histograms(facts: CorpusFacts) -> list[tuple[str, list[Row]]]:
-    """Titles and bars of the corpus's distributions; those with nothing in them are left out."""
+    """Titles and bars of the corpus's distributions, without the empty ones."""
     shown = (
         ("Kept passages by bytes", facts.lengths),
-        ("Kept passages that stand for duplicates, by size of their cluster", facts.clusters),
+        ("Kept passages that represent duplicate clusters, by cluster size", facts.clusters),
         ("Placeholders for personal data", facts.placeholders),
     )
     found = []

@@ -89,7 +89,7 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
 
 def test_what_cleaning_changed_and_what_each_source_gave_are_shown(complete: tuple[RunDir, Page]) -> None:
     _, page = complete
-    for shown in ("What cleaning changed, for example", "write to <EMAIL>, soon", "not shown", "too few words: 1"):
+    for shown in ("Examples of what cleaning changed", "write to <EMAIL>, soon", "not shown", "too few words: 1"):
         assert shown in page.text, shown
     assert "books" in page.text and "310" in page.text
 
