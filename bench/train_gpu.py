@@ -1,4 +1,4 @@
-"""``python -m bench.train_gpu``: training on one GPU, without network; SKIPPED where there is none.
+"""``python -m bench.train_gpu``: training on one GPU, without network; prints SKIPPED without a GPU.
 
 - *MFU* of full fine-tuning in bf16: a Llama of about 1 B random weights on blocks of random tokens, each filled by one
   document: plain, then with the optimizer's state in host memory and gradients accumulated over 8 passes.

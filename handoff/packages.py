@@ -56,7 +56,7 @@ def download_package(spec: str, sha256: str, cache_dir: Path) -> Path:
 
     Args:
         spec: ``NAME==VERSION``.
-        sha256: hex digest of the file; where a release has several files, it also chooses among them.
+        sha256: hex digest of the file; if a release has several files, it also chooses among them.
         cache_dir: where downloads are kept; created.
 
     Raises:
@@ -119,7 +119,7 @@ def extract_members(archive: Path, glob: str, exclude: Iterable[str], destinatio
         archive: a tar (compressed or not), .zip or .whl file.
         glob: matched on the whole member path with fnmatch, so that ``*`` also crosses ``/``.
         exclude: globs of file names (without directory) to leave out.
-        destination: created where it is missing.
+        destination: created if it is missing.
 
     Returns:
         The written files, sorted.

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# What a reader holds besides the compressed columns of one row group: a batch of texts, and pages being unpacked.
+# What a reader holds in addition to one row group's compressed columns: a batch of texts, and pages being unpacked.
 READER_BYTES = 4 << 20
 
 

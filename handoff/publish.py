@@ -192,7 +192,7 @@ def staging(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[
     Args:
         store: where to publish.
         kind: kind of artifact.
-        config: everything besides the parents that determines the contents; becomes part of the id.
+        config: everything but the parents that determines the contents; becomes part of the id.
         parents: the artifacts it is made from.
 
     Raises:

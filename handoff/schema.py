@@ -28,8 +28,8 @@ PREDICTIONS = pa.schema(
     [
         pa.field("id", pa.string()),
         pa.field("prompt", pa.string()),
-        pa.field("completion", pa.string()),  # null where `error` is set
-        pa.field("baseline", pa.string()),  # the base model's completion, where one was asked for
+        pa.field("completion", pa.string()),  # null if `error` is set
+        pa.field("baseline", pa.string()),  # the base model's completion, if one was asked for
         pa.field("error", pa.string()),  # why this prompt has no completion; null for a good row
         pa.field("prompt_tokens", pa.int32()),
         pa.field("completion_tokens", pa.int32()),
@@ -48,7 +48,7 @@ def describe(schema: pa.Schema) -> list[dict[str, str]]:
 
 
 def fingerprint(schema: pa.Schema) -> str:
-    """SHA-256 (16 hex digits) of :func:`describe`; equal for schemas that a reader cannot tell apart."""
+    """SHA-256 (16 hex digits) of :func:`describe`; equal for schemas that are the same to a reader."""
     return hashlib.sha256(json.dumps(describe(schema)).encode()).hexdigest()[:16]
 
 

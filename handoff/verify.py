@@ -65,7 +65,7 @@ def describe_link(link: Link) -> str:
 
 
 def locate(path: str) -> tuple[Store, str]:
-    """The store and the artifact id that a directory path or URI stands for."""
+    """The store and the artifact id of an artifact's directory, given as path or URI."""
     parts = path.rstrip("/").rsplit("/", 2)
     if len(parts) < 3 or not parts[2].startswith(f"{parts[1]}-"):
         raise BatonError(f"{path} is not an artifact's directory. Remedy: give a path that ends in <kind>/<kind>-<hex>")

@@ -47,7 +47,7 @@ class Collected:
 
     name: str
     uri: str
-    config: dict[str, Any]  # empty where run.json is missing
+    config: dict[str, Any]  # empty if run.json is missing
     config_why: str
     stages: dict[str, Stage]
     timeline: Timeline
@@ -70,7 +70,7 @@ class Collected:
 
 
 def collect(run: RunDir) -> Collected:
-    """Read a run, whichever of its stages have records and whatever of its artifacts can be opened."""
+    """Read a run, as far as its stages have records and its artifacts can be opened."""
     config, config_why = _config(run)
     store = run.store if config else None
     stages = {s.name: s for s in stages_of(run.records(), run.stages)}
@@ -158,5 +158,5 @@ def _made(stages: Sequence[Stage]) -> list[str]:
 
 
 def directory_of(part: Part[Any]) -> str:
-    """Where an artifact lies, for ``python -m handoff.verify``; empty where there is none."""
+    """Directory of an artifact, for ``python -m handoff.verify``; empty if there is none."""
     return part.artifact.store.uri(artifact_dir(part.artifact.id)) if part.artifact else ""
