@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from training.packing import IGNORED, Block, Passage, Position, blocks_of, pack
+from training.packing import IGNORED, Block, Passage, Position, count, pack
 
 PAD = 0
 
@@ -55,7 +55,7 @@ def test_packing_goes_on_from_any_block(stop_after: int) -> None:
 
 def test_a_passage_longer_than_many_blocks_is_resumed_inside() -> None:
     blocks = list(pack(counted(100), 8, PAD))
-    assert blocks[4].end == Position(passage=0, token=40)
+    assert blocks[4].end == Position(passage=0, taken=40)
     rest = list(pack(counted(100), 8, PAD, blocks[4].end, 5))
     assert np.array_equal(real_tokens(rest), np.arange(41, 101))
 
@@ -94,8 +94,8 @@ def test_padded_each_passage_has_rows_of_its_own() -> None:
 def test_blocks_are_counted_as_they_are_packed(padded: bool) -> None:
     texts = passages(3)
     made = len(list(pack(texts, 16, PAD, padded=padded)))
-    assert blocks_of((len(t.ids) for t in texts), 16, padded=padded) == made
-    assert blocks_of((len(t.ids) for t in texts), 16, 5, padded=padded) == 5
+    assert count((len(t.ids) for t in texts), 16, padded=padded).blocks == made
+    assert count((len(t.ids) for t in texts), 16, 5, padded=padded).blocks == 5
 
 
 def test_a_row_of_ten_million_tokens_is_packed_like_any_other() -> None:
