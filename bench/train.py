@@ -25,6 +25,7 @@ from bench.bare_train import save
 from bench.train_data import make_model, publish_lines
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.store import Store
+from handoff.tokenizer import ModelTokenizer
 from reporting.hardware import describe_machine
 from training.base_model import publish_base_model
 from training.config import BaseModelConfig, TrainingConfig
@@ -32,7 +33,6 @@ from training.fit import fit
 from training.ingest import Passages, rows_of
 from training.packing import pack
 from training.session import connect
-from training.tokenizer import PassageTokenizer
 from training.tracking import LiveRun
 
 HOME = Path("var/bench-train").resolve()
@@ -71,7 +71,7 @@ class Bench:
         self.store = Store(str(HOME / "artifacts"))
         self.corpus = publish_lines(self.store, LINES, HELD_OUT)
         self.model = publish_base_model(BaseModelConfig(source=str(self.base)), self.store, HOME)
-        self.tokenizer = PassageTokenizer.of_model(self.model)
+        self.tokenizer = ModelTokenizer.of_model(self.model)
 
     def passages(self, split: str = "train") -> Passages:
         return Passages.of_corpus(self.corpus, split, self.tokenizer, 0.0, 1)
@@ -85,10 +85,10 @@ class Bench:
             "blocks": str(directory / "blocks.npz"), "out": str(directory / "out.json"),
         }  # fmt: skip
         count = steps * settings.blocks_per_step
-        blocks = pack(self.passages().stream_here(), settings.seq_len, self.tokenizer.eos_id, padded=settings.padded)
+        blocks = pack(self.passages().stream_here(), settings.seq_len, self.tokenizer.end_id, padded=settings.padded)
         save(rows_of(list(islice(blocks, count)), count, settings.seq_len), directory / "blocks.npz")
         if validate:  # each line alone, on both sides
-            held_out = pack(self.passages("validation").stream_here(), 256, self.tokenizer.eos_id, padded=True)
+            held_out = pack(self.passages("validation").stream_here(), 256, self.tokenizer.end_id, padded=True)
             alone = list(held_out)
             save(rows_of(alone, len(alone), 256), directory / "validation.npz")
             spec["validation"] = str(directory / "validation.npz")

@@ -16,13 +16,14 @@ from handoff.parquet import batches
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import resolve
+from handoff.tokenizer import ModelTokenizer
 from inference.cluster import connect, require_room
 from inference.config import InferenceConfig
 from inference.lineage import Inputs, find_inputs, made_of
 from inference.pipeline import LIGHT_CPUS, ROWS_PER_FILE, predict
 from inference.progress import reported, start_counter
 from inference.prompts import load_prompts, publish_prompt_file, spread
-from inference.text_stages import ModelReference, max_positions, tokenizer_definition
+from inference.text_stages import ModelReference, max_positions
 
 SAMPLES = 3  # completions shown in the log
 
@@ -65,11 +66,11 @@ def check_models(config: InferenceConfig, inputs: Inputs) -> int | None:
     """Longest sequence that both models allow, in tokens; None where they do not say.
 
     Raises:
-        ConfigError: the completion alone fills it, or a model has no fast tokenizer.
+        ConfigError: the completion alone fills it, or a model has no fast tokenizer, or no token that ends a text.
     """
     directories = [model_directory(model) for model in (inputs.tuned, inputs.base) if model is not None]
     for directory in directories:
-        tokenizer_definition(directory)
+        ModelTokenizer.of_directory(directory)
     known = [max_positions(directory) for directory in directories]
     positions = min((p for p in known if p is not None), default=None)
     if positions is not None and positions <= config.max_new_tokens:

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from training.attention import check_boundaries
+from training.attention import check_boundaries, check_causal
 from training.config import TrainingConfig
 from training.deepspeed_config import deepspeed_config, make_optimizer
 from training.model import import_deepspeed, load_model
@@ -32,7 +32,7 @@ def make_engine(
         The engine, and the model inside.
 
     Raises:
-        ConfigError: the model cannot keep documents of a block apart; the class has other parameters than the base.
+        ConfigError: the model sees the tokens it is to predict, or cannot keep documents of a block apart; the class has other parameters than the base.
     """
     if not config.use_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"  # right before the import that reads it
@@ -56,6 +56,7 @@ def make_engine(
     )
     if config.torch_compile:
         engine.compile()
+    check_causal(engine, model, config, device)
     if config.packing == "packed":
         check_boundaries(engine, model, config, device)
     torch.manual_seed(config.seed + rank)  # other dropout on every rank

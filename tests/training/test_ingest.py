@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from handoff.artifact import Artifact
+from handoff.tokenizer import ModelTokenizer
 from training.base_model import publish_base_model
 from training.config import BaseModelConfig
 from training.ingest import BlockFeeder, Cursor, Deal, Passages, Share, count_blocks
 from training.packing import IGNORED
-from training.tokenizer import PassageTokenizer
 
 SEQ_LEN, WORLD_SIZE, PER_RANK, EPOCHS = 48, 2, 2, 2
 
@@ -19,7 +19,7 @@ SEQ_LEN, WORLD_SIZE, PER_RANK, EPOCHS = 48, 2, 2, 2
 @pytest.fixture
 def passages(tiny_corpus: Artifact, tiny_model: Path) -> Passages:
     base = publish_base_model(BaseModelConfig(source=str(tiny_model)), tiny_corpus.store, Path("unused"))
-    return Passages.of_corpus(tiny_corpus, "train", PassageTokenizer.of_model(base), 1.0, 2)
+    return Passages.of_corpus(tiny_corpus, "train", ModelTokenizer.of_model(base), 1.0, 2)
 
 
 def steps(
@@ -44,8 +44,8 @@ def consumed(dealt: list[list[Share]]) -> list[str]:
 
 def test_feeder(ray_cluster: None, passages: Passages) -> None:
     """One Ray Data run per epoch takes seconds, so all that the feeder promises is looked at here."""
-    per_epoch = count_blocks(passages, SEQ_LEN, None)
-    assert count_blocks(passages, SEQ_LEN, 3) == 3, "counting stops early"
+    per_epoch = count_blocks(passages, SEQ_LEN, None).blocks
+    assert count_blocks(passages, SEQ_LEN, 3).blocks == 3, "counting stops early"
     total_steps = -(-per_epoch * EPOCHS // (WORLD_SIZE * PER_RANK))
     dealt = steps(passages, total_steps)
     every_block = [f"{epoch}-{index}" for epoch in range(EPOCHS) for index in range(per_epoch)]
