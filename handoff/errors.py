@@ -5,8 +5,9 @@ retry would only fail again. :class:`InfrastructureError`: something outside did
 """
 
 EXIT_FAILED = 1
-EXIT_USER_ERROR = 2  # of a job that ended by a BatonError
-EXIT_INFRASTRUCTURE = 75  # by an InfrastructureError; EX_TEMPFAIL of sysexits.h
+EXIT_USER_ERROR = 2  # of a job that ended by a BatonError, or another error that the same input brings again
+EXIT_INFRASTRUCTURE = 75  # by an InfrastructureError, or something that died; EX_TEMPFAIL of sysexits.h
+EXIT_INTERRUPTED = 130  # by Ctrl-C, as shells have it
 
 
 class BatonError(ValueError):

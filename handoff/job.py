@@ -1,12 +1,13 @@
 """The one shape of a job: ``python -m <package>.job RUN_DIR`` reads, works, publishes, records, and exits with a code."""
 
+import io
 import logging
 import sys
 import time
-import traceback
 from collections.abc import Callable
 
-from handoff.errors import EXIT_FAILED, EXIT_INFRASTRUCTURE, EXIT_USER_ERROR, BatonError, InfrastructureError
+from handoff.causes import cause_of, safe_text, safe_traceback
+from handoff.errors import EXIT_FAILED, EXIT_INFRASTRUCTURE, EXIT_INTERRUPTED, EXIT_USER_ERROR
 from handoff.publish import DISK_FULL
 from handoff.run_dir import RunDir, StageRecord
 
@@ -15,6 +16,8 @@ log = logging.getLogger("baton")
 
 def set_up_logging() -> None:
     """One plain line per message on standard output; engines' own loggers speak from WARNING up."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a lone surrogate in a message must not hide it
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout, force=True)
     log.setLevel(logging.INFO)
 
@@ -23,33 +26,36 @@ def run_stage(name: str, body: Callable[[RunDir, StageRecord], None], arguments:
     """Run a stage's body on the run directory that the command line names.
 
     Returns:
-        Exit code: 0; 2 for an error the user must fix and 75 for one that may pass by itself (one ERROR line each);
-        1 for anything else (traceback, then the line). Only after 2 a retry cannot help.
+        Exit code: 0; 2 where the user must fix something and 75 where it may pass by itself (one ERROR line each, with
+        a traceback before it where the error is none of ours); 1 for anything else. Only after 2 a retry cannot help.
     """
     if len(arguments) != 1:
         print("usage: python -m <job> RUN_DIR", file=sys.stderr)
         return EXIT_USER_ERROR
     set_up_logging()
-    run = RunDir(arguments[0])
-    log.info("%s · run %s", name, run.name)
     try:
+        run = RunDir(arguments[0])
+        log.info("%s · run %s", name, run.name)
         with run.stage(name) as record:
             body(run, record)
-    except BatonError as error:
-        log.error("ERROR %s: %s", name, error)
-        return EXIT_USER_ERROR
-    except InfrastructureError as error:
-        log.error("ERROR %s: %s", name, error)
-        return EXIT_INFRASTRUCTURE
-    except Exception as error:
-        traceback.print_exc(file=sys.stdout)
-        if "No space left on device" in traceback.format_exc():
-            log.error("ERROR %s: the disk is full; nothing was published. Remedy: %s", name, DISK_FULL)
-        else:
-            log.error("ERROR %s: %s: %s", name, type(error).__name__, str(error).strip().split("\n")[0])
-        return EXIT_FAILED
+    except KeyboardInterrupt:
+        log.error("ERROR %s: it was interrupted", name)
+        return EXIT_INTERRUPTED
+    except BaseException as error:  # SystemExit too: a stage that did not reach its end has failed, whatever its code
+        return _failed(name, error)
     log.info("%s done in %.1f s: %s", name, record.seconds, record.headline)
     return 0
+
+
+def _failed(name: str, error: BaseException) -> int:
+    cause = cause_of(error)
+    if not cause.explained:
+        print(safe_traceback(error), flush=True)
+    if cause.kind == "unknown" and "No space left on device" in safe_text(error):
+        log.error("ERROR %s: the disk is full; nothing was published. Remedy: %s", name, DISK_FULL)
+    else:
+        log.error("ERROR %s: %s", name, cause.sentence)
+    return {"user": EXIT_USER_ERROR, "outside": EXIT_INFRASTRUCTURE, "unknown": EXIT_FAILED}[cause.kind]
 
 
 class Progress:

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from handoff.artifact import Artifact, open_artifact
-from handoff.errors import BatonError, ConfigError
+from handoff.causes import cause_of
+from handoff.errors import ConfigError
 from handoff.manifest import now
 from handoff.store import Store
 
@@ -140,13 +141,28 @@ class RunDir:
         self.save(record)
         try:
             yield record
-        except BaseException as error:
-            record.status, record.error = "failed", f"{type(error).__name__}: {error}"
-            record.retry_helps = not isinstance(error, BatonError)
-            raise
-        else:
             record.status = "success"
+            _read_back(record)
+        except BaseException as error:
+            cause = cause_of(error)
+            record.status, record.error, record.retry_helps = "failed", cause.told, cause.retry_helps
+            raise
         finally:
             record.ended = now()
             record.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            self.save(record)
+            self.save(_writable(record))
+
+
+def _read_back(record: StageRecord) -> None:
+    """See that a record can be written and read again. Raises ValueError."""
+    StageRecord.model_validate_json(record.model_dump_json(warnings="error").encode())
+
+
+def _writable(record: StageRecord) -> StageRecord:
+    """A record, or what is certain of it where a stage put something into it that is no JSON."""
+    try:
+        _read_back(record)
+    except Exception:  # of whatever was put there
+        kept = {"stage", "status", "started", "ended", "error", "retry_helps", "peak_rss_bytes"}
+        return StageRecord(**{key: getattr(record, key) for key in kept})
+    return record

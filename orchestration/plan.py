@@ -12,7 +12,7 @@ from handoff.manifest import now
 from handoff.packages import cache_dir
 from handoff.run_dir import INFERENCE_STAGES, STAGES, RunDir, StageRecord
 from orchestration import preflight
-from orchestration.chosen_model import find_model
+from orchestration.chosen_model import find_model, settings_of
 from orchestration.form_fields import INFERENCE, TRAINING
 from orchestration.paths import run_key, run_uri, storage_root
 from orchestration.run_config import InferenceRunConfig, RunConfig
@@ -87,7 +87,7 @@ def plan_inference(request: Request) -> str:
     config = INFERENCE.build(values)
     show(config)
     model, label = find_model(config.model)
-    found = [label, *preflight.check_inference(config)]
+    found = [label, *preflight.check_inference(config, settings_of(model))]
     record = StageRecord(stage="plan", started=started, headline="; ".join(found), artifact=model.id)
     record.metrics = {"checks": found, "model": label}
     return write_run(request, config, INFERENCE_STAGES, record)

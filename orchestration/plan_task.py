@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from handoff.errors import BatonError, InfrastructureError
+from handoff.causes import cause_of, safe_traceback
 from orchestration.assets import PROMOTED_MODEL, newest_extras
 from orchestration.links import ReportLink
 from orchestration.task_context import run_type_of
@@ -58,7 +58,8 @@ class PlanOperator(BaseOperator):
         except NothingToDo as reason:
             self.log.info("%s", reason)
             raise AirflowSkipException(str(reason)) from None
-        except BatonError as error:
-            raise AirflowFailException(str(error)) from None
-        except InfrastructureError as error:
-            raise AirflowException(str(error)) from None
+        except Exception as error:
+            cause = cause_of(error)
+            if not cause.explained:
+                self.log.error("%s", safe_traceback(error))
+            raise (AirflowException if cause.retry_helps else AirflowFailException)(cause.sentence) from None

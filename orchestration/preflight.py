@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import BaseHook
 
@@ -16,8 +17,9 @@ from handoff.capacity import Group
 from handoff.errors import BatonError, CapacityError, ConfigError, EngineUnavailable, InfrastructureError
 from inference.prompts import check_prompts
 from orchestration.run_config import InferenceRunConfig, RunConfig
-from training.base_model import base_model_settings, check_base_model
+from training.base_model import check_fit, look_into
 from training.estimate import memory_line
+from training.fit_check import completion_length, refuse_too_long
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +46,16 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
     )
 
 
-def check_inference(config: InferenceRunConfig) -> list[str]:
-    """Look at everything that predictions need besides the model; as :func:`run_checks`."""
+def check_inference(config: InferenceRunConfig, settings: Mapping[str, Any]) -> list[str]:
+    """Look at everything that predictions need besides the model's files; as :func:`run_checks`.
+
+    Args:
+        config: the validated configuration.
+        settings: the model's ``config.json``.
+    """
     return run_checks(
         {
+            "model": lambda: refuse_too_long(settings, completion_length(config.inference.max_new_tokens)),
             "prompts": lambda: check_prompts(config.inference),
             "Ray": lambda: check_ray("ray_default", config.inference.actors),
         }
@@ -88,10 +96,13 @@ def _source(config: RunConfig, cache: Path) -> str:
 
 
 def _base_model(config: RunConfig, cache: Path) -> str:
-    found = check_base_model(config.training.base, cache)
-    settings = base_model_settings(config.training.base)
-    memory = settings and memory_line(settings, config.training)
-    return f"{found}; {memory}" if memory else found
+    seen = look_into(config.training.base, cache)
+    lengths = {"evaluation.max_tokens": config.evaluation.max_tokens} | completion_length(
+        config.inference.max_new_tokens
+    )
+    check_fit(seen, config.training, lengths)
+    memory = memory_line(seen.settings, config.training)
+    return f"{seen.line}; {memory}" if memory else seen.line
 
 
 def _evaluation_files(config: RunConfig, cache: Path) -> str | None:

@@ -147,7 +147,9 @@ def figures(run: Collected) -> list[Figure]:
         method = {"lora": "LoRA", "full": "full fine-tuning"}.get(model.method or "", model.method or "")
         zero = f"ZeRO-{model.zero_stage}" if model.zero_stage is not None else ""
         workers = f"{model.world_size} workers" if model.world_size else ""
-        detail = " · ".join(p for p in (f"in {text.count(len(model.steps))} steps", workers, method, zero) if p)
+        left_out = f"{text.count(model.pairs_too_long)} of {text.count(model.pairs)} pairs too long"
+        parts = f"in {text.count(len(model.steps))} steps", workers, method, zero, left_out * bool(model.pairs_too_long)
+        detail = " · ".join(p for p in parts if p)
         shown.append(Figure("Training tokens", text.compact(model.train_tokens), detail))
     else:
         shown.append(Figure("Training tokens", "–", run.model.why))

@@ -69,7 +69,7 @@ def write_model(
         tied: embeddings and output layer share their weights.
     """
     import torch
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+    from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(seed)
     Qwen2ForCausalLM(
@@ -79,6 +79,13 @@ def write_model(
             eos_token_id=config_eos, tie_word_embeddings=tied,
         )
     ).save_pretrained(directory)  # fmt: skip
+    return write_tokenizer(directory, tokenizer, eos)
+
+
+def write_tokenizer(directory: Path, tokenizer: Any, eos: str = "</s>") -> Path:
+    """The tokenizer's files, as they come with a model of any class."""
+    from transformers import PreTrainedTokenizerFast
+
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=eos).save_pretrained(directory)
     settings = json.loads((directory / "tokenizer_config.json").read_text())
     settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}

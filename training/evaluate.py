@@ -6,7 +6,6 @@ import logging
 import math
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -59,7 +58,7 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
             splits = measure(models, passages, tokenizer, config)
         with record.phase("publish"), staging(run.store, "evaluation", made_of, parents) as place:
             facts = {"splits": splits, "gate": gate(splits, config)}
-            Path(place.uri("metrics.json")).write_text(json.dumps(facts, indent=2))
+            place.store.write(f"{place.directory}/metrics.json", json.dumps(facts, indent=2).encode())
             evaluation = place.publish(facts=facts)
     facts = evaluation.manifest.facts
     decision = facts["gate"]

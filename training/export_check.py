@@ -56,7 +56,7 @@ def reference(forward: Any, passages: Passages, config: TrainingConfig, device: 
     training = forward.training
     forward.eval()
     with torch.no_grad():
-        nll, logits = _measure(forward, ids, positions, device)
+        nll, logits = measure(forward, ids, positions, device)
     forward.train(training)
     return {
         "rows": first_rows(passages.paths[0], passages.filesystem, passages.tokenizer, ROWS),
@@ -101,7 +101,7 @@ def check(directory: Path, request: dict[str, Any], timeout_seconds: float) -> s
     return auto_tokenizer
 
 
-def _measure(forward: Any, ids: Any, positions: Any, device: Any) -> tuple[Any, Any]:
+def measure(forward: Any, ids: Any, positions: Any, device: Any) -> tuple[Any, Any]:
     """Loss of each next token, float32 [tokens - 1], and the logits at LOGIT_PLACES places, float32 [places, vocabulary]."""
     import torch
 
@@ -129,7 +129,7 @@ def compare(directory: str, request: dict[str, Any]) -> dict[str, Any]:
     if not same:
         problems.append("its tokenizer files are not those that training used")
     automatic = token_problems(AutoTokenizer.from_pretrained(directory), request["rows"], learnt)
-    problems += _weight_problems(directory, request)
+    problems += weight_problems(directory, request)
     return {"problems": problems, "auto_tokenizer": "differs" if automatic else "same"}
 
 
@@ -185,7 +185,7 @@ def _stop_problems(directory: str, learnt: ModelTokenizer) -> list[str]:
     ]
 
 
-def _weight_problems(directory: str, request: dict[str, Any]) -> list[str]:
+def weight_problems(directory: str, request: dict[str, Any]) -> list[str]:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -193,7 +193,7 @@ def _weight_problems(directory: str, request: dict[str, Any]) -> list[str]:
     model, loading = loaded
     problems = [f"{kind.replace('_', ' ')}: {sorted(map(str, keys))[:5]}" for kind, keys in loading.items() if keys]
     with torch.inference_mode():
-        nll, logits = _measure(model.eval(), request["ids"], request["positions"], "cpu")
+        nll, logits = measure(model.eval(), request["ids"], request["positions"], "cpu")
     limit = LARGEST_DIFFERENCE[request["precision"]]
     loss, learnt = float(nll.mean()), float(request["nll"].mean())
     if not abs(loss - learnt) <= limit * max(1.0, learnt):

@@ -4,14 +4,17 @@ import contextlib
 import json
 import logging
 import os
+import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from handoff.artifact import Artifact
+from handoff.causes import cause_of
 from handoff.crash_points import ENVIRONMENT_VARIABLE
-from handoff.errors import BatonError
+from handoff.errors import BatonError, InfrastructureError
 from handoff.store import resolve
 from training.board import Board, Follower
 from training.checkpoint import EXPORT, TRACE, verify
@@ -28,6 +31,7 @@ AUTO_TOKENIZER_DIFFERS = (
     "transformers' AutoTokenizer does not read this model's tokenizer.json as it is (it builds the pre-tokenizer of the "
     "model type anew), and makes other tokens than training saw. Load it with PreTrainedTokenizerFast.from_pretrained(DIR)"
 )
+SETTLE_SECONDS = 10.0  # for the other ranks to meet the fault that one of them has met
 RESIZE_SECONDS = 60.0  # between looks for room for more workers, where there are fewer than num_workers
 HANG_VARIABLE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"  # passed on by Ray Train to its controller
 
@@ -91,8 +95,9 @@ def fit(
 
     Raises:
         BatonError: what a worker raised, where the user can fix it: the loss became NaN or infinite (its last good
-            checkpoint stays), memory ran out, every checkpoint is damaged.
-        RuntimeError: workers failed more than ``max_failures`` times.
+            checkpoint stays), memory ran out, every checkpoint is damaged, or an error that would come again.
+        InfrastructureError: workers were lost more than ``max_failures`` times.
+        RuntimeError: workers failed otherwise more than ``max_failures`` times.
     """
     import ray
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
@@ -116,7 +121,7 @@ def fit(
     filesystem, path = resolve(storage)
     filesystem.create_dir(path, recursive=True)
     trainer = TorchTrainer(
-        train_worker,
+        _work,
         train_loop_config={"plan": plan},
         torch_config=TorchConfig("nccl" if config.use_gpu else "gloo", timeout_s=int(config.hang_seconds)),
         scaling_config=ScalingConfig(**scaling),
@@ -161,18 +166,51 @@ def _failure(board: Any) -> BatonError | None:
         return None
 
 
-def _plain(error: Any) -> Exception:
-    """Why the workers failed, in one line; the error itself where it is the user's to fix."""
+def _plain(error: BaseException) -> Exception:
+    """Why the workers failed, in one line, and whether another attempt of the stage may get further."""
+    cause = cause_of(error)
+    if not cause.retry_helps:
+        return WorkerFault(cause.sentence)
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
-    causes = {rank: getattr(failure, "_base_exc", failure) for rank, failure in sorted(failures.items())}
-    for cause in causes.values():
-        if isinstance(cause, BatonError):
-            return cause
-    reasons = [f"rank {rank}: {type(c).__name__}: {str(c).strip().splitlines()[0]}" for rank, c in causes.items()]
-    return RuntimeError(
-        f"workers failed more often than training.max_failures allows ({'; '.join(reasons) or error}); "
+    reasons = [f"rank {rank}: {cause_of(failure).sentence}" for rank, failure in sorted(failures.items())]
+    return (InfrastructureError if cause.kind == "outside" else RuntimeError)(
+        f"workers failed more often than training.max_failures allows ({'; '.join(reasons) or cause.sentence}); "
         "their logs are among the engine logs named above, in train/. The next attempt goes on from the last checkpoint"
     )
+
+
+class WorkerFault(BatonError):
+    """What a worker raised, and would raise again after a restart."""
+
+
+def _work(settings: dict[str, Any]) -> None:
+    """Body of a worker: a fault that a restart would only meet again is told to the board, and ends the training."""
+    import ray
+    import ray.train
+
+    board = settings["plan"].board
+    try:
+        train_worker(settings)
+    except Exception as error:
+        cause = cause_of(error)
+        if cause.explained or cause.retry_helps:
+            raise
+        traceback.print_exc()
+        ray.get(board.failed.remote(WorkerFault(cause.sentence)))
+        if not _every_rank_failed(board, ray.train.get_context().get_world_size()):
+            raise  # the others wait for this rank until the group is ended; the next one finds the failure on the board
+
+
+def _every_rank_failed(board: Any, ranks: int) -> bool:
+    """Whether all ranks come to the same end within SETTLE_SECONDS: then the group ends without a restart."""
+    import ray
+
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while ray.get(board.failures.remote()) < ranks:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def model_card(config: TrainingConfig, corpus: Artifact, base: Artifact, outcome: Outcome) -> str:

@@ -115,6 +115,7 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = OURS, *, track: boo
     record.headline = (
         f"{last['tokens']:,} tokens in {last['step']} steps, loss {outcome.trace[0]['loss']:.2f} → {last['loss']:.2f}, "
         f"{last['tokens'] / last['seconds']:.0f} tokens/s"
+        + (f", {counted.too_long:,} of {counted.rows:,} pairs too long" if counted.too_long else "")
     )
     log.info("model: %s", model.data)
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from handoff.errors import ConfigError
 from training.attention import attention_of
-from training.config import TrainingConfig
+from training.config import LoraConfig, TrainingConfig
 from training.deepspeed_config import deepspeed_config
+from training.model_check import quiet, refuse_differences
 
 
 def import_deepspeed() -> None:
@@ -27,6 +28,7 @@ def load_model(directory: str, config: TrainingConfig, world_size: int, model_cl
     Under ZeRO 3 each weight is sharded as it is loaded, so no worker ever holds the whole model.
 
     Raises:
+        SourceError: the files lack weights of the model, or hold others.
         ConfigError: ``model_class`` has other parameters than the base model's own class.
     """
     import torch
@@ -36,8 +38,7 @@ def load_model(directory: str, config: TrainingConfig, world_size: int, model_cl
     expected = _parameters_of(directory) if model_class else None
     sharding = HfDeepSpeedConfig(deepspeed_config(config, world_size)) if config.zero_stage == 3 else None
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-    of_class = model_class or AutoModelForCausalLM
-    model: Any = of_class.from_pretrained(directory, dtype=dtype, attn_implementation=attention_of(config))
+    model = load(directory, model_class or AutoModelForCausalLM, dtype=dtype, attn_implementation=attention_of(config))
     del sharding  # transformers keeps a weak reference: it had to live until here
     if expected is not None and (other := expected ^ {name for name, _ in model.named_parameters()}):
         raise ConfigError(
@@ -48,23 +49,41 @@ def load_model(directory: str, config: TrainingConfig, world_size: int, model_cl
     if config.activation_checkpointing:
         model.gradient_checkpointing_enable()
     if config.method == "lora":
-        from peft import LoraConfig, get_peft_model
+        from peft import get_peft_model
 
         if config.activation_checkpointing:
             model.enable_input_require_grads()
-        lora, targets = config.lora, config.lora.targets
-        model = get_peft_model(
-            model,
-            LoraConfig(
-                r=lora.rank,
-                lora_alpha=lora.alpha,  # type: ignore[arg-type]
-                lora_dropout=lora.dropout,
-                target_modules=targets if isinstance(targets, str) else list(targets),
-                task_type="CAUSAL_LM",
-            ),
-        )
+        model = get_peft_model(model, peft_config(config.lora))
     model.train()
     return model
+
+
+def load(directory: str, of_class: Any, **how: Any) -> Any:
+    """``of_class.from_pretrained``, every weight from the files: transformers by itself trains what is missing from random values.
+
+    Raises:
+        SourceError: naming weights that are missing, unexpected or of another shape.
+    """
+    with quiet():
+        model, info = of_class.from_pretrained(
+            directory, output_loading_info=True, ignore_mismatched_sizes=True, trust_remote_code=False, **how
+        )
+    refuse_differences(info, directory)
+    return model
+
+
+def peft_config(lora: LoraConfig) -> Any:
+    """PEFT's configuration of the adapters."""
+    import peft
+
+    targets = lora.targets
+    return peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=lora.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
 
 
 def _parameters_of(directory: str) -> set[str]:

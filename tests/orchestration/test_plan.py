@@ -1,7 +1,7 @@
 """The plan: a run's directory for a sound request, a message for another, and nothing to do where nothing changed."""
 
-import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,10 +43,8 @@ def books(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def values(books: Path, tmp_path: Path) -> dict[str, Any]:
-    model = tmp_path / "base"
-    model.mkdir()
-    (model / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]}))
+def values(books: Path, tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
+    model = shutil.copytree(tiny_model, tmp_path / "base")
     return {"preset": "tiny", "source": f"{books}/*.txt", "base_model": str(model)}
 
 
@@ -134,7 +132,7 @@ def add_a_file(values: dict[str, Any], promoted: dict[str, Any], books: Path) ->
 
 
 def change_the_base_model(values: dict[str, Any], promoted: dict[str, Any], books: Path) -> None:
-    (Path(values["base_model"]) / "model.safetensors").write_text("x")
+    os.utime(Path(values["base_model"]) / "model.safetensors", (1, 1))
 
 
 def change_a_setting(values: dict[str, Any], promoted: dict[str, Any], books: Path) -> None:
@@ -201,6 +199,39 @@ def test_the_model_of_the_event_answers(model: Artifact) -> None:
     )
     assert run.stages == ("plan", "predict", "report")
     assert run.artifact("plan").id == model.id and run.config["model"]["path"] == model.directory
+
+
+def test_a_completion_longer_than_the_model_is_refused_in_the_plan(home: Path, tiny_corpus: Artifact) -> None:
+    with staging(Store(str(home / "artifacts")), "model", {"source": "base"}, []) as place:
+        Path(place.uri("config.json")).write_text('{"max_position_embeddings": 512}')
+        model = place.publish()
+    assert plan_inference(request({"model": model.directory, "max_new_tokens": 511}))
+    with pytest.raises(BatonError, match=r"has 512 positions, and inference.max_new_tokens .* is 513\. Remedy: lower"):
+        plan_inference(request({"model": model.directory, "max_new_tokens": 512}))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "most"),
+    [("training", "seq_len", 512), ("evaluation", "max_tokens", 512), ("inference", "max_new_tokens", 511)],
+)
+def test_lengths_beyond_the_base_models_positions_are_refused(
+    home: Path, values: dict[str, Any], section: str, key: str, most: int
+) -> None:
+    for length in (most, most + 1, 99_999):
+        asked = request({**values, "overrides": {section: {key: length}}})
+        if length == most:
+            assert plan_training(asked)
+            continue
+        with pytest.raises(BatonError, match=rf"the model has 512 positions, and {section}\.{key}"):
+            plan_training(asked)
+
+
+def test_lora_targets_are_looked_for_in_the_plan(home: Path, values: dict[str, Any]) -> None:
+    values |= {"method": "lora", "overrides": {"training": {"lora": {"targets": ["q_proj", "query"]}}}}
+    with pytest.raises(
+        BatonError, match=r"LlamaForCausalLM has no module query\. Remedy: choose of down_proj, gate_proj"
+    ):
+        plan_training(request(values))
 
 
 @pytest.mark.parametrize("part", ["directory", "data"])

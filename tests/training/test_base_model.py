@@ -10,7 +10,7 @@ from handoff.errors import ConfigError, EngineUnavailable, SourceError
 from handoff.model_files import model_directory
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
-from training.base_model import check_base_model, count_parameters, publish_base_model
+from training.base_model import look_into, publish_base_model
 from training.config import BaseModelConfig
 
 
@@ -28,7 +28,6 @@ def test_a_directory_is_published_in_place(model: Path, store: Store) -> None:
     artifact = publish_base_model(of(model), store, Path("unused"))
     assert model_directory(artifact) == str(model)
     assert artifact.manifest.facts["architecture"] == "LlamaForCausalLM"
-    assert artifact.manifest.facts["parameters"] == count_parameters(model)
     assert publish_base_model(of(model), store, Path("unused")).id == artifact.id
 
 
@@ -41,15 +40,22 @@ def test_another_weight_is_another_model(model: Path, store: Store) -> None:
     assert publish_base_model(of(model), store, Path("unused")).id != before
 
 
-def test_parameters_are_counted_from_the_headers(tiny_model: Path) -> None:
+def test_only_the_weights_that_are_loaded_count_and_are_published(model: Path, store: Store) -> None:
+    """Llama's and Mistral's repositories hold the same weights a second time, under Meta's names."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(tiny_model)
-    assert count_parameters(tiny_model) == sum(p.numel() for p in model.parameters())
+    shutil.copy(model / "model.safetensors", model / "consolidated.safetensors")
+    shutil.copy(model / "model.safetensors", model / "pytorch_model.bin")
+    artifact = publish_base_model(of(model), store, Path("unused"))
+    loaded = AutoModelForCausalLM.from_pretrained(model)
+    assert artifact.manifest.facts["parameters"] == sum(p.numel() for p in loaded.parameters())
+    names = {f.path.rsplit("/", 1)[-1] for f in artifact.manifest.files}
+    assert {n for n in names if not n.endswith(".json")} == {"model.safetensors"}
+    assert f"{loaded.num_parameters() / 1e6:.1f} M parameters" in look_into(of(model), Path("unused")).line
 
 
 def test_a_good_model_is_described(tiny_model: Path) -> None:
-    assert "LlamaForCausalLM" in check_base_model(of(tiny_model), Path("unused"))
+    assert "LlamaForCausalLM" in look_into(of(tiny_model), Path("unused")).line
 
 
 @pytest.mark.parametrize(
@@ -65,7 +71,7 @@ def test_a_good_model_is_described(tiny_model: Path) -> None:
 def test_what_is_no_causal_model_is_named_before_a_run(model: Path, break_it: object, message: str) -> None:
     break_it(model)  # type: ignore[operator]
     with pytest.raises(SourceError, match=message) as error:
-        check_base_model(of(model), Path("unused"))
+        look_into(of(model), Path("unused"))
     assert "Remedy" in str(error.value) and "\n" not in str(error.value)
 
 
@@ -78,7 +84,7 @@ def test_a_model_without_weights_is_not_published(model: Path, store: Store) -> 
 
 def test_an_unknown_hub_id_offline_is_a_source_error() -> None:
     with pytest.raises(SourceError, match=r"nobody/nothing.*Remedy"):
-        check_base_model(of("nobody/nothing"), Path("unused"))
+        look_into(of("nobody/nothing"), Path("unused"))
 
 
 @pytest.mark.faults  # the hub client waits between its own tries
@@ -89,7 +95,7 @@ def test_a_hub_that_does_not_answer_may_be_asked_again(monkeypatch: pytest.Monke
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(EngineUnavailable, match=r"nobody/nothing .* cannot be reached.*Remedy: check network"):
-        check_base_model(of("nobody/nothing"), Path("unused"))
+        look_into(of("nobody/nothing"), Path("unused"))
 
 
 def test_tokenizer_ends_passages_with_the_models_eos(tiny_model: Path, store: Store) -> None:
@@ -117,12 +123,11 @@ def test_a_model_without_eos_is_an_error(model: Path, store: Store) -> None:
 
 
 def test_a_tokenizer_that_makes_ids_beyond_the_models_vocabulary_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    directory = tmp_path / "small"
-    directory.mkdir()
-    for file in tiny_model.iterdir():
-        (directory / file.name).write_bytes(file.read_bytes())
-    settings = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps(settings | {"vocab_size": 300}))
-    model = publish_base_model(BaseModelConfig(source=str(directory)), Store(str(tmp_path / "artifacts")), tmp_path)
-    with pytest.raises(ConfigError, match=r"makes the id 383 .* has a vocabulary of 300\. Remedy"):
-        ModelTokenizer.of_model(model)
+    from transformers import AutoModelForCausalLM
+
+    directory = Path(shutil.copytree(tiny_model, tmp_path / "small"))
+    loaded = AutoModelForCausalLM.from_pretrained(directory)
+    loaded.resize_token_embeddings(300)
+    loaded.save_pretrained(directory)
+    with pytest.raises(SourceError, match=r"makes the id 383 .* has a vocabulary of 300\. Remedy"):
+        look_into(of(directory), Path("unused"))

@@ -10,7 +10,7 @@ import pytest
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
-from handoff.errors import CapacityError, ConfigError, GateFailed
+from handoff.errors import BatonError, CapacityError, ConfigError, GateFailed
 from handoff.publish import Staging
 from handoff.run_dir import RunDir, StageRecord
 from orchestration.presets import gptj
@@ -287,3 +287,28 @@ def test_too_many_workers_are_refused_before_training(ray_cluster: None, make_ru
     with pytest.raises(CapacityError, match="needs 64 workers"):
         run_train(run)
     assert not list(run.store.files("_training"))
+
+
+def clumsy_loss(model: Any, batch: dict[str, Any]) -> Any:
+    """A step of one's own with a slip in it."""
+    return next_token_loss(model, {"input_ids": batch["tokens"]})
+
+
+def lopsided_loss(model: Any, batch: dict[str, Any]) -> Any:
+    """A slip that only rank 1 meets, while rank 0 waits for it."""
+    import torch.distributed
+
+    return batch["tokens"] if torch.distributed.get_rank() == 1 else next_token_loss(model, batch)
+
+
+@pytest.mark.parametrize("loss", [clumsy_loss, pytest.param(lopsided_loss, marks=pytest.mark.faults)])
+def test_what_would_fail_again_is_told_in_one_sentence_and_not_started_again(
+    ray_cluster: None, make_run: MakeRun, caplog: pytest.LogCaptureFixture, loss: Any
+) -> None:
+    run = make_run(f"{loss.__name__}", max_failures=5)
+    caplog.set_level("INFO", "baton")
+    with pytest.raises(BatonError, match=r"^KeyError: 'tokens' \(tests/training/test_job.py, line \d+\)$"):
+        run_train(run, Recipe(loss))
+    record = run.record("train")
+    assert record and record.status == "failed" and not record.retry_helps
+    assert "restart" not in caplog.text

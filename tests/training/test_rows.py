@@ -14,7 +14,7 @@ from handoff.publish import staging
 from handoff.run_dir import RunDir
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
-from tests.support import VERSES
+from tests.support import VERSES, publish_pairs
 from training.base_model import publish_base_model
 from training.config import BaseModelConfig, EvaluationConfig
 from training.evaluate import read_passages
@@ -25,14 +25,9 @@ from training.rows import open_corpus
 
 @pytest.fixture
 def pairs(store: Store, tiny_corpus: Artifact) -> Artifact:
-    rows = {
-        "row_id": ["a", "b"], "doc_id": ["d", "d"], "position": pa.array([0, 1], pa.int32()),
-        "prompt": [VERSES[0], VERSES[1]], "completion": [" Indeed.", " So it is, and more."],
-    }  # fmt: skip
-    with staging(store, "corpus", {"pairs": 2}, [open_artifact(store, tiny_corpus.manifest.parents[0].id)]) as place:
-        for split in ("train", "validation"):
-            pq.write_table(pa.table(rows, schema=schema.PAIRS), f"{place.uri(split)}/part-00000.parquet")
-        return place.publish(schema=schema.PAIRS, rows={"train": 2, "validation": 2})
+    rows = list(zip(VERSES[:2], [" Indeed.", " So it is, and more."], strict=True))
+    raw = open_artifact(store, tiny_corpus.manifest.parents[0].id)
+    return publish_pairs(store, raw, {"train": rows, "validation": rows})
 
 
 @pytest.fixture

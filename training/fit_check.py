@@ -1,0 +1,150 @@
+"""Whether a run's settings fit its base model: sequence lengths, LoRA targets, the tokenizer. Nothing is loaded."""
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from handoff.errors import ConfigError, SourceError
+from training.config import LoraConfig
+from training.model_check import quiet
+from training.weight_files import listed, refuse_pointer
+
+# The longest sequence that a model was built for, by the names that configurations give it.
+POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length")
+
+
+def positions_of(settings: Mapping[str, Any]) -> int | None:
+    """Longest sequence that a model takes, in tokens, from its ``config.json``; None where it does not say (or has no limit)."""
+    inner = settings.get("text_config")
+    settings = inner if isinstance(inner, Mapping) else settings
+    found = next((int(settings[n]) for n in POSITIONS if isinstance(settings.get(n), int) and settings[n] > 0), None)
+    scaling = settings.get("rope_parameters") or settings.get("rope_scaling")
+    if found and isinstance(scaling, Mapping):
+        factor, original = scaling.get("factor"), scaling.get("original_max_position_embeddings")
+        if isinstance(factor, int | float) and isinstance(original, int):
+            return max(found, int(factor * original))
+    return found
+
+
+def refuse_too_long(settings: Mapping[str, Any], lengths: Mapping[str, int]) -> None:
+    """See that every configured length is within the model's positions.
+
+    Args:
+        settings: ``config.json``.
+        lengths: tokens by the key that sets them, such as ``training.seq_len``.
+
+    Raises:
+        ConfigError: naming each that is longer.
+    """
+    positions = positions_of(settings)
+    if positions is None:
+        return
+    if over := {key: length for key, length in lengths.items() if length > positions}:
+        raise ConfigError(
+            f"the model has {positions:,} positions, and {', '.join(f'{k} is {v:,}' for k, v in over.items())}. "
+            f"Remedy: lower {' and '.join(over)}, or choose a model of longer sequences"
+        )
+
+
+def completion_length(max_new_tokens: int) -> dict[str, int]:
+    """What :func:`refuse_too_long` is to know of inference: a completion follows a prompt of one token or more."""
+    return {"inference.max_new_tokens (and a prompt)": max_new_tokens + 1}
+
+
+def refuse_targets(model: Any, lora: LoraConfig) -> None:
+    """See that LoRA's targets are there, and that none of them is a weight that another module shares.
+
+    An adapter on one of two tied modules changes one of them in training and both once it is merged.
+
+    Args:
+        model: on the meta device; it gets the adapters.
+        lora: the configured adapters.
+
+    Raises:
+        ConfigError: naming the targets, and the names that there are.
+    """
+    import torch
+    from peft import get_peft_model
+    from peft.tuners.lora import LoraLayer
+
+    from training.model import peft_config
+
+    linear = {n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) or type(m).__name__ == "Conv1D"}
+    names = sorted({name.rsplit(".", 1)[-1] for name in linear})
+    every = [name for name, _ in model.named_modules()]
+    if not isinstance(lora.targets, str):
+        absent = [t for t in lora.targets if not any(n == t or n.endswith(f".{t}") for n in every)]
+        if absent:
+            raise ConfigError(
+                f"training.lora.targets: {type(model).__name__} has no module {', '.join(absent)}. "
+                f"Remedy: choose of {', '.join(names)}, or all-linear"
+            )
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    shared = {key.removesuffix(".weight") for pair in tied.items() for key in pair}
+    try:
+        with quiet(), warnings.catch_warnings(), torch.device("meta"):
+            warnings.simplefilter("ignore")  # of tied weights, told below
+            adapted = get_peft_model(model, peft_config(lora))
+    except ValueError as error:
+        first = re.split(r"[\n(]", str(error).strip())[0]
+        raise ConfigError(
+            f"training.lora.targets cannot be adapted ({first}). Remedy: choose of {', '.join(names)}, or all-linear"
+        ) from None
+    inner = adapted.get_base_model()
+    taken = [n for n, m in inner.named_modules() if isinstance(m, LoraLayer) and n in shared]
+    if taken:
+        free = [n for n in names if not any(s.rsplit(".", 1)[-1] == n for s in shared)]
+        raise ConfigError(
+            f"training.lora.targets: {listed(taken)} of {type(inner).__name__} shares its weight with another module "
+            "(tie_word_embeddings): merging the adapter would change both. Remedy: leave it out "
+            f"(there are {', '.join(free)}), set training.method to full, or give a model with untied embeddings"
+        )
+
+
+def refuse_tokenizer(directory: Path, model: Any) -> None:
+    """See that a directory's tokenizer loads without code of its own, is a fast one, and fits the model's vocabulary.
+
+    Args:
+        directory: of the model.
+        model: on the meta device.
+
+    Raises:
+        SourceError: naming what is wrong.
+    """
+    from transformers import AutoTokenizer
+
+    file, name = directory / "tokenizer.json", "tokenizer_config.json"
+    if not file.is_file():
+        raise SourceError(
+            f"{directory} has no tokenizer.json. Remedy: save its fast tokenizer beside the weights "
+            "(AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR))"
+        )
+    refuse_pointer(file)
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    except Exception as error:  # whatever a tokenizer class says of its files
+        own = "auto_map" in (json.loads((directory / name).read_text()) if (directory / name).is_file() else {})
+        cause = "it needs code of its own (auto_map), which is never run here" if own else _first(error)
+        raise SourceError(
+            f"the tokenizer of {directory} does not load: {cause}. Remedy: give a model whose tokenizer transformers has"
+            + (f", or take auto_map out of {name} where tokenizer_class names such a class" if own else "")
+        ) from None
+    if not tokenizer.is_fast:
+        raise SourceError(
+            f"the tokenizer of {directory} is {type(tokenizer).__name__}, no fast one. Remedy: save a fast tokenizer there"
+        )
+    largest, token = max((number, token) for token, number in tokenizer.get_vocab().items())
+    rows = model.get_input_embeddings().weight.shape[0]
+    if largest >= rows:
+        raise SourceError(
+            f"the tokenizer of {directory} makes the id {largest} ({token!r}), its model has a vocabulary of {rows}. "
+            "Remedy: give the tokenizer that the model was trained with, or resize the model's embeddings"
+        )
+
+
+def _first(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().split(chr(10))[0]}"
