@@ -23,6 +23,7 @@ from typing import Any
 
 from bench.bare_train import save
 from bench.train_data import make_model, publish_lines
+from engines.ray import connect
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
@@ -32,7 +33,6 @@ from training.config import BaseModelConfig, TrainingConfig
 from training.fit import fit
 from training.ingest import Passages, rows_of
 from training.packing import pack
-from training.session import connect
 from training.tracking import LiveRun
 
 HOME = Path("var/bench-train").resolve()

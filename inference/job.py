@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engines.ray import connect, require_room
 from handoff import schema
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError
@@ -17,7 +18,6 @@ from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import resolve
 from handoff.tokenizer import ModelTokenizer
-from inference.cluster import connect, require_room
 from inference.config import InferenceConfig
 from inference.lineage import Inputs, find_inputs, made_of
 from inference.pipeline import LIGHT_CPUS, ROWS_PER_FILE, predict

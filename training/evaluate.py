@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from engines.ray import connect, require_room
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError, GateFailed
 from handoff.job import Progress, run_stage
@@ -20,7 +21,6 @@ from handoff.tokenizer import ModelTokenizer
 from training.config import EvaluationConfig
 from training.rows import open_corpus, read_rows
 from training.scoring import passage_nll, perplexity
-from training.session import connect, require_room
 
 log = logging.getLogger("baton")
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engines.ray import connect, require_room
 from handoff.artifact import Artifact
 from handoff.crash_points import crash_point
 from handoff.errors import ConfigError
@@ -19,6 +20,7 @@ from handoff.run_dir import RunDir, StageRecord
 from handoff.tokenizer import ModelTokenizer
 from training.base_model import publish_base_model
 from training.config import TrainingConfig
+from training.data_slots import data_slots
 from training.files import put_directory
 from training.fit import AUTO_TOKENIZER_DIFFERS, Outcome, fit, model_card
 from training.identity import identity, refuse_changes
@@ -27,7 +29,6 @@ from training.mlflow_run import flat
 from training.packing import Count
 from training.recipe import OURS, Recipe
 from training.rows import open_corpus, reader_bytes
-from training.session import connect, data_slots, require_room
 from training.tracking import LiveRun
 
 log = logging.getLogger("baton")

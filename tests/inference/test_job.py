@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engines.ray import require_room
 from handoff import schema
 from handoff.artifact import Artifact
 from handoff.errors import CapacityError, ConfigError
@@ -15,7 +16,6 @@ from handoff.run_dir import RunDir, StageRecord
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from handoff.verify import verify_chain
-from inference.cluster import require_room
 from inference.config import InferenceConfig
 from inference.generator import Generator
 from inference.job import main_stage
