@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 TAIL_LINES = 15
 LINE_CHARACTERS = 20_000  # of a line without an end: longer ones are shown in pieces, so that memory stays bounded
+STATE_DUMP = (
+    "[state-dump]"  # what a raylet that dies writes of itself, hundreds of lines, into the log of each job there
+)
 REMEMBER_SECONDS = 5.0
 DRAIN_SECONDS = 10.0  # without a word, after which the log's end is not waited for
 FRUITLESS_CONNECTIONS = 6
@@ -155,6 +158,8 @@ class Follower:
             self._rest = ""
 
     def _show(self, line: str) -> None:
+        if STATE_DUMP in line:
+            return
         self.tail.append(line[:LINE_CHARACTERS])
         self._emit(line)
 

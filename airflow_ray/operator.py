@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseOperator, conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
+from airflow_ray.arguments import arguments, no_list
 from airflow_ray.cluster import Cluster
 from airflow_ray.errors import RayJobLost, RayUnreachable
 from airflow_ray.follow import Follower
@@ -39,7 +40,8 @@ class RayJobOperator(BaseOperator):
     begins anew; what survived from before is stopped first.
 
     Args:
-        entrypoint: the command, one argument an item. Each is quoted: no text in it reaches a shell as syntax.
+        entrypoint: the command, one argument an item: texts, paths or numbers. Each is quoted: no text in it reaches a
+            shell as syntax. A command line in one string is refused, because splitting it would need a shell's rules.
         conn_id: connection of type ``ray``.
         runtime_env: Ray runtime environment of the job, over the connection's, key by key.
         working_dir: git working tree whose tracked files are sent; the connection's where unset.
@@ -54,6 +56,7 @@ class RayJobOperator(BaseOperator):
         no_retry_exit_codes: exit codes with which a job says that a retry cannot help.
 
     Raises:
+        TypeError: when the DAG file is read: an entrypoint that is one text.
         AirflowFailException: the job, or the connection, says that a retry cannot help.
         AirflowException: the job failed, was stopped, or cannot be reached; the message ends with the tail of its log.
     """
@@ -81,7 +84,9 @@ class RayJobOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.entrypoint = list(entrypoint)
+        if isinstance(entrypoint, str | bytes):
+            raise TypeError(no_list(entrypoint))  # when the DAG file is read
+        self.entrypoint = list(entrypoint) if isinstance(entrypoint, Sequence) else entrypoint  # an XComArg is rendered
         self.conn_id = conn_id
         self.runtime_env = runtime_env
         self.working_dir = working_dir
@@ -188,7 +193,7 @@ class RayJobOperator(BaseOperator):
                 archive = pack_tracked_files(directory)
                 environment["working_dir"] = str(archive)
             client.submit_once(
-                entrypoint=shlex.join(self.entrypoint),
+                entrypoint=shlex.join(arguments(self.entrypoint)),
                 submission_id=name,
                 runtime_env=environment or None,
                 metadata=work.metadata(),
@@ -197,7 +202,7 @@ class RayJobOperator(BaseOperator):
                 entrypoint_memory=self.entrypoint_memory,
                 entrypoint_resources=self.entrypoint_resources,
             )
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise AirflowFailException(str(error)) from error
         finally:
             if archive:

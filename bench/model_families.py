@@ -96,7 +96,7 @@ def try_family(family: str, base: Path, scratch: Path) -> Found:
         model = load_model(str(base), config, 1)
         check_causal(model, model, config, "cpu")
     except BatonError as refusal:
-        reason = "it sees the tokens that it is to predict" if "sees the tokens" in str(refusal) else _short(refusal)
+        reason = "its tokens see those after them" if "see those after" in str(refusal) else _short(refusal)
         return Found(family, f"refused: {reason}")
     except Exception as error:
         return Found(family, f"fails: {type(error).__name__}: {_short(error)}")

@@ -100,10 +100,23 @@ def _checked_id(value: Any, place: str) -> str:
         return str(value)
     if not isinstance(value, str) or not value:
         raise SourceError(f"{place}: id is {value!r}, not a string or an integer. Remedy: {SCHEMA_REMEDY}")
-    return value
+    return _whole(value, f"{place}: id")
 
 
 def _checked_prompt(value: Any, place: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise SourceError(f"{place}: prompt is {value!r:.40}, not a string. Remedy: {SCHEMA_REMEDY}")
-    return value
+    return None if value is None else _whole(value, f"{place}: prompt")
+
+
+def _whole(text: str, what: str) -> str:
+    """See that a text is one of whole characters: JSON's \\u escapes can name half of a pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise SourceError(
+            f"{what} holds {half} at character {error.start + 1}, half of a surrogate pair, which is no character. "
+            "Remedy: write the file with whole characters (in Python json.dumps(..., ensure_ascii=False), as UTF-8)"
+        ) from None
+    return text

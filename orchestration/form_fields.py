@@ -30,6 +30,8 @@ TRAINING = Form(
     },
     # The preset's details are about its own corpus and model: with another one they return to the defaults.
     replaces={"source": ("corpus.source", "corpus.split"), "base_model": ("training.base",)},
+    # Adapters bear a hundred times the rate that all weights do.
+    follows={"training.method": ("training.learning_rate",)},
     example='{"corpus": {"passage_chars": 1500}, "training": {"lora": {"rank": 8}}}',
 )
 

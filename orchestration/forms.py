@@ -1,5 +1,6 @@
 """The Trigger form, generated from the configuration's schema, and the validation of what it sends."""
 
+import contextlib
 import difflib
 import functools
 from collections.abc import Callable, Mapping
@@ -46,6 +47,8 @@ class Form(Generic[Config]):
         presets: configurations to start from, by name; with a single one the form has no field for it.
         fields: by name, in the order shown. Each is empty by default, which means "as in the preset".
         replaces: by field, the settings that return to their defaults when the field is set.
+        follows: settings whose value in a preset is meant for the preset's value of another one; where that is changed
+            and they are not given, they are unset.
         preset_labels: readable names of presets.
     """
 
@@ -53,6 +56,7 @@ class Form(Generic[Config]):
     presets: Mapping[str, Callable[[], Config]]
     fields: Mapping[str, Field]
     replaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    follows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     preset_labels: Mapping[str, str] = field(default_factory=dict)
     example: str = "{}"  # of ``overrides``
 
@@ -150,6 +154,7 @@ class Form(Generic[Config]):
                 _set(settings, replaced, {})
             for path in known_field.paths:
                 _set(settings, path, request[name])
+        self._unset_followers(settings, preset, request, overrides)
         settings = _merged(settings, overrides)
         problems = text_problems(settings)
         try:
@@ -159,6 +164,17 @@ class Form(Generic[Config]):
         if problems:
             raise ConfigError(_message(problems))
         return config
+
+    def _unset_followers(
+        self, settings: dict[str, Any], preset: str, request: dict[str, Any], overrides: dict[str, Any]
+    ) -> None:
+        given = {path for name, known in self.fields.items() if request.get(name) is not None for path in known.paths}
+        before, after = self.presets[preset]().model_dump(mode="json"), _merged(settings, overrides)
+        for leader, followers in self.follows.items():
+            with contextlib.suppress(KeyError, TypeError):  # of overrides in another shape, which validation names
+                for path in followers if _at(after, leader) != _at(before, leader) else ():
+                    if path not in given:
+                        _set(settings, path, None)
 
 
 def field_schema(config: type[BaseModel], path: str) -> dict[str, Any]:

@@ -77,7 +77,16 @@ def tiny() -> RunConfig:
         update={
             "preset": "tiny",
             "training": full.training.model_copy(
-                update={"zero_stage": 3, "method": "full", "seq_len": 64, "max_steps": 4, "checkpoint_every_steps": 2}
+                update={
+                    "zero_stage": 3,
+                    "method": "full",
+                    # A hundredth of the demo's: at the rate of its adapters, four steps on Python code take the
+                    # perplexity of held-out code from 10.8 to 61.4; at this one to 10.7.
+                    "learning_rate": 2e-5,
+                    "seq_len": 64,
+                    "max_steps": 4,
+                    "checkpoint_every_steps": 2,
+                }
             ),
             "evaluation": full.evaluation.model_copy(update={"max_passages": 4, "max_perplexity_ratio": 1.05}),
             "promotion": PromotionConfig(model_name="tiny"),

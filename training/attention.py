@@ -8,7 +8,7 @@ Varlen takes one row, so there the rows of a micro-batch are laid end to end.
 import inspect
 from typing import Any
 
-from handoff.errors import ConfigError
+from handoff.errors import ConfigError, SourceError
 from training.config import TrainingConfig
 
 VARLEN = "flash_attention_2"
@@ -31,8 +31,8 @@ def one_row(model: Any) -> bool:
     return getattr(model.config, "_attn_implementation", None) == VARLEN
 
 
-def check_causal(forward: Any, model: Any, config: TrainingConfig, device: Any) -> None:
-    """See that a token's logits do not depend on the tokens after it. Every rank calls it.
+def check_boundaries(forward: Any, model: Any, config: TrainingConfig, device: Any) -> None:
+    """See that a document's logits do not depend on the one before it in its block. Every rank calls it.
 
     Args:
         forward: the engine, or the model itself.
@@ -41,74 +41,66 @@ def check_causal(forward: Any, model: Any, config: TrainingConfig, device: Any) 
         device: of the inputs.
 
     Raises:
-        ConfigError: the model sees the tokens it is to predict, as an encoder does.
-    """
-    import torch
-
-    first, second, other = _probes(model)
-    difference = _difference(
-        forward, model, [torch.cat([first, second]), torch.cat([first, other])], slice(PROBE_TOKENS), device
-    )
-    if difference > LARGEST_DIFFERENCE[config.precision]:
-        raise ConfigError(
-            f"{_name(model)} sees the tokens that it is to predict (logits differ by {difference:.2g}): it is an encoder. "
-            "Remedy: choose a causal language model, or set is_decoder in its config.json if it was trained as one"
-        )
-
-
-def check_boundaries(forward: Any, model: Any, config: TrainingConfig, device: Any) -> None:
-    """See that a document's logits do not depend on the one before it in its block; arguments as :func:`check_causal`.
-
-    Raises:
         ConfigError: attention crosses the boundaries; models without position ids do (ALiBi, recurrent ones).
     """
     import torch
 
     remedy = "Remedy: set training.packing to padded"
-    if "position_ids" not in inspect.signature(_inner(model).forward).parameters:
-        raise ConfigError(
-            f"{_name(model)} takes no position ids, so documents cannot be told apart in a block. {remedy}"
-        )
-    first, second, other = _probes(model)
-    positions = torch.arange(PROBE_TOKENS).repeat(2)[None].to(device)
-    difference = _difference(
-        forward, model, [torch.cat([first, second]), torch.cat([other, second])], slice(PROBE_TOKENS, None), device,
-        position_ids=positions,
-    )  # fmt: skip
+    name = type(_inner(model)).__name__
+    if not _takes_positions(model):
+        raise ConfigError(f"{name} takes no position ids, so documents cannot be told apart in a block. {remedy}")
+    n, last = PROBE_TOKENS, model.config.vocab_size - 1
+    second = torch.arange(n).clamp(max=last)
+    rows = [torch.cat([first.clamp(max=last), second]) for first in (torch.arange(n) + 1, torch.arange(n) * 2 + n)]
+    positions = torch.cat([torch.arange(n), torch.arange(n)])[None].to(device)
+    difference = _difference(forward, model, rows, slice(n, None), device, position_ids=positions)
     if difference > LARGEST_DIFFERENCE[config.precision]:
         raise ConfigError(
-            f"attention of {_name(model)} crosses document boundaries (logits differ by {difference:.2g}). {remedy}"
+            f"attention of {name} crosses document boundaries (logits differ by {difference:.2g}). {remedy}"
         )
 
 
-def _probes(model: Any) -> tuple[Any, Any, Any]:
-    """Three documents of PROBE_TOKENS tokens; no two have a token in the same place in common."""
+def check_causal(forward: Any, model: Any, config: TrainingConfig, device: Any) -> None:
+    """See that a token's logits do not depend on those after it. Every rank calls it; arguments as :func:`check_boundaries`.
+
+    Raises:
+        SourceError: they do: the model is an encoder, or its padding hides nothing.
+    """
     import torch
 
-    n, last = PROBE_TOKENS, model.config.vocab_size - 1
-    return tuple(ids.clamp(max=last) for ids in (torch.arange(n) + 1, torch.arange(n), torch.arange(n) * 2 + n))  # type: ignore[return-value]
-
-
-def _difference(forward: Any, model: Any, rows: list[Any], places: slice, device: Any, **inputs: Any) -> float:
-    """Largest difference of the logits of two rows at ``places``, in standard deviations of the logits."""
-    import torch
-
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            one, two = (
-                forward(input_ids=row[None].to(device), use_cache=False, **inputs).logits[0, places].float()
-                for row in rows
-            )
-    finally:
-        model.train(training)
-    return float((one - two).abs().max() / one.std())
+    n, last = PROBE_TOKENS, model.config.get_text_config().vocab_size - 1
+    first = torch.arange(n) + 1
+    rows = [torch.cat([first, after]).clamp(max=last) for after in (torch.arange(n) + 1, torch.arange(n) * 2 + n)]
+    # The inputs that check_boundaries gives: a compiled model is compiled once.
+    inputs = {"position_ids": torch.arange(2 * n)[None].to(device)} if _takes_positions(model) else {}
+    difference = _difference(forward, model, rows, slice(None, n), device, **inputs)
+    if difference > LARGEST_DIFFERENCE[config.precision]:
+        raise SourceError(
+            f"tokens of {type(_inner(model)).__name__} see those after them (logits differ by {difference:.2g}): next-token training "
+            "would only teach it to copy them. Remedy: choose another base model"
+        )
 
 
 def _inner(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _name(model: Any) -> str:
-    return type(_inner(model)).__name__
+def _takes_positions(model: Any) -> bool:
+    return "position_ids" in inspect.signature(_inner(model).forward).parameters
+
+
+def _difference(forward: Any, model: Any, rows: list[Any], part: slice, device: Any, **inputs: Any) -> float:
+    """How far the logits of a part of two rows are apart, in their own standard deviation; nothing is dropped out."""
+    import torch
+
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            found = [
+                forward(input_ids=row[None].to(device), use_cache=False, **inputs).logits[0, part].float()
+                for row in rows
+            ]
+    finally:
+        model.train(training)
+    return float((found[0] - found[1]).abs().max() / found[0].std())

@@ -1,12 +1,14 @@
 """Configuration of training, evaluation and promotion."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from handoff.capacity import Group
 from handoff.manifest import Frozen
 from handoff.packages import require_pinned
+
+RATES = {"lora": 2e-4, "full": 2e-5}  # peak learning rates that are safe on any text
 
 Split = Literal["train", "validation", "test"]
 
@@ -63,7 +65,9 @@ class TrainingConfig(Frozen):
     )
     epochs: int = Field(default=1, description="passes over the train split; max_steps may end them earlier", ge=1)
     max_steps: int | None = Field(default=None, description="most optimizer steps; unset: what epochs need", ge=1)
-    learning_rate: float = Field(default=2e-4, description="peak learning rate", gt=0, lt=1)
+    learning_rate: float = Field(
+        default=2e-4, description="peak learning rate; unset: 2e-4 for lora, 2e-5 for full", gt=0, lt=1
+    )
     schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="after the warm-up")
     warmup_fraction: float = Field(
         default=0.05, description="share of the steps with a rising learning rate", ge=0, lt=1
@@ -109,6 +113,14 @@ class TrainingConfig(Frozen):
         description="last: the model has the weights of the last step; best: those with the lowest validation loss",
     )
     seed: int = Field(default=0, description="of adapters and dropout", ge=0, lt=2**31)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_the_method(cls, given: Any) -> Any:
+        """Full fine-tuning at a rate meant for adapters makes a model of other text worse: docs/decisions."""
+        if isinstance(given, dict) and given.get("learning_rate") is None:
+            return {**given, "learning_rate": RATES.get(str(given.get("method", "lora")), 2e-4)}
+        return given
 
     @model_validator(mode="after")
     def _zero_allows(self) -> Self:

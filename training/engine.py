@@ -32,7 +32,8 @@ def make_engine(
         The engine, and the model inside.
 
     Raises:
-        ConfigError: the model sees the tokens it is to predict, or cannot keep documents of a block apart; the class has other parameters than the base.
+        SourceError: the files are not the model's, or its tokens see those after them.
+        ConfigError: the model cannot keep documents of a block apart; the class has other parameters than the base.
     """
     if not config.use_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"  # right before the import that reads it

@@ -1,13 +1,15 @@
 """The model as the workers train it: DeepSpeed imported, weights loaded (sharded under ZeRO 3), adapters put on."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from handoff.errors import ConfigError
 from training.attention import attention_of
 from training.config import LoraConfig, TrainingConfig
 from training.deepspeed_config import deepspeed_config
-from training.model_check import quiet, refuse_differences
+from training.model_check import compare, make_model, quiet, refuse_differences
+from training.weight_files import headers, listed, weight_names
 
 
 def import_deepspeed() -> None:
@@ -35,16 +37,15 @@ def load_model(directory: str, config: TrainingConfig, world_size: int, model_cl
     from transformers import AutoModelForCausalLM
     from transformers.integrations import HfDeepSpeedConfig
 
-    expected = _parameters_of(directory) if model_class else None
+    if model_class:
+        _refuse_other_parameters(directory, model_class)
+    if config.zero_stage == 3:  # whose loader tells of missing weights alone
+        files = [Path(directory, name) for name in weight_names(Path(directory))]
+        compare(make_model(Path(directory)), headers(files), directory)
     sharding = HfDeepSpeedConfig(deepspeed_config(config, world_size)) if config.zero_stage == 3 else None
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     model = load(directory, model_class or AutoModelForCausalLM, dtype=dtype, attn_implementation=attention_of(config))
     del sharding  # transformers keeps a weak reference: it had to live until here
-    if expected is not None and (other := expected ^ {name for name, _ in model.named_parameters()}):
-        raise ConfigError(
-            f"{model_class.__name__} and the base model's own class do not share the parameters {', '.join(sorted(other)[:5])}. "
-            "Remedy: give the class the base's parameters under their names; the trained model is one of the base's class"
-        )
     model.config.use_cache = False
     if config.activation_checkpointing:
         model.gradient_checkpointing_enable()
@@ -86,12 +87,17 @@ def peft_config(lora: LoraConfig) -> Any:
     )
 
 
-def _parameters_of(directory: str) -> set[str]:
-    """Names of the parameters that the base model's own class has; made without memory."""
+def _refuse_other_parameters(directory: str, model_class: Any) -> None:
+    """See that a class has the parameters of the base model's own; both are made without memory. Raises ConfigError."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    settings = AutoConfig.from_pretrained(directory)
     with torch.device("meta"):
-        return {
-            n for n, _ in AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(directory)).named_parameters()
-        }
+        made = AutoModelForCausalLM.from_config(settings), model_class(settings)
+    own, other = ({name for name, _ in model.named_parameters()} for model in made)
+    if own ^ other:
+        raise ConfigError(
+            f"{model_class.__name__} and the base model's own class do not share the parameters {listed(own ^ other)}. "
+            "Remedy: give the class the base's parameters under their names; the trained model is one of the base's class"
+        )

@@ -89,7 +89,7 @@ def _unknown(directory: Path, error: Exception) -> str:
             f"{directory} needs code of its own (auto_map in config.json), which is never run here; transformers {version} "
             f"has no model_type {kind!r}. {CHOOSE}"
         )
-    first = re.split(r"\n|\. ", str(error).strip())[0]
+    first = re.split(r"\n|\. ", str(error).strip())[0].removesuffix(".")
     return (
         f"transformers {version} makes no causal language model of {directory}/config.json with model_type {kind!r}: "
         f"{first}. {CHOOSE}, or correct config.json"
@@ -179,8 +179,8 @@ def refuse_differences(info: Mapping[str, Collection[Any]], where: str) -> None:
         else "fetch the model again, or give it the config.json that it was saved with"
     )
     raise SourceError(
-        f"the weights of {where} are not those of its config.json: they {'; they '.join(problems)}. What is missing would "
-        f"be trained from random values. Remedy: {remedy}"
+        f"the weights of {where} are not those of its config.json: they {'; they '.join(problems)}. "
+        f"{'What is missing would be trained from random values. ' if missing else ''}Remedy: {remedy}"
     )
 
 

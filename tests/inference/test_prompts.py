@@ -48,6 +48,11 @@ def test_a_parquet_file_may_have_integer_ids(tmp_path: Path) -> None:
         ([{"id": None, "prompt": "a"}], "line 1: id is None"),
         ([{"id": True, "prompt": "a"}], "line 1: id is True"),
         ([{"id": 1, "prompt": 5}], "line 1: prompt is 5, not a string"),
+        (
+            [{"id": 1, "prompt": "a"}, {"id": 2, "prompt": "b\ud83d"}],
+            r"line 2: prompt holds \ud83d at character 2, half of",
+        ),
+        ([{"id": "\udc00", "prompt": "a"}], r"line 1: id holds \udc00 at character 1, half of a surrogate pair"),
         ([], "no prompts in the file"),
     ],
 )

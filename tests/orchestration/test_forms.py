@@ -160,3 +160,23 @@ def test_a_request_for_inference() -> None:
 def test_bad_requests_for_inference(request_: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         INFERENCE.build(request_)
+
+
+@pytest.mark.parametrize(
+    ("request_", "rate"),
+    [
+        ({"preset": "demo"}, 2e-3),
+        ({"preset": "demo", "method": "lora"}, 2e-3),
+        ({"preset": "demo", "method": "full"}, 2e-5),
+        ({"preset": "demo", "overrides": {"training": {"method": "full"}}}, 2e-5),
+        ({"preset": "demo", "method": "full", "learning_rate": 1e-3}, 1e-3),
+        ({"preset": "demo", "method": "full", "overrides": {"training": {"learning_rate": 1e-4}}}, 1e-4),
+        ({"preset": "tiny"}, 2e-5),
+        ({"preset": "tiny", "method": "lora"}, 2e-4),
+        ({"preset": "gptj"}, 2e-5),
+    ],
+)
+def test_a_rate_that_is_meant_for_adapters_never_goes_with_full_fine_tuning(
+    request_: dict[str, Any], rate: float
+) -> None:
+    assert TRAINING.build(request_).training.learning_rate == rate

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handoff.errors import ConfigError
+from handoff.errors import ConfigError, SourceError
 from training.attention import check_boundaries, check_causal
 from training.config import BaseModelConfig, TrainingConfig
 from training.ingest import rows_of
@@ -21,7 +21,7 @@ SEQ_LEN = 48
 
 def tiny(name: str, directory: Path) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM, BloomConfig, GPTJConfig
+    from transformers import AutoModelForCausalLM, BertConfig, BloomConfig, GPTJConfig
 
     torch.manual_seed(0)
     if name == "llama":
@@ -30,6 +30,7 @@ def tiny(name: str, directory: Path) -> Any:
     configs = {
         "gptj": lambda: GPTJConfig(n_embd=64, rotary_dim=8, n_positions=64, **sizes),
         "bloom": lambda: BloomConfig(hidden_size=64, **sizes),
+        "bert": lambda: BertConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=384),
     }
     return AutoModelForCausalLM.from_config(configs[name]()).eval().requires_grad_(False)
 
@@ -110,7 +111,7 @@ def test_an_encoder_with_a_decoders_class_is_refused_and_as_a_decoder_accepted(f
     }
     settings = AutoConfig.for_model(family, **sizes, max_position_embeddings=64, embedding_size=32)
     model = AutoModelForCausalLM.from_config(settings).eval()
-    with pytest.raises(ConfigError, match=r"sees the tokens that it is to predict .*it is an encoder\. Remedy"):
+    with pytest.raises(SourceError, match=r"tokens of .* see those after them .*Remedy"):
         check_causal(model, model, CONFIG, "cpu")
     settings.is_decoder = True
     decoder = AutoModelForCausalLM.from_config(settings).eval()

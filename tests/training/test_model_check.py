@@ -85,10 +85,11 @@ def test_other_weights_than_the_models_are_named_by_the_plan_and_by_the_loader(
         torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
         (model / "model.safetensors").unlink()
     assert re.search(message, refused(model))
-    config = TrainingConfig(base=BaseModelConfig(source=str(model)), method="full", zero_stage=0)
-    with pytest.raises(SourceError) as error:
-        load_model(str(model), config, 1)
-    assert re.search(message, str(error.value))
+    for stage in (0, 3):
+        config = TrainingConfig(base=BaseModelConfig(source=str(model)), method="full", zero_stage=stage)
+        with pytest.raises(SourceError) as error:
+            load_model(str(model), config, 1)
+        assert re.search(message, str(error.value))
 
 
 def test_buffers_that_older_versions_saved_are_no_fault(model: Path) -> None:
