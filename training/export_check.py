@@ -24,6 +24,10 @@ from training.ingest import Passages
 from training.packing import pack
 from training.rows import first_rows
 
+AUTO_TOKENIZER_DIFFERS = (
+    "transformers' AutoTokenizer does not read this model's tokenizer.json as it is (it builds the pre-tokenizer of the "
+    "model type anew), and makes other tokens than training saw. Load it with PreTrainedTokenizerFast.from_pretrained(DIR)"
+)
 ROWS = 8  # of the train split, whose tokens are compared
 BLOCK_TOKENS = 512  # of the first block, whose losses are compared
 LOGIT_PLACES = 16  # places of the block whose logits are compared

@@ -21,8 +21,9 @@ from handoff.tokenizer import ModelTokenizer
 from training.base_model import publish_base_model
 from training.config import TrainingConfig
 from training.data_slots import data_slots
+from training.export_check import AUTO_TOKENIZER_DIFFERS
 from training.files import put_directory
-from training.fit import AUTO_TOKENIZER_DIFFERS, Outcome, fit, model_card
+from training.fit import Outcome, fit, model_card
 from training.identity import identity, refuse_changes
 from training.ingest import Passages, count_blocks
 from training.mlflow_run import flat
