@@ -11,12 +11,13 @@ from typing import Any
 
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
+from handoff.positions import refuse_too_long
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
 from training import gguf, hub
 from training.config import BaseModelConfig, TrainingConfig
 from training.files import put_directory
-from training.fit_check import check_tokenizer, refuse_targets, refuse_too_long
+from training.fit_check import check_tokenizer, refuse_targets
 from training.model_check import compare, count_parameters, make_model, quiet, refuse_by_settings
 from training.weight_files import Tensor, headers, refuse_pointer, weight_names
 

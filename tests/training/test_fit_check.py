@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from handoff.errors import BatonError, ConfigError
+from handoff.positions import completion_length, positions_of, refuse_too_long
 from tests.tokenizers import digits, write_model
 from training.base_model import check_fit, look_into
 from training.config import BaseModelConfig, LoraConfig, TrainingConfig
 from training.export_check import AUTO_TOKENIZER_DIFFERS
-from training.fit_check import completion_length, positions_of, refuse_targets, refuse_too_long
+from training.fit_check import refuse_targets
 from training.model_check import make_model
 
 
