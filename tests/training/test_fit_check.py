@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +150,25 @@ def test_a_tokenizer_that_autotokenizer_rebuilds_is_told_and_not_refused(model: 
     assert AUTO_TOKENIZER_DIFFERS not in look_into(BaseModelConfig(source=str(model)), Path("unused")).line
     base = write_model(model.parent / "qwen2", digits())
     assert AUTO_TOKENIZER_DIFFERS in look_into(BaseModelConfig(source=str(base)), Path("unused")).line
+
+
+def test_a_worker_of_airflow_without_torch_checks_what_it_can_and_says_what_comes_later(model: Path) -> None:
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys(["torch", "transformers", "safetensors", "huggingface_hub"]))
+from pathlib import Path
+from training.base_model import check_fit, look_into
+from training.config import BaseModelConfig, TrainingConfig
+base = BaseModelConfig(source={str(model)!r})
+seen = look_into(base, Path("unused"))
+print(seen.line)
+print(look_into(BaseModelConfig(source="owner/name"), Path("unused")).line)
+try:
+    check_fit(seen, TrainingConfig(base=base, seq_len=513), {{}})
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "owner/name; it is looked into when training starts" in done.stdout, done.stderr
+    assert "its weights are compared with its class when training starts: torch and transformers are not" in done.stdout
+    assert "has 512 positions, and training.seq_len is 513" in done.stdout, done.stderr
