@@ -1,12 +1,12 @@
-# Baton: `make help` lists what there is. Every target sets up what it needs by itself.
+# Baton: `make help` lists the targets. Each sets up what it needs.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu lint format constraints clean
+.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families lint format constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup:  ## make .venv and install everything (the other targets call it)
+setup:  ## make .venv and install everything (other targets call it)
 	@./bootstrap.sh
 
 demo: setup  ## raw Shakespeare to predictions and a report, through the real DAG
@@ -18,49 +18,52 @@ up: setup  ## start Airflow (with its UI) and Ray on this machine
 down:  ## stop what `make up` started
 	@if [ -x $(PY) ]; then $(PY) -m orchestration.local down; else echo "nothing is set up"; fi
 
-test: setup  ## the end-to-end run of the DAG and all other tests but those of `make test-faults`
+test: setup  ## all tests but the long ones, with real runs of the DAGs (14 min on 2 cores)
 	@$(PY) -m pytest -m "not faults"
 
-test-faults: setup  ## the long tests: whatever dies, is stopped or is wrong, with real Airflow, Spark and Ray
+test-faults: setup  ## fault-injection tests with real Airflow, Spark and Ray (about 40 min)
 	@$(PY) -m pytest -m faults
 
-bench-operator: setup  ## the operator's overhead over Ray's own client, and random kills: jobs lost and doubled
+bench-operator: setup  ## the operator's overhead over Ray's own client; jobs lost or doubled by random kills
 	@$(PY) -m bench.operator
 
 test-fast: setup  ## tests that need neither a JVM nor Ray, for the edit loop
 	@$(PY) -m pytest -m "not spark and not ray and not e2e and not server and not faults"
 
-dag-check: setup  ## the rules that every DAG obeys, its graph, what parsing it costs and touches; no JVM, no Ray
+dag-check: setup  ## rules for DAG files, their graphs, what parsing them touches; seconds
 	@$(PY) -m pytest -q --durations=0 --durations-min=9 tests/dags
 
-dag-graphs: setup  ## write the graphs in tests/dags/graphs anew, after a change that is meant
+dag-graphs: setup  ## rewrite the graphs in tests/dags/graphs, after an intended change
 	@$(PY) -m tests.dags.graphs
 
 lint: setup  ## formatting, lint rules and types
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy
 
-format: setup  ## format and fix what can be fixed
+format: setup  ## format the code and apply automatic fixes
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
 
-bench-etl: setup  ## fuzzy de-duplication beside datatrove's (MB=100 RUNS=3), outputs compared
+bench-etl: setup  ## near-duplicates beside datatrove, outputs compared (MB=100 RUNS=3)
 	@$(PY) -m bench.etl $(or $(MB),100) $(or $(RUNS),3)
 
 bench-etl-scale: setup  ## the whole corpus stage at 1 GB and 4 GB: time per byte, peak memory
 	@$(PY) -m bench.etl_scale
 
-bench-etl-others: setup  ## cleaning beside DuckDB, near-duplicates beside Spark MLlib (RUNS=3), for orientation
+bench-etl-others: setup  ## cleaning beside DuckDB, near-duplicates beside Spark MLlib (RUNS=3)
 	@$(PY) -m bench.etl_others $(or $(RUNS),3)
 
-bench-train: setup  ## Ray Train beside torchrun, packed beside padded, ZeRO 3 beside one process, a killed worker's loss (RUNS=3), losses compared
+bench-train: setup  ## Ray Train beside torchrun, packing, ZeRO 3, work lost with a killed worker; losses compared (RUNS=3)
 	@$(PY) -m bench.train $(or $(RUNS),3)
 
-bench-train-gpu: setup  ## MFU on one GPU with and without offload, beside Hugging Face's Trainer; SKIPPED where there is none
+bench-train-gpu: setup  ## MFU on one GPU, and Hugging Face's Trainer beside; prints SKIPPED without a GPU
 	@$(PY) -m bench.train_gpu
+
+model-families: setup  ## load, change, export and compare a small model of each family that transformers knows (3 min)
+	@TQDM_DISABLE=1 $(PY) -m bench.model_families
 
 constraints: setup  ## regenerate constraints.txt for Python 3.11 and 3.12 from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --no-annotate --no-header --extra all pyproject.toml -o constraints.txt
 	@sed -i -E 's/^(torch==[0-9.]+)\+[a-z0-9]+/\1/' constraints.txt
 
-clean:  ## remove what runs wrote (./var); the virtual environment stays
+clean:  ## stop the services and remove what runs wrote (./var); keeps .venv
 	@if [ -x $(PY) ]; then $(PY) -m orchestration.local down; fi
 	rm -rf var

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Make .venv and install Baton into it; with nothing to do it ends at once. Called by the Makefile.
-# PYTHON names the interpreter (3.11 or 3.12). pip's own settings (index, find-links, certificate, constraint)
-# are handed to uv, which does not read them itself.
+# Make .venv and install Baton into it; does nothing if that is done. Called by the Makefile.
+# PYTHON names the interpreter (3.11 or 3.12). pip's settings (index, find-links, certificate, constraint) are
+# passed on to uv, which does not read them.
 set -eu
 cd "$(dirname "$0")"
 
@@ -27,8 +27,7 @@ start=$(date +%s)
 [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
 [ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
-# pip's settings as uv's environment variables; the later source of `pip config list` does not matter, as
-# the environment (:env:) wins over files, and a [install] section over [global].
+# pip's settings as uv's environment variables. The environment (:env:) wins over [install], and that over [global].
 eval "$(.venv/bin/python - <<'PY'
 import ast, os, shlex, subprocess, sys
 out = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
@@ -45,14 +44,14 @@ if "UV_FIND_LINKS" in settings:
     settings["UV_FIND_LINKS"] = settings["UV_FIND_LINKS"].replace(" ", ",")
 settings.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # as pip: the best version over all indexes
 if not found.keys() & {"index-url", "extra-index-url", "find-links", "no-index"}:
-    # Nobody says where torch comes from: let uv choose the CPU or CUDA build that suits this machine.
+    # No setting says where torch comes from: let uv choose the CPU or CUDA build for this machine.
     settings.setdefault("UV_TORCH_BACKEND", os.environ.get("UV_TORCH_BACKEND", "auto"))
 print("\n".join(f"export {k}={shlex.quote(v)}" for k, v in settings.items()))
 PY
 )"
 
-# Compiled once, here: a run starts some forty Python processes, which would each compile what they import where
-# bytecode is not written (PYTHONDONTWRITEBYTECODE), and all at the same time where it is not there yet.
+# Compile bytecode once, here. A run starts some forty Python processes. Without bytecode each of them compiles what
+# it imports, and in every run where bytecode is not written (PYTHONDONTWRITEBYTECODE).
 .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python -e '.[all]' -c constraints.txt
 echo "$wanted" >"$stamp"
 echo "Set up in $(($(date +%s) - start)) s"

@@ -1,1 +1,1 @@
-"""Benchmarks: measured against other tools, kept apart from the product and from its tests."""
+"""Benchmarks beside other tools, apart from the product and its tests."""

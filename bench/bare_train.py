@@ -41,7 +41,7 @@ def part(rows: Rows, begin: int, end: int) -> Rows:
 
 
 def idle_share(work: Callable[[], Any]) -> float | None:
-    """Share of the time from the first to the last thing that the GPU did in ``work`` in which it did nothing."""
+    """Share of time in which the GPU was idle, from the first to the last thing that it did in ``work``."""
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
@@ -52,7 +52,7 @@ def idle_share(work: Callable[[], Any]) -> float | None:
 
 
 def idle_of(spans: list[tuple[float, float]]) -> float | None:
-    """Share of the time from the first span's begin to the last one's end that no span covers; None without spans."""
+    """Share of time that no span covers, from the first span's start to the last one's end; None without spans."""
     if not spans:
         return None
     begin = reached = min(first for first, _ in spans)
@@ -86,7 +86,7 @@ def main(spec: dict[str, Any]) -> None:
     for step in range(spec["steps"]):
         clock = time.monotonic()
         whole, targets, loss, norm = one_step(step)
-        # A document has one token more than targets, whose first is given; pads are neither.
+        # A document's first token is given and so no target, but it counts as a token; padding counts as neither.
         starts = int(np.count_nonzero((whole.labels == IGNORED) & (whole.positions == 0)))
         entry = {"step": step + 1, "loss": loss, "grad_norm": norm, "tokens": targets + starts}
         trace.append(entry | {"seconds": time.monotonic() - clock})
@@ -94,7 +94,7 @@ def main(spec: dict[str, Any]) -> None:
     if rank == 0:
         memory = torch.cuda.max_memory_allocated(device) if config.use_gpu else 0
         outcome = {"trace": trace, "validation_loss": summed / targets, "started": started, "memory_bytes": memory}
-        if config.use_gpu and spec.get("profiled_steps"):  # of one process: the others would wait for it
+        if config.use_gpu and spec.get("profiled_steps"):  # one process alone profiles: others would wait for it
             outcome["gpu_idle_share"] = idle_share(lambda: [one_step(step) for step in range(spec["profiled_steps"])])
         Path(spec["out"]).write_text(json.dumps(outcome))
 

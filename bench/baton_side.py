@@ -1,6 +1,6 @@
 """Baton's de-duplication on the benchmark's documents, as a process of its own: Spark's start is part of the time.
 
-Usage: python -m bench.baton_side DOCS OUT CORES HEAP. What is kept lies in OUT/kept as JSON lines.
+Usage: python -m bench.baton_side DOCS OUT CORES HEAP. Writes the kept documents to OUT/kept as JSON lines.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Baton's cleaning of the benchmark's documents, as a process of its own: Spark's start is part of the time.
 
-Usage: python -m bench.clean_side DOCS OUT CORES HEAP. ``id, text`` lie in OUT/cleaned as Parquet. Mojibake is not repaired, as
-DuckDB's SQL cannot do it: two of 605,459 generated documents have it three times.
+Usage: python -m bench.clean_side DOCS OUT CORES HEAP. Writes ``id, text`` to OUT/cleaned as Parquet. Mojibake is not
+repaired, because DuckDB's SQL cannot do it; Baton would repair two of 605,459 generated documents.
 """
 
 import sys

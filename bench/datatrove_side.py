@@ -1,6 +1,6 @@
 """datatrove's MinHash de-duplication on the benchmark's documents; runs in an environment of its own.
 
-Usage: python datatrove_side.py DOCS OUT WORKERS. Prints nothing but datatrove's log; what is kept lies in OUT/kept.
+Usage: python datatrove_side.py DOCS OUT WORKERS. Prints datatrove's log; writes the kept documents to OUT/kept.
 """
 
 import sys

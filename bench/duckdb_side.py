@@ -1,9 +1,9 @@
 """The cleaning stage in DuckDB; runs in an environment of its own.
 
-Usage: python duckdb_side.py DOCS OUT CORES. ``id, text`` lie in OUT/cleaned as Parquet. The steps of
-etl.transforms.clean in RE2's syntax, with a difference that the benchmark's documents do not touch: Project
-Gutenberg's header is looked for in the first 1,000 characters only, RE2's limit of a repetition, where Baton looks at
-40,000. Mojibake is repaired on neither side, as SQL cannot express it.
+Usage: python duckdb_side.py DOCS OUT CORES. Writes ``id, text`` to OUT/cleaned as Parquet. The steps are those of
+etl.transforms.clean in RE2's syntax, with one difference that does not affect the benchmark's documents: Project
+Gutenberg's header is sought in the first 1,000 characters, RE2's limit of a repetition, where Baton looks at 40,000.
+Neither side repairs mojibake, because SQL cannot.
 """
 
 import sys

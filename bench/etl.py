@@ -1,10 +1,10 @@
 """``python -m bench.etl [MB] [RUNS]``: fuzzy de-duplication by Baton and by datatrove on the same generated documents.
 
-Beside it Baton's whole corpus stage on them, raw files to snapshot.
+It also times Baton's whole corpus stage on them, from raw files to snapshot.
 
-Both sides run as processes of their own, start-up counted, on two cores, one after the other, RUNS times. Before any
-time is kept the outputs are compared: a side whose F1 on the planted pairs is worse than the other's is said to be so.
-datatrove lives in an environment of its own below ``var/bench``.
+Both sides run as processes of their own on two cores, start-up counted, in turns, RUNS times. The outputs are compared:
+if Baton's F1 on the planted pairs is the worse one, the benchmark fails. datatrove has an environment of its own below
+``var/bench``.
 """
 
 import os
@@ -40,14 +40,14 @@ def texts() -> Path:
 
 
 def documents(megabytes: int) -> Path:
-    """Directory of the generated documents of this size and of what is known about them; made once."""
+    """Directory of generated documents of this size and of the list of planted pairs; made once."""
     data = HOME / f"{megabytes}mb"
     generate(data, megabytes * 1_000_000, texts())
     return data
 
 
 def interpreter(name: str, packages: list[str]) -> str:
-    """The Python of an environment that has these packages alone; made once. Give it -P: operator.py lies here."""
+    """Python of an environment with these packages alone, made once. Run it with -P, or bench/operator.py hides ``operator``."""
     directory = HOME / f"{name}-env"
     python = str(directory / "bin" / "python")
     if not (directory / "done").exists():
@@ -80,7 +80,7 @@ def pipeline(docs: Path, *, again: bool = False) -> tuple[float, str]:
 
     Args:
         docs: directory of the documents.
-        again: keep what an earlier run has published.
+        again: reuse what an earlier run published.
 
     Returns:
         Seconds, and the snapshot's id.
@@ -98,7 +98,7 @@ def pipeline(docs: Path, *, again: bool = False) -> tuple[float, str]:
 
 
 def increment(docs: Path, full: str) -> float:
-    """Seconds of the stage when the last file came to the others, whose snapshot was there already.
+    """Seconds of the stage for one new file, after a snapshot of the others was published.
 
     Raises:
         SystemExit: the snapshot is not ``full``, the one of all files at once.
@@ -112,7 +112,7 @@ def increment(docs: Path, full: str) -> float:
     os.link(files[-1], grown / files[-1].name)
     seconds, found = pipeline(grown, again=True)
     if found != full:
-        raise SystemExit(f"ERROR the grown source gave {found}, all files at once {full}")
+        raise SystemExit(f"ERROR the grown source gave {found}, but all files at once gave {full}")
     return seconds
 
 
@@ -148,7 +148,7 @@ def main(megabytes: int, runs: int) -> None:
             took = timed(name, command, outs[name])
             found = score(data / "truth.jsonl", outs[name] / "kept")
             if scores.setdefault(name, found) != found:
-                raise SystemExit(f"ERROR {name} gave another result than in its first run: {found}, {scores[name]}")
+                raise SystemExit(f"ERROR {name} gave a result that differs from its first run: {found}, {scores[name]}")
             seconds[name].append(took)
         took, full = pipeline(docs)
         whole.append(took)
@@ -162,11 +162,11 @@ def main(megabytes: int, runs: int) -> None:
     print(f"baton is {ratio:.1f} times as fast; its F1 is {'WORSE' if worse else 'no worse'}")
     size = sum(f.stat().st_size for f in docs.iterdir()) / 1e6
     print(f"whole pipeline, raw to snapshot: {line_of_seconds(whole)}, {size / statistics.median(whole):.2f} MB/s")
-    print(f"the same when one file of {len(list(docs.iterdir()))} was new: {took:.1f} s, the same snapshot")
+    print(f"with one new file among {len(list(docs.iterdir()))}: {took:.1f} s, the same snapshot")
     for out in (*outs.values(), HOME / "grown", HOME / "pipeline", HOME / "pipeline-out"):
         shutil.rmtree(out)
     if worse:
-        raise SystemExit("ERROR no time counts where the result is worse")
+        raise SystemExit("ERROR Baton's result is worse, so its times do not count")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 - *cleaning* in Spark beside the same steps in DuckDB, at growing sizes: from which size on is Spark the faster one?
 - *near-duplicates* by Baton beside Spark MLlib's MinHashLSH, at growing sizes, until one takes longer than a limit.
 
-Each side is a process of its own on two cores, start-up counted, in turns. The cleaned texts must be equal; of the
+Each side is a process of its own on two cores, start-up counted, in turns. The cleaned texts must be equal; for
 near-duplicates the F1 on planted pairs is shown.
 """
 
@@ -57,7 +57,7 @@ def cleaning(runs: int) -> None:
                 seconds[name].append(timed(name, command, out[name]))
         found = {name: digest(directory / "cleaned") for name, directory in out.items()}
         if found["spark"] != found["duckdb"]:
-            raise SystemExit(f"ERROR the cleaned texts differ, no time counts: {found}")
+            raise SystemExit(f"ERROR the cleaned texts differ, so no time counts: {found}")
         print(f"cleaning, {megabytes:,} MB, {found['spark'][0]:,} documents, texts equal")
         for name, took in seconds.items():
             print(f"  {name:<8} {line_of_seconds(took)}")
@@ -66,7 +66,7 @@ def cleaning(runs: int) -> None:
 
 
 def near_duplicates() -> None:
-    """Baton beside MLlib; a side that reaches the limit takes no part in the next size."""
+    """Baton beside MLlib; a side that reaches the limit is left out of larger sizes."""
     sides = {"baton": "bench.baton_side", "mllib": "bench.mllib_side"}
     for megabytes in NEAR_MB:
         data, out = documents(megabytes), HOME / "near-out"

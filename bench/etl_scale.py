@@ -1,8 +1,8 @@
 """``python -m bench.etl_scale [MB ...]``: the whole corpus stage, raw files to snapshot, at growing sizes.
 
-Prints time per byte beside that of the size before, and the peak memory of the JVM and of the largest Python worker; of
-the first size also what it takes when one file comes to the others, whose snapshot and signatures are there.
-The stage runs as ``python -m etl.job`` does: Spark on this machine's cores with a heap of 2 GiB, its start counted.
+Prints the time per byte relative to the previous size, and the peak memory of the JVM and of the largest Python worker.
+For the first size it also times one new file among files whose snapshot and signatures exist. The stage runs as
+``python -m etl.job`` does: Spark on this machine's cores with a heap of 2 GiB, its start counted.
 """
 
 import os
@@ -60,15 +60,15 @@ def main(sizes: list[int]) -> None:
         with Peaks() as peaks:
             seconds, snapshot = pipeline(docs)
         memory = ", ".join(f"{kind} {peak / 2**30:.2f} GiB" for kind, peak in peaks.bytes.items())
-        ratio = f", per byte {seconds / size / before:.2f} x the size before" if before else ""
+        ratio = f", per byte {seconds / size / before:.2f} x the previous size" if before else ""
         print(f"{size:,.0f} MB: {seconds:.1f} s, {size / seconds:.2f} MB/s{ratio}; peak {memory}; {snapshot}")
-        print(f"  begun {begun} at a load of {load:.1f}; rows and reasons:")
+        print(f"  started {begun} at a load of {load:.1f}; rows and reasons:")
         lines = Path(HOME, "pipeline-out", "log.txt").read_text().splitlines()
         print("\n".join(f"  {line}" for line in lines if line.startswith("  ") and "%" in line), flush=True)
         before = seconds / size
         snapshots.append(snapshot)
     took = increment(documents(sizes[0]) / "docs", snapshots[0])
-    print(f"{sizes[0]:,} MB, one new file among those there before: {took:.1f} s")
+    print(f"{sizes[0]:,} MB, one new file, signatures of the others reused: {took:.1f} s")
     for out in ("grown", "pipeline", "pipeline-out"):
         shutil.rmtree(HOME / out)
 

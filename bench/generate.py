@@ -1,8 +1,8 @@
 """A corpus with known near-duplicates: real lines in new orders, planted copies at known edit rates, PII and junk.
 
-Bulk documents are real lines of Shakespeare drawn at random, so that their words, punctuation and line lengths are
-those of real text while two of them share hardly a 5-gram. What is planted is written down with its true Jaccard
-similarity of word 5-grams, so that recall and precision need no second opinion.
+Bulk documents are lines of Shakespeare drawn at random. Words, punctuation and line lengths are those of real text, yet
+two documents hardly share a 5-gram. Each planted pair is recorded with its true Jaccard similarity of word 5-grams, so
+recall and precision are exact.
 """
 
 import json
@@ -40,7 +40,7 @@ class Planted:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words, everything but letters, marks and digits between them: as etl.dedup normalises."""
+    """Lower-case words of letters, marks and digits, as etl.dedup normalises them."""
     return re.sub(r"[\W_]+", " ", text.lower()).split()
 
 
@@ -55,7 +55,7 @@ def jaccard(first: str, second: str) -> float:
 
 
 def edited(text: str, rate: float, vocabulary: list[str], draw: random.Random) -> str:
-    """The text with about ``rate`` of its words replaced; at least one where the rate is above 0."""
+    """The text with about ``rate`` of its words replaced; at least one if the rate is above 0."""
     parts = re.split(r"(\s+)", text)
     places = [i for i in range(0, len(parts), 2) if parts[i]]
     changed = [i for i in places if draw.random() < rate] or ([draw.choice(places)] if rate else [])

@@ -1,7 +1,7 @@
 """Near-duplicates by Spark MLlib's MinHashLSH on the benchmark's documents, as a process of its own.
 
-Usage: python -m bench.mllib_side DOCS OUT CORES HEAP. What is kept lies in OUT/kept as JSON lines. Words, n-grams and
-threshold are Baton's, and so are the connected components, which MLlib does not have.
+Usage: python -m bench.mllib_side DOCS OUT CORES HEAP. Writes the kept documents to OUT/kept as JSON lines. Words,
+n-grams, threshold and connected components are Baton's; MLlib has no connected components.
 """
 
 import sys
@@ -27,7 +27,7 @@ def main(docs: str, out: str, cores: int, heap: str) -> None:
         "id", passage_id(F.col("id")).alias("_id"), F.split(normalised(F.col("text")), " ").alias("words")
     )
     ngrams = NGram(n=config.ngram_words, inputCol="words", outputCol="ngrams").transform(words)
-    some = ngrams.where(F.size("ngrams") > 0)  # it takes no empty sets
+    some = ngrams.where(F.size("ngrams") > 0)  # it refuses empty sets
     sets = HashingTF(numFeatures=FEATURES, binary=True, inputCol="ngrams", outputCol="set").transform(some)
     sets = sets.select("_id", "set").persist()
     model = MinHashLSH(numHashTables=TABLES, seed=1, inputCol="set", outputCol="hashes").fit(sets)

@@ -1,7 +1,7 @@
 """RayJobOperator: its overhead over Ray's own client, and random kills. `make bench-operator`.
 
-Both sides of the overhead run on one warm cluster, in turns. The kills: an attempt runs in a process of its own and
-is killed with SIGKILL at a random moment, again and again, until one attempt ends by itself; then jobs are counted.
+Both sides of the overhead run on one warm cluster, in turns. For the kills each attempt runs in a process of its own
+that is killed with SIGKILL at a random moment, until an attempt ends by itself. Then the jobs are counted.
 """
 
 import argparse
@@ -186,8 +186,10 @@ def _quietly(call: Any, *arguments: Any) -> None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--runs", type=int, default=10, help="of each side of the overhead")
-    options.add_argument("--kills", type=int, default=60, help=f"at least so many, {KILLS_PER_TASK} a task at most")
+    options.add_argument("--runs", type=int, default=10, help="runs of each side of the overhead")
+    options.add_argument(
+        "--kills", type=int, default=60, help=f"least number of kills, at most {KILLS_PER_TASK} per task"
+    )
     options.add_argument("--shards", type=int, default=3, help="tasks that run at once")
     chosen = options.parse_args()
     home = tempfile.mkdtemp(prefix="bench-operator-home-")

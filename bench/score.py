@@ -1,4 +1,4 @@
-"""Scores of a de-duplication on planted pairs: is the pair's cluster down to one, and should it be."""
+"""Score of a de-duplication on planted pairs: was one of the two removed, and should it have been?"""
 
 import json
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class Score:
 
 
 def score(truth: Path, kept: Path) -> Score:
-    """Each planted pair counts once: found where not both documents were kept, a duplicate from Jaccard 0.8 on.
+    """Count planted pairs: found if not both documents were kept, a duplicate if their Jaccard is at least 0.8.
 
-    A pair of which a third document's cluster took a member counts as found for either side of the comparison.
+    A pair also counts as found if one of its documents was removed as the duplicate of a third one, for both sides.
     """
     ids: set[str] = set()
     for file in kept.glob("[!.]*.json*"):

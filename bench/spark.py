@@ -1,4 +1,4 @@
-"""A Spark of a benchmark's own, with the settings of the corpus stage."""
+"""A Spark session for a benchmark, with the settings of the corpus stage."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ def start(out: Path, cores: int, heap: str, docs: str) -> "SparkSession":
         out: directory for what it spills.
         cores: how many it uses.
         heap: of its JVM, such as ``2g``.
-        docs: directory of the documents; a shuffle gets partitions for their size.
+        docs: directory of the documents; their size sets the number of shuffle partitions.
     """
     from pyspark.sql import SparkSession
 

@@ -23,16 +23,16 @@ from typing import Any
 
 from bench.bare_train import save
 from bench.train_data import make_model, publish_lines
+from engines.ray import connect
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.store import Store
+from handoff.tokenizer import ModelTokenizer
 from reporting.hardware import describe_machine
 from training.base_model import publish_base_model
 from training.config import BaseModelConfig, TrainingConfig
 from training.fit import fit
 from training.ingest import Passages, rows_of
 from training.packing import pack
-from training.session import connect
-from training.tokenizer import PassageTokenizer
 from training.tracking import LiveRun
 
 HOME = Path("var/bench-train").resolve()
@@ -44,7 +44,7 @@ LINES_PER_STEP, PACKING_STEPS, PASSES = 256, 6, 4  # half of the published recip
 
 
 class Recorder(LiveRun):
-    """Hears every step that was made, also those that a restart makes again."""
+    """Records every step, including those that a restart repeats."""
 
     def __init__(self) -> None:
         self.entries: list[dict[str, Any]] = []
@@ -71,7 +71,7 @@ class Bench:
         self.store = Store(str(HOME / "artifacts"))
         self.corpus = publish_lines(self.store, LINES, HELD_OUT)
         self.model = publish_base_model(BaseModelConfig(source=str(self.base)), self.store, HOME)
-        self.tokenizer = PassageTokenizer.of_model(self.model)
+        self.tokenizer = ModelTokenizer.of_model(self.model)
 
     def passages(self, split: str = "train") -> Passages:
         return Passages.of_corpus(self.corpus, split, self.tokenizer, 0.0, 1)
@@ -85,10 +85,10 @@ class Bench:
             "blocks": str(directory / "blocks.npz"), "out": str(directory / "out.json"),
         }  # fmt: skip
         count = steps * settings.blocks_per_step
-        blocks = pack(self.passages().stream_here(), settings.seq_len, self.tokenizer.eos_id, padded=settings.padded)
+        blocks = pack(self.passages().stream_here(), settings.seq_len, self.tokenizer.end_id, padded=settings.padded)
         save(rows_of(list(islice(blocks, count)), count, settings.seq_len), directory / "blocks.npz")
-        if validate:  # each line alone, whatever it was trained with
-            held_out = pack(self.passages("validation").stream_here(), 256, self.tokenizer.eos_id, padded=True)
+        if validate:  # each line alone, on both sides
+            held_out = pack(self.passages("validation").stream_here(), 256, self.tokenizer.end_id, padded=True)
             alone = list(held_out)
             save(rows_of(alone, len(alone), 256), directory / "validation.npz")
             spec["validation"] = str(directory / "validation.npz")
@@ -128,7 +128,7 @@ def shown(values: Sequence[float], digits: int = 0) -> str:
 
 
 def in_turns(sides: dict[str, Callable[[], dict[str, Any]]], runs: int) -> dict[str, list[dict[str, Any]]]:
-    """Outcomes of each side, ``runs`` times one after the other."""
+    """Outcomes of each side, ``runs`` times in turns."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for _ in range(runs):
         for name, run in sides.items():
@@ -209,7 +209,7 @@ def sharding(bench: Bench, runs: int) -> None:
 
 
 def kill(bench: Bench, every: int) -> None:
-    """A worker is killed half-way, with steps of seconds: a checkpoint is uploaded and known in less than one."""
+    """Kill a worker half-way. Steps take seconds, so that a checkpoint is uploaded and listed within one step."""
     settings = config(bench.base, checkpoint_every_steps=every, max_failures=1, micro_batch_size=LONG_STEP // 2)
     clean = bench.ray("clean", settings, STEPS)["trace"]
     os.environ[ENVIRONMENT_VARIABLE] = f"train.step{STEPS // 2 + 1}.rank1"
@@ -219,7 +219,7 @@ def kill(bench: Bench, every: int) -> None:
         del os.environ[ENVIRONMENT_VARIABLE]
     last = {e["step"]: e["loss"] for e in killed}
     differ = max(abs(last[e["step"]] - e["loss"]) for e in clean)
-    made = len(killed) + 1  # the step that the kill took was made and not heard
+    made = len(killed) + 1  # the step in which the worker was killed was made but not recorded
     print(f"kill: largest difference of the losses {differ:.2g}")
     print(f"  {made} steps made for {STEPS}, a checkpoint every {every}: {made / STEPS:.3f} of the work (goal 1.10)")
 

@@ -13,7 +13,7 @@ from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
 
 VOCABULARY = 4096
-SHORTEST_LINE = 20  # characters: speakers' names and blank lines are left out
+SHORTEST_LINE = 20  # characters: leaves out speakers' names and blank lines
 
 
 def lines(count: int) -> list[str]:
@@ -29,7 +29,7 @@ def lines(count: int) -> list[str]:
 
 
 def publish_lines(store: Store, train: int, validation: int) -> Artifact:
-    """A corpus artifact of lines: a passage is a line, as in the published GPT-J recipe."""
+    """A corpus artifact in which each passage is one line, as in the published GPT-J recipe."""
     identity = {"lines": train, "validation": validation}
     first = min(texts().rglob("*.txt"))
     with staging(store, "raw", {"file": first.name}, []) as place:
@@ -55,7 +55,7 @@ def publish_lines(store: Store, train: int, validation: int) -> Artifact:
 
 
 def make_model(directory: Path, *, tokenizer: bool = True, **sizes: Any) -> Path:
-    """A Llama of random weights, and a byte-level BPE tokenizer trained on the lines where asked for; made once."""
+    """A Llama of random weights and, if asked for, a byte-level BPE tokenizer trained on the lines; made once."""
     if (directory / "config.json").exists():
         return directory
     import torch

@@ -1,11 +1,11 @@
-"""``python -m bench.train_gpu``: training on one GPU, without network; SKIPPED where there is none.
+"""``python -m bench.train_gpu``: training on one GPU, without network; prints SKIPPED without a GPU.
 
 - *MFU* of full fine-tuning in bf16: a Llama of about 1 B random weights on blocks of random tokens, each filled by one
   document: plain, then with the optimizer's state in host memory and gradients accumulated over 8 passes.
 - *Trainer*: a model of SmolLM2-135M's shape beside Hugging Face's Trainer, losses compared first.
 
-The micro-batch is doubled as long as it fits; each figure is that of the fastest. The share of time in which the GPU
-computes nothing comes from torch's profiler, over steps of their own.
+The micro-batch is doubled as long as it fits, and the fastest one counts. The GPU's idle share comes from torch's
+profiler, over separate steps.
 """
 
 import json
@@ -58,7 +58,7 @@ def config(base: Path, micro_batch: int, accumulation: int = 1, **values: Any) -
 
 
 def train(base: Path, settings: TrainingConfig, module: list[str], steps: int = STEPS) -> dict[str, Any] | None:
-    """Outcome of a side; None where memory ran out."""
+    """Outcome of a side; None if memory ran out."""
     place = HOME / "gpu"
     place.mkdir(parents=True, exist_ok=True)
     vocabulary = json.loads((base / "config.json").read_text())["vocab_size"]
@@ -87,7 +87,7 @@ def best(base: Path, module: list[str], accumulation: int = 1, **values: Any) ->
 
 
 def rates(outcome: dict[str, Any]) -> str:
-    """Tokens per second of the steps after the warm-up, and what else is known."""
+    """Tokens per second of the steps after the warm-up, memory, and the GPU's idle share."""
     each = [e["tokens"] / e["seconds"] for e in outcome["trace"][WARM_UP:]]
     idle = f", GPU idle {100 * outcome['gpu_idle_share']:.1f} %" if outcome.get("gpu_idle_share") is not None else ""
     return f"{shown(each)} tokens/s over {len(each)} steps, {outcome['memory_bytes'] / 1e9:.1f} GB{idle}"

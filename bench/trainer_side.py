@@ -1,7 +1,7 @@
 """Plain Hugging Face Trainer on the benchmark's blocks, in one process.
 
 Usage: python -m bench.trainer_side SPEC.json, the specification being that of :mod:`bench.bare_train`. Each block must
-be one document, because the Trainer is told of no boundaries.
+be one document, because the Trainer knows no boundaries.
 """
 
 import json
@@ -24,7 +24,7 @@ def main(spec: dict[str, Any]) -> None:
     seconds: list[float] = []
 
     class Clock(TrainerCallback):
-        """Seconds of each step, with what the GPU has still to do."""
+        """Seconds of each step, the GPU's queued work included."""
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
             self.begun = time.monotonic()

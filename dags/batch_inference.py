@@ -8,13 +8,13 @@
 | **Starts** | when `spark_to_ray` promotes a model (asset `promoted_model`), or by hand |
 | **Owner** | data-platform |
 | **When a task fails** | nothing it was making is visible; its log ends with one line that names cause and remedy |
-| **Retries** | what may pass by itself is tried again, ever later; what you must fix fails at once |
+| **Retries** | a failure that may pass is retried with growing waits; one that you must fix fails at once |
 | **Does a failure need someone at night?** | No. Earlier predictions stay where they are. |
 | **To rerun** | clear the failed task; the same model, prompts and settings give the same predictions, found and reused |
-| **A backfill** | is refused by Airflow: a run follows a promotion, not a date |
-| **Pools** | `ray` must exist: `airflow pools set ray 1 "Ray jobs"` |
+| **A backfill** | is refused by Airflow, because a run follows a promotion, not a date |
+| **Pools** | `ray` must exist: `airflow pools set ray 1 "Ray jobs" --include-deferred` |
 
-*plan* finds the model (MLflow, or the store), reads the first prompts and asks Ray, in seconds. *predict* runs on Ray
+*plan* finds the model (in MLflow or the store), reads the first prompts and checks Ray, in seconds. *predict* runs on Ray
 (`ray_default`). *report* always runs; its page is the **Report** link of *plan* and *report*.
 """
 
@@ -31,7 +31,7 @@ from orchestration.policy import DEFAULT_ARGS, RAY_POOL, TAGS
 
 # -- to edit
 SCHEDULE = [PROMOTED_MODEL]
-PRESET = "inference"  # what a run that a promotion started does: its prompts are in there
+PRESET = "inference"  # settings of a run that a promotion started, prompts included
 PREDICT_TIMEOUT = timedelta(hours=4)
 # --
 
@@ -48,7 +48,7 @@ with DAG(
 ):
     plan = PlanOperator(
         task_id="plan",
-        doc_md="Finds the model, looks at prompts and Ray, writes `run.json`.",
+        doc_md="Finds the model, checks prompts and Ray, writes `run.json`.",
         flow="inference",
     )
     predict = RayJobOperator(
@@ -60,7 +60,7 @@ with DAG(
     )
     report = JobOperator(
         task_id="report",
-        doc_md="Writes `report.html`, also after a failure. A teardown: the run's state is that of the stages before.",
+        doc_md="Writes `report.html`, also after a failure. It is a teardown: the stages before it decide the run's state.",
         module="reporting.report",
         run_dir=RUN_DIR,
     ).as_teardown()

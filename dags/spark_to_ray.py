@@ -8,16 +8,16 @@
 | **Assets** | `corpus_snapshot` and `promoted_model`; their events carry the manifests' facts |
 | **Owner** | data-platform |
 | **When a task fails** | nothing it was making is visible; its log ends with one line that names cause and remedy |
-| **Retries** | what may pass by itself is tried again, ever later; what you must fix fails at once |
+| **Retries** | a failure that may pass is retried with growing waits; one that you must fix fails at once |
 | **Does a failure need someone at night?** | No. The promoted model stays the one it was. |
 | **To rerun** | clear the failed task: what is already published is found and reused |
-| **A scheduled run** | is skipped, with the reason in the log of *plan*, where nothing changed since the last promotion |
+| **A scheduled run** | is skipped if nothing changed since the last promotion; the log of *plan* has the reason |
 | **A backfill** | makes the corpus; training and what follows are skipped |
-| **Pools** | `spark` and `ray` must exist: `airflow pools set spark 1 "Spark jobs"`, `airflow pools set ray 1 "Ray jobs"` |
+| **Pools** | `spark` and `ray` must exist: `airflow pools set spark 1 "Spark jobs"`, `airflow pools set ray 1 "Ray jobs" --include-deferred` |
 
 *plan* checks configuration, inputs and engines in seconds. *corpus* runs on Spark (connection `spark_default`);
-*train*, *evaluate* and *predict* run on Ray (`ray_default`). A failed gate in *evaluate* stops before *promote*;
-*approve* asks a person there, where the form says so. *report* always runs; its page is the **Report** link of every
+*train*, *evaluate* and *predict* run on Ray (`ray_default`). A failed gate in *evaluate* ends the run before
+*promote*. *approve* asks a person if the form says so. *report* always runs; its page is the **Report** link of every
 task that is not a Spark or Ray job.
 """
 
@@ -36,7 +36,7 @@ from orchestration.spark import SparkJobOperator
 
 # -- to edit
 SCHEDULE = "@daily"
-PRESET = "demo"  # what a scheduled run does, and what the form starts from
+PRESET = "demo"  # of scheduled runs, and what the form starts from
 DRIVER_MEMORY = "2g"
 CORPUS_TIMEOUT = timedelta(hours=6)
 TRAIN_TIMEOUT = timedelta(hours=24)
@@ -57,7 +57,7 @@ with DAG(
 ):
     plan = PlanOperator(
         task_id="plan",
-        doc_md="Validates the request, looks at inputs and engines, writes `run.json`.",
+        doc_md="Validates the request, checks inputs and engines, writes `run.json`.",
         flow="training",
     )
     corpus = SparkJobOperator(
@@ -73,7 +73,7 @@ with DAG(
     )
     train = RayJobOperator(
         task_id="train",
-        doc_md="Ray Train + DeepSpeed: tunes the base model on the snapshot; goes on from its last checkpoint.",
+        doc_md="Ray Train + DeepSpeed: tunes the base model on the snapshot; a retry continues from the last checkpoint.",
         entrypoint=["python", "-m", "training.job", RUN_DIR],
         pool=RAY_POOL,
         execution_timeout=TRAIN_TIMEOUT,
@@ -81,14 +81,14 @@ with DAG(
     )
     evaluate = RayJobOperator(
         task_id="evaluate",
-        doc_md="Ray: perplexity of base and tuned model on held-out passages. Fails when the gate does.",
+        doc_md="Ray: perplexity of base and tuned model on held-out passages. Fails if the gate does.",
         entrypoint=["python", "-m", "training.evaluate", RUN_DIR],
         pool=RAY_POOL,
         execution_timeout=RAY_TIMEOUT,
     )
     approve = PromotionApproval(
         task_id="approve",
-        doc_md="Asks a person, where the form says so; passes at once where it does not.",
+        doc_md="Asks a person if the form says so; otherwise passes at once.",
         run_dir=RUN_DIR,
         response_timeout=APPROVAL_TIMEOUT,
     )
@@ -109,7 +109,7 @@ with DAG(
     )
     report = JobOperator(
         task_id="report",
-        doc_md="Writes `report.html`, also after a failure. A teardown: the run's state is that of the stages before.",
+        doc_md="Writes `report.html`, also after a failure. It is a teardown: the stages before it decide the run's state.",
         module="reporting.report",
         run_dir=RUN_DIR,
     ).as_teardown()

@@ -1,7 +1,7 @@
 """Hashes of word n-grams and MinHash band keys of Arrow string batches, in NumPy: no Python loop over words.
 
 In Spark SQL the same work takes an interpreted lambda per hash and word; here a batch is a handful of array
-operations per hash. The SQL form was not built, hence not measured: see LOG.md.
+operations per hash. The SQL form was not built, hence not measured: see docs/decisions/near-duplicates.md.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Opening an artifact: every reader comes through here, and learns of every mismatch at once."""
+"""Open an artifact. Every reader goes through here, and one error lists every mismatch."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from handoff.errors import ArtifactError
 from handoff.manifest import MANIFEST_NAME, FileEntry, Manifest, artifact_dir
 from handoff.store import Store
 
-REBUILD = "rerun the stage that made it; it publishes again once this directory is removed"
+REBUILD = "remove this directory and rerun the stage that made it"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A published artifact: its manifest and where it lies."""
+    """A published artifact: its manifest and the store that holds it."""
 
     store: Store
     manifest: Manifest
@@ -37,7 +37,7 @@ class Artifact:
         return f"{self.directory}/{self.manifest.data}" if self.manifest.data else self.directory
 
     def path_of(self, entry: FileEntry) -> str:
-        """Path of one data file as the store takes it."""
+        """Path of one data file: relative to the store, or absolute for a file outside of it."""
         if "://" in entry.path or entry.path.startswith("/"):
             return entry.path
         return f"{artifact_dir(self.id)}/{self.manifest.data}/{entry.path}"
@@ -49,7 +49,7 @@ class Artifact:
 
 
 def load_manifest(store: Store, identity: str) -> Manifest:
-    """The manifest of an artifact, unchecked but for its form. Raises ArtifactError where there is none."""
+    """The manifest of an artifact, parsed but not checked. Raises ArtifactError if there is none."""
     path = f"{artifact_dir(identity)}/{MANIFEST_NAME}"
     try:
         return Manifest.model_validate_json(store.read(path))
@@ -89,7 +89,7 @@ def open_artifact(
 
 
 def check_manifest(manifest: Manifest, identity: str) -> list[str]:
-    """What shows that a manifest was edited or moved: wrong name, id or digest."""
+    """Signs that a manifest was edited or moved: a wrong id or a wrong digest."""
     problems = []
     if manifest.id != identity:
         problems.append(f"{MANIFEST_NAME} belongs to {manifest.id}, not to {identity}")

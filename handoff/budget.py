@@ -1,4 +1,4 @@
-"""What written files are held against before they become visible: counted rows, and limits of a Parquet layout."""
+"""Checks of written files before they become visible: row counts, and the limits of a Parquet layout."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from handoff.manifest import FileEntry, Frozen
 
 MIB = 1 << 20
 TOLERANCE = 0.2  # of file sizes
-EVEN_FROM_ROWS = 1000  # rows a file from which on chance alone keeps a shuffled split's files within TOLERANCE
+EVEN_FROM_ROWS = 1000  # mean rows per file; with fewer, chance alone makes the files of a shuffled split uneven
 
 
 class Budget(Frozen):
@@ -14,11 +14,11 @@ class Budget(Frozen):
 
     max_row_group_bytes: int
     max_files: int
-    target_file_bytes: int | None = None  # a file may exceed it by TOLERANCE; those of a split are as even as that
+    target_file_bytes: int | None = None  # a file may exceed it, and depart from its split's mean, by TOLERANCE
 
 
 def check(entries: Sequence[FileEntry], rows: dict[str, int] | None, budget: Budget | None) -> list[str]:
-    """Every way in which files depart from the rows that their writer counted per split, and from the budget."""
+    """Every difference between files and their writer's row counts per split, and every breach of the budget."""
     problems = []
     if rows is not None:
         found: dict[str, int] = {}
@@ -57,12 +57,12 @@ def _uneven(entries: Sequence[FileEntry], target_bytes: int) -> list[str]:
         for file in files:
             if many and file.bytes > target_bytes * (1 + TOLERANCE):
                 problems.append(
-                    f"{file.path}: {file.bytes / MIB:.2f} MiB, the target is {target_bytes / MIB:.2f} MiB and "
-                    f"{TOLERANCE:.0%} more: set target_file_mib to {mean / MIB:.2f} or above"
+                    f"{file.path}: {file.bytes / MIB:.2f} MiB is more than {TOLERANCE:.0%} above the target of "
+                    f"{target_bytes / MIB:.2f} MiB: set target_file_mib to {mean / MIB:.2f} or above"
                 )
             elif many and abs(file.bytes - mean) > TOLERANCE * mean:
                 problems.append(
-                    f"{file.path}: {file.bytes / MIB:.2f} MiB, its split's files have {mean / MIB:.2f} MiB on average, "
-                    f"and may differ by {TOLERANCE:.0%}: change target_file_mib, or lower passage_chars"
+                    f"{file.path}: {file.bytes / MIB:.2f} MiB differs by more than {TOLERANCE:.0%} from its split's mean of "
+                    f"{mean / MIB:.2f} MiB: change target_file_mib, or lower passage_chars"
                 )
     return problems

@@ -1,4 +1,4 @@
-"""Whether processes that must run at the same time fit on a cluster, known before anything waits for them."""
+"""Whether processes that must run at the same time fit on a cluster; checked before anything starts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Group:
         return min(by_cpu, int(node.get("GPU", 0) // self.gpus)) if self.gpus else by_cpu
 
     def problem(self, nodes: Sequence[Mapping[str, float]]) -> str | None:
-        """What is missing on nodes that never could hold all, whoever uses them now, and the remedy."""
+        """Why the nodes cannot hold all processes even when idle, with the remedy; None if they can."""
         room = sum(map(self.places, nodes))
         if room >= self.count:
             return None
@@ -46,6 +46,6 @@ class Group:
         )
 
     def require(self, nodes: Sequence[Mapping[str, float]]) -> None:
-        """See that the nodes could hold all. Raises CapacityError with the problem."""
+        """Check that the nodes can hold all processes when idle. Raises CapacityError with the problem."""
         if problem := self.problem(nodes):
             raise CapacityError(problem)

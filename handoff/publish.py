@@ -1,4 +1,4 @@
-"""Publishing an artifact: written aside, read back, checked, and made visible by one atomic last step.
+"""Publish an artifact: write it aside, read it back, check it, and make it visible in one atomic last step.
 
 Data files are written to ``<kind>/<id>/data-<attempt>/``, a directory of this attempt alone, where an engine
 can write them in place on any filesystem. Nothing reads them until ``<kind>/<id>/_MANIFEST.json`` names them.
@@ -51,7 +51,7 @@ class Staging:
 
     @property
     def directory(self) -> str:
-        """The staging directory as the store takes it."""
+        """The staging directory, relative to the store."""
         return f"{artifact_dir(self.id)}/{self.data}"
 
     def uri(self, name: str = "") -> str:
@@ -83,7 +83,7 @@ class Staging:
             in_place: files that stay where they are and belong to the artifact (raw input).
 
         Returns:
-            The published artifact; the one that another writer of the same id published first, where one did.
+            The published artifact. If another writer published this id first, it is that writer's.
 
         Raises:
             ArtifactError: listing every file that is not as declared. Nothing becomes visible.
@@ -162,7 +162,7 @@ class Staging:
         return problems
 
     def _remove_abandoned(self) -> None:
-        """Remove attempts of this id that a crash left behind, long silent."""
+        """Remove attempts of this id that crashed long ago."""
         published = load_manifest(self.store, self.id)
         newest: dict[str, datetime] = {}
         for path in self.store.files(artifact_dir(self.id)):
@@ -187,16 +187,16 @@ def find(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[Art
 
 @contextlib.contextmanager
 def staging(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[Artifact]) -> Iterator[Staging]:
-    """A place to write one artifact; what was written is removed when the block ends by an error.
+    """A place to write one artifact. If the block raises, what was written is removed.
 
     Args:
         store: where to publish.
         kind: kind of artifact.
-        config: everything besides the parents that determines the contents; becomes part of the id.
+        config: everything but the parents that determines the contents; becomes part of the id.
         parents: the artifacts it is made from.
 
     Raises:
-        ArtifactError: when the disk is full; OSError and others as they come.
+        ArtifactError: the disk is full. Other errors pass through.
     """
     identity = artifact_id(kind, config, [p.id for p in parents])
     place = Staging(store, kind, identity, config, list(parents))

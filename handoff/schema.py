@@ -28,8 +28,8 @@ PREDICTIONS = pa.schema(
     [
         pa.field("id", pa.string()),
         pa.field("prompt", pa.string()),
-        pa.field("completion", pa.string()),  # null where `error` is set
-        pa.field("baseline", pa.string()),  # the base model's completion, where one was asked for
+        pa.field("completion", pa.string()),  # null if `error` is set
+        pa.field("baseline", pa.string()),  # the base model's completion, if one was asked for
         pa.field("error", pa.string()),  # why this prompt has no completion; null for a good row
         pa.field("prompt_tokens", pa.int32()),
         pa.field("completion_tokens", pa.int32()),
@@ -48,17 +48,17 @@ def describe(schema: pa.Schema) -> list[dict[str, str]]:
 
 
 def fingerprint(schema: pa.Schema) -> str:
-    """SHA-256 (16 hex digits) of :func:`describe`; equal for schemas that a reader cannot tell apart."""
+    """SHA-256 (16 hex digits) of :func:`describe`; equal for schemas that are the same to a reader."""
     return hashlib.sha256(json.dumps(describe(schema)).encode()).hexdigest()[:16]
 
 
 def differences(expected: list[dict[str, str]], found: list[dict[str, str]]) -> list[str]:
-    """Every way in which ``found`` departs from ``expected``, in words; empty when they agree."""
+    """Every difference between the two, in words; empty when they agree."""
     want = {f["name"]: f["type"] for f in expected}
     have = {f["name"]: f["type"] for f in found}
     problems = [f"column {n!r} ({t}) is missing" for n, t in want.items() if n not in have]
     problems += [f"column {n!r} ({t}) is not declared" for n, t in have.items() if n not in want]
     problems += [f"column {n!r} is {have[n]}, declared {t}" for n, t in want.items() if n in have and have[n] != t]
     if not problems and list(want) != list(have):
-        problems.append(f"columns stand in the order {list(have)}, declared {list(want)}")
+        problems.append(f"columns are in the order {list(have)}, declared {list(want)}")
     return problems

@@ -40,7 +40,7 @@ class Store:
         self.root = self._base if self.is_local else root.rstrip("/")
 
     def uri(self, path: str) -> str:
-        """What an engine is given to read or write ``path``: an absolute local path, or a URI."""
+        """``path`` in the form that engines take: an absolute local path, or a URI."""
         return f"{self.root}/{path}"
 
     def locate(self, path: str) -> tuple[pafs.FileSystem, str]:
@@ -50,7 +50,7 @@ class Store:
         return self.fs, f"{self._base}/{path}"
 
     def size(self, path: str) -> int | None:
-        """Bytes of a file, or None where there is no such file."""
+        """Bytes of a file, or None if there is no such file."""
         filesystem, full = self.locate(path)
         info = filesystem.get_file_info(full)
         return info.size if info.type == pafs.FileType.File else None
@@ -74,7 +74,7 @@ class Store:
         return digest.hexdigest()
 
     def files(self, directory: str) -> Iterator[str]:
-        """Relative paths of all files below ``directory``, sorted; nothing where it does not exist."""
+        """Relative paths of all files below ``directory``, sorted; nothing if it does not exist."""
         filesystem, full = self.locate(directory)
         selector = pafs.FileSelector(full, recursive=True, allow_not_found=True)
         for info in sorted(filesystem.get_file_info(selector), key=lambda i: i.path):
@@ -93,7 +93,7 @@ class Store:
             os.replace(temporary, full)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write a whole file only if none is there. Returns False, writing nothing, where one is.
+        """Write a whole file unless one exists. Returns False, and writes nothing, if one does.
 
         On a local disk this is atomic (a hard link either takes the name or fails). Object stores that
         pyarrow reaches have no conditional write: two writers that race within one round trip both see True,
@@ -114,7 +114,7 @@ class Store:
         return True
 
     def delete(self, directory: str) -> None:
-        """Remove a directory and all below it; no error where it does not exist."""
+        """Remove a directory and all below it; no error if it does not exist."""
         full = f"{self._base}/{directory}"
         if self.exists(directory):
             self.fs.delete_dir(full)
@@ -122,7 +122,7 @@ class Store:
 
 @contextlib.contextmanager
 def _temporary_beside(full: str, data: bytes) -> Iterator[str]:
-    """A durable temporary file with ``data`` in the directory of ``full``, gone afterwards whatever happens."""
+    """A durable temporary file with ``data`` in the directory of ``full``; always removed afterwards."""
     temporary = os.path.join(os.path.dirname(full), f".{os.path.basename(full)}.{uuid.uuid4().hex}")
     try:
         with open(temporary, "wb") as stream:

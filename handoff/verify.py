@@ -1,7 +1,7 @@
 """``python -m handoff.verify PATH``: walk an artifact's parents back to raw and say what is wrong.
 
 PATH is an artifact's directory, such as ``var/artifacts/predictions/predictions-0123456789abcdef``.
-Every file is read and its SHA-256 compared. Exit code 0: whole; 1: the faults are listed.
+Every file is read and its SHA-256 compared. Exit code 0: everything is whole; 1: faults were found and listed.
 """
 
 import sys
@@ -65,7 +65,7 @@ def describe_link(link: Link) -> str:
 
 
 def locate(path: str) -> tuple[Store, str]:
-    """The store and the artifact id that a directory path or URI stands for."""
+    """The store and the artifact id of an artifact's directory, given as path or URI."""
     parts = path.rstrip("/").rsplit("/", 2)
     if len(parts) < 3 or not parts[2].startswith(f"{parts[1]}-"):
         raise BatonError(f"{path} is not an artifact's directory. Remedy: give a path that ends in <kind>/<kind>-<hex>")
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
     for link in links:
         print(describe_link(link))
     faulty = [link for link in links if link.problems]
-    print(f"{len(links)} artifacts, {len(faulty)} at fault" if faulty else f"{len(links)} artifacts, all whole")
+    print(f"{len(links)} artifacts, {len(faulty)} with faults" if faulty else f"{len(links)} artifacts, all whole")
     return 1 if faulty else 0
 
 

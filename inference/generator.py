@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
+from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.sampling import logits_processors, row_seed
 from inference.text_stages import ModelReference
@@ -17,11 +18,14 @@ class Generator:
 
     Args:
         model: the model artifact.
+        tokenizer: says which tokens end a completion.
         config: lengths, sampling, device.
         counter: handle of the ``progress.Counter`` actor; None to count nothing.
     """
 
-    def __init__(self, model: ModelReference, config: InferenceConfig, counter: Any = None) -> None:
+    def __init__(
+        self, model: ModelReference, tokenizer: ModelTokenizer, config: InferenceConfig, counter: Any = None
+    ) -> None:
         import torch
         from transformers import AutoModelForCausalLM, GenerationConfig
         from transformers.utils import logging
@@ -34,16 +38,13 @@ class Generator:
         dtype = torch.bfloat16 if config.use_gpu else torch.float32
         loaded = AutoModelForCausalLM.from_pretrained(model.directory(), dtype=dtype)
         self._model = cast(Any, loaded).to(self._device).eval()
-        own = self._model.generation_config
-        ends = own.eos_token_id if own.eos_token_id is not None else self._model.config.eos_token_id
-        self._ends: list[int] = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
-        self._pad = self._ends[0] if self._ends else 0  # masked out: any token will do
+        self._tokenizer = tokenizer
         # The model's own sampling defaults (temperature, penalties) must not mix with the configured ones.
         self._model.generation_config = GenerationConfig(
             max_new_tokens=config.max_new_tokens,
             do_sample=False,
-            pad_token_id=self._pad,
-            eos_token_id=self._ends or None,
+            pad_token_id=tokenizer.end_id,
+            eos_token_id=list(tokenizer.stop_ids),
         )
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -72,7 +73,9 @@ class Generator:
         import torch
 
         width = max(len(p) for p in prompts)
-        tokens = torch.full((len(prompts), width), self._pad, dtype=torch.long)
+        tokens = torch.full(
+            (len(prompts), width), self._tokenizer.end_id, dtype=torch.long
+        )  # masked out: any token will do
         mask = torch.zeros_like(tokens)
         for row, ids in enumerate(prompts):
             tokens[row, width - len(ids) :] = torch.tensor(ids)
@@ -85,8 +88,4 @@ class Generator:
                 attention_mask=mask.to(self._device),
                 logits_processor=logits_processors(config.temperature, config.top_p, seeds, self._device),
             )
-        return [self._until_end(row) for row in made[:, width:].tolist()]
-
-    def _until_end(self, tokens: list[int]) -> list[int]:
-        ends = [i for i, token in enumerate(tokens) if token in self._ends]
-        return tokens[: ends[0]] if ends else tokens
+        return [self._tokenizer.until_stop(row) for row in made[:, width:].tolist()]

@@ -1,28 +1,32 @@
 """``python -m inference.job RUN_DIR``: model and prompts → predictions, on Ray."""
 
+import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engines.ray import connect, require_room
 from handoff import schema
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError
 from handoff.job import log, run_stage
 from handoff.model_files import model_directory
 from handoff.parquet import batches
+from handoff.positions import positions_of
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import resolve
-from inference.cluster import connect, require_room
+from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.lineage import Inputs, find_inputs, made_of
 from inference.pipeline import LIGHT_CPUS, ROWS_PER_FILE, predict
 from inference.progress import reported, start_counter
 from inference.prompts import load_prompts, publish_prompt_file, spread
-from inference.text_stages import ModelReference, max_positions, tokenizer_definition
+from inference.text_stages import ModelReference
 
 SAMPLES = 3  # completions shown in the log
 
@@ -65,12 +69,12 @@ def check_models(config: InferenceConfig, inputs: Inputs) -> int | None:
     """Longest sequence that both models allow, in tokens; None where they do not say.
 
     Raises:
-        ConfigError: the completion alone fills it, or a model has no fast tokenizer.
+        ConfigError: the completion alone fills it, or a model has no fast tokenizer, or no token that ends a text.
     """
     directories = [model_directory(model) for model in (inputs.tuned, inputs.base) if model is not None]
     for directory in directories:
-        tokenizer_definition(directory)
-    known = [max_positions(directory) for directory in directories]
+        ModelTokenizer.of_directory(directory)
+    known = [positions_of(json.loads(Path(directory, "config.json").read_text())) for directory in directories]
     positions = min((p for p in known if p is not None), default=None)
     if positions is not None and positions <= config.max_new_tokens:
         raise ConfigError(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.generator import Generator
-from inference.text_stages import ModelReference, finish, render, render_arguments, tokenizer_definition
+from inference.text_stages import ModelReference, finish, render, render_arguments
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -54,14 +55,14 @@ def predict(
         counter: the ``progress.Counter`` actor.
     """
     rows = batch_rows(len(prompts), config)
-    tokenizer = tokenizer_definition(model.directory())
+    tokenizer = ModelTokenizer.of_directory(model.directory())
     tokenised = blocks_of(prompts, rows).map_batches(
         partial(render, **render_arguments(tokenizer, config, positions)), **light(config)
     )
     return on_actors(
         tokenised,
         Generator,
-        {"model": model, "config": config, "counter": counter},
+        {"model": model, "tokenizer": tokenizer, "config": config, "counter": counter},
         actors=min(config.num_actors, ceil(len(prompts) / rows)),
         rows=rows,
         cpus=config.cpus_per_actor,

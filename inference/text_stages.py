@@ -1,18 +1,15 @@
 """The two light stages around the model, on CPU: text → tokens, with bad prompts marked; tokens → text, as declared."""
 
-import functools
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from handoff import schema
 from handoff.artifact import Artifact, open_artifact
-from handoff.errors import ConfigError
 from handoff.model_files import model_directory
 from handoff.store import Store
+from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 
 
@@ -31,46 +28,14 @@ class ModelReference:
         return model_directory(open_artifact(Store(self.storage), self.id))
 
 
-@functools.lru_cache(maxsize=4)  # once per worker process, however many batches pass through it
-def load_tokenizer(definition: str) -> Any:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_str(definition)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
-def tokenizer_definition(directory: str) -> str:
-    """Text of a model's ``tokenizer.json``, which training tokenised with as well.
-
-    Importing the tokenizers package takes 0.1 s in a worker process, transformers 5 s.
-
-    Raises:
-        ConfigError: the model has no fast tokenizer.
-    """
-    file = Path(directory, "tokenizer.json")
-    if not file.is_file():
-        raise ConfigError(
-            f"{directory} has no tokenizer.json. Remedy: save its fast tokenizer beside the weights "
-            "(AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR))"
-        )
-    return file.read_text()
-
-
-def max_positions(directory: str) -> int | None:
-    """Longest sequence the model was built for, in tokens, from its ``config.json``; None where it does not say."""
-    config = json.loads(Path(directory, "config.json").read_text())
-    names = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
-    return next((int(config[n]) for n in names if config.get(n)), None)
-
-
-def render(batch: pa.Table, tokenizer: str, template: str, max_prompt_tokens: int, positions: int | None) -> pa.Table:
+def render(
+    batch: pa.Table, tokenizer: ModelTokenizer, template: str, max_prompt_tokens: int, positions: int | None
+) -> pa.Table:
     """Put each prompt into the template and tokenise it; a prompt that cannot be answered gets an error instead.
 
     Args:
         batch: columns of ``prompts.PROMPTS``.
-        tokenizer: text of ``tokenizer.json``.
+        tokenizer: of the model that answers.
         template: text with ``{prompt}`` in it.
         max_prompt_tokens: the configured limit.
         positions: tokens that the model has room for before the completion; None: no limit known.
@@ -78,19 +43,20 @@ def render(batch: pa.Table, tokenizer: str, template: str, max_prompt_tokens: in
     Returns:
         The batch with ``prompt_ids`` (list of int32, null with an error), ``prompt_tokens`` (int32), ``error`` (string).
     """
-    encode = load_tokenizer(tokenizer).encode
     limit, name = max_prompt_tokens, "max_prompt_tokens"
     if positions is not None and positions < limit:
         limit, name = positions, "the model's positions less max_new_tokens"
     ids: list[list[int] | None] = []
     counts: list[int] = []
     errors: list[str | None] = []
-    for prompt in batch["prompt"].to_pylist():
-        blank = prompt is None or not prompt.strip()
-        tokens = [] if blank else encode(template.replace("{prompt}", prompt)).ids
+    prompts = batch["prompt"].to_pylist()
+    rendered = tokenizer.prompts([template.replace("{prompt}", prompt or "") for prompt in prompts])
+    for prompt, tokens in zip(prompts, rendered, strict=True):
         error = None
-        if not tokens:
-            error = "the prompt is empty"
+        if prompt is None or not prompt.strip():
+            tokens, error = [], "the prompt is empty"
+        elif not tokens:
+            error = "the prompt has no token that the tokenizer knows"
         elif len(tokens) > limit:
             error = f"the prompt has {len(tokens)} tokens, the limit is {limit} ({name})"
         ids.append(None if error else tokens)
@@ -103,20 +69,19 @@ def render(batch: pa.Table, tokenizer: str, template: str, max_prompt_tokens: in
     )
 
 
-def finish(batch: pa.Table, tokenizer: str, baseline: dict[str, str | None]) -> pa.Table:
+def finish(batch: pa.Table, tokenizer: ModelTokenizer, baseline: dict[str, str | None]) -> pa.Table:
     """Decode the completions and give the rows their declared schema.
 
     Args:
         batch: what the model stage returns: ``render``'s columns, ``completion_ids`` and ``seconds``.
-        tokenizer: text of ``tokenizer.json``.
+        tokenizer: of the model that answers.
         baseline: the base model's completion of some prompts, by id.
 
     Returns:
         Rows of ``handoff.schema.PREDICTIONS``, as many as came in.
     """
-    decoder = load_tokenizer(tokenizer)
     rows = batch.to_pylist()
-    completions = [None if r["error"] else completion_text(decoder, r["prompt_ids"], r["completion_ids"]) for r in rows]
+    completions = [None if r["error"] else tokenizer.completion(r["prompt_ids"], r["completion_ids"]) for r in rows]
     return pa.table(
         {
             "id": batch["id"],
@@ -133,18 +98,7 @@ def finish(batch: pa.Table, tokenizer: str, baseline: dict[str, str | None]) -> 
     )
 
 
-def completion_text(tokenizer: Any, prompt_ids: list[int], completion_ids: list[int]) -> str:
-    """Text of the new tokens as it follows the prompt.
-
-    Decoded together with the prompt where that is possible: some tokenizers drop the space before the first token.
-    """
-    before, whole = tokenizer.decode(prompt_ids), tokenizer.decode(prompt_ids + completion_ids)
-    if whole.startswith(before):
-        return str(whole[len(before) :])
-    return str(tokenizer.decode(completion_ids))
-
-
-def render_arguments(tokenizer: str, config: InferenceConfig, positions: int | None) -> dict[str, Any]:
+def render_arguments(tokenizer: ModelTokenizer, config: InferenceConfig, positions: int | None) -> dict[str, Any]:
     """Keyword arguments of :func:`render` for a model with room for ``positions`` tokens in all."""
     return {
         "tokenizer": tokenizer,

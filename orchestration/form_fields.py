@@ -1,4 +1,4 @@
-"""The two Trigger forms: the dozen settings of each DAG that people change. Everything else goes by ``overrides``."""
+"""The two Trigger forms: the dozen settings of each DAG that people change. All others go into ``overrides``."""
 
 from orchestration.forms import Field, Form
 from orchestration.presets import INFERENCE_PRESETS, PRESETS
@@ -28,7 +28,7 @@ TRAINING = Form(
         "prompts": Field("Predictions", "Prompts", ("inference.prompts",)),
         "temperature": Field("Predictions", "Temperature", ("inference.temperature",)),
     },
-    # Another corpus or model makes the preset's details about the old one meaningless.
+    # The preset's details are about its own corpus and model: with another one they return to the defaults.
     replaces={"source": ("corpus.source", "corpus.split"), "base_model": ("training.base",)},
     # Adapters bear a hundred times the rate that all weights do.
     follows={"training.method": ("training.learning_rate",)},

@@ -1,4 +1,4 @@
-"""A Trigger form, generated from the configuration's own schema, and the one validation of what it sends."""
+"""The Trigger form, generated from the configuration's schema, and the validation of what it sends."""
 
 import contextlib
 import difflib
@@ -29,7 +29,7 @@ class Field:
         section: the group it is shown in.
         title: its label.
         paths: settings that it fills, dotted; the first gives type, bounds, choices, examples and description.
-        labels: what people read instead of a choice's value.
+        labels: readable names of choices.
     """
 
     section: str
@@ -44,12 +44,12 @@ class Form(Generic[Config]):
 
     Attributes:
         config: the configuration's class.
-        presets: configurations to start from, by name; a form with one has no field for it.
-        fields: by name, in the order shown. Each is empty by default, which means: as in the preset.
-        replaces: settings that a field makes meaningless; they fall back to their own defaults.
+        presets: configurations to start from, by name; with a single one the form has no field for it.
+        fields: by name, in the order shown. Each is empty by default, which means "as in the preset".
+        replaces: by field, the settings that return to their defaults when the field is set.
         follows: settings whose value in a preset is meant for the preset's value of another one; where that is changed
             and they are not given, they are unset.
-        preset_labels: what people read instead of a preset's name.
+        preset_labels: readable names of presets.
     """
 
     config: type[Config]
@@ -66,7 +66,7 @@ class Form(Generic[Config]):
         return [*(["preset"] if len(self.presets) > 1 else []), *self.fields, "overrides"]
 
     def params(self, preset: str) -> dict[str, "Param"]:
-        """Airflow Params of the form; ``preset`` is what a run starts from where nobody chooses, a scheduled one too."""
+        """Airflow Params of the form. Runs start from ``preset`` unless somebody chooses another; scheduled runs too."""
         from airflow.sdk import Param
 
         params = {name: self._param(known) for name, known in self.fields.items()}
@@ -123,14 +123,14 @@ class Form(Generic[Config]):
         return f"as in the preset ({listed})"
 
     def build(self, request: dict[str, Any]) -> Config:
-        """The configuration that a request stands for, whether it came by form, API, CLI or an asset's event.
+        """The configuration for a request, be it from the form, the API, the CLI or an asset's event.
 
         Args:
             request: fields of the form (None: as in the preset) and ``overrides`` (nested settings).
 
         Raises:
-            ConfigError: naming every unknown key, with the nearest known one, every value out of range and every text
-                that may not be in a request.
+            ConfigError: naming every unknown key with the nearest known one, every value out of range and every text
+                that is not allowed.
         """
         if problem := request_problem(request):
             raise ConfigError(_message([problem]))
@@ -139,7 +139,7 @@ class Form(Generic[Config]):
         if preset not in self.presets:
             known = list(self.presets)
             problems.append(
-                f"unknown preset {_shown(preset)}{_nearest(str(preset), known)}; there are {', '.join(known)}"
+                f"unknown preset {_shown(preset)}{_nearest(str(preset), known)}; presets: {', '.join(known)}"
             )
         overrides = request.get("overrides") or {}
         if not isinstance(overrides, dict):
@@ -196,7 +196,7 @@ def field_schema(config: type[BaseModel], path: str) -> dict[str, Any]:
 
 @functools.cache
 def _whole_schema(config: type[BaseModel]) -> dict[str, Any]:
-    return config.model_json_schema()  # 35 ms, and the scheduler parses DAG files again and again
+    return config.model_json_schema()  # takes 35 ms, and the scheduler parses DAG files again and again
 
 
 def _first_line(text: str | None) -> str:

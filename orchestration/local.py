@@ -27,7 +27,7 @@ ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
 def up(services: Services) -> None:
-    """Start the services, unless they are running, and say where they are."""
+    """Start the services unless they are running, and print their addresses."""
     if "api-server" in services.running():
         print("already running")
     else:
@@ -46,7 +46,7 @@ def down(services: Services) -> None:
 def demo(services: Services, conf: dict[str, Any]) -> int:
     """Run the DAG once on this machine, a line per stage; returns an exit code.
 
-    Uses running services where there are some, else starts them and stops them afterwards.
+    Uses running services, or else starts them and stops them afterwards.
     """
     started_here = not services.running()
     clock = time.monotonic()
@@ -102,7 +102,9 @@ def _follow(api: AirflowApi, run_id: str) -> str:
         for stage in STAGES:
             if tasks.get(stage) == "up_for_retry" and (attempt := f"{stage} again") not in told:
                 told.add(attempt)
-                print(f"{stage}: an attempt failed, another follows in a minute or so; why: see its log", flush=True)
+                print(
+                    f"{stage}: an attempt failed and is retried in about a minute; its log has the reason", flush=True
+                )
             if stage not in told and tasks.get(stage) in ENDED:
                 told.add(stage)
                 record = run.record(stage)
@@ -128,7 +130,7 @@ def _indented(text: str, lines: int = 12) -> str:
 
 
 class _PeakMemory(threading.Thread):
-    """Samples the memory of all services and what they started: proportional set size, so shared pages count once."""
+    """Samples the memory of all services and their children as proportional set size: shared pages count once."""
 
     def __init__(self, services: Services, every_seconds: float = 3.0) -> None:
         super().__init__(daemon=True)
@@ -172,7 +174,7 @@ def main(arguments: list[str]) -> int:
     try:
         if chosen.command == "demo":
             os.environ.setdefault(ALLOWED_ROOTS, LAPTOP_ROOTS)
-            TRAINING.build(chosen.conf)  # a misspelt field is told at once, not after a minute of starting
+            TRAINING.build(chosen.conf)  # a misspelt field is reported at once, not after a minute of starting
             return demo(services, chosen.conf)
         (up if chosen.command == "up" else down)(services)
     except (BatonError, InfrastructureError) as error:

@@ -25,7 +25,7 @@ class JobOperator(BaseOperator):
 
     Raises:
         AirflowFailException: the job's exit code says that a retry cannot help.
-        AirflowSkipException: there is no run directory, because the plan failed or found nothing to do.
+        AirflowSkipException: there is no run directory, because *plan* failed or was skipped.
         AirflowException: anything else.
     """
 

@@ -1,4 +1,4 @@
-"""What every task of every DAG shares: owner, retries, time limits, pools, and who hears of a failure."""
+"""What all tasks of all DAGs share: owner, retries, time limits, pools, and the call that reports a failure."""
 
 import logging
 from datetime import timedelta
@@ -16,7 +16,7 @@ OWNER = "data-platform"
 TAGS = ["baton"]
 SPARK_POOL, RAY_POOL = "spark", "ray"
 
-# Slots and description of each pool. One job at a time is what a laptop holds; raise it in Airflow's UI for a cluster.
+# Slots and description of each pool. A laptop holds one job at a time; raise the slots in Airflow's UI for a cluster.
 POOLS = {
     SPARK_POOL: (1, "jobs on Spark at one time"),
     RAY_POOL: (1, "jobs on Ray at one time"),
@@ -26,39 +26,39 @@ log = logging.getLogger(__name__)
 
 
 def at(cron: str) -> CronTriggerTimetable:
-    """A schedule, in UTC, whose first run is at its next time.
+    """A cron schedule in UTC whose first run is at the next scheduled time.
 
-    Given a plain string Airflow begins with the time that passed last, where that is less than a tenth of the interval
-    ago: a DAG that somebody turns on soon after midnight would run at once, and a run asked for by hand wait for it.
-    ``run_immediately=False`` is documented to prevent that, and in Airflow 3.3 does not.
+    With a plain string Airflow also runs the scheduled time that passed last, if that is less than a tenth of the
+    interval ago. A DAG that somebody enables soon after midnight would then run at once, and a run triggered by hand
+    would wait for it. ``run_immediately=False`` is documented to prevent that, but does not in Airflow 3.3.
     """
     return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
 
 
 def notify_failure(context: "Context") -> None:
-    """The one place that hears of a failed task: says it in the log; put a pager or a chat message here."""
+    """Called for every failed task. It writes to the log; add a pager or a chat message here."""
     instance = context["task_instance"]
     log.error("task %s of run %s failed: %s", instance.task_id, instance.run_id, context.get("exception"))
 
 
 def corpus_only_in_backfills(context: "Context") -> None:
-    """A task's ``pre_execute``: in a backfill, skip training and, by it, all that follows, and record why.
+    """``pre_execute`` of *train*: in a backfill, skip training and with it all later tasks, and record why.
 
-    A snapshot of an earlier day is worth having. Models trained for a row of past days would be promoted one over the
-    other, the oldest perhaps last.
+    A snapshot of an earlier day is useful. Models of several past days would be promoted one after the other, and the
+    oldest perhaps last.
     """
     if run_type_of(context) == "backfill":
         reason = "a backfill makes the corpus only: trigger the DAG by hand to train on it"
         run_of(context).skip("train", reason)
-        log.info("%s", reason)  # Airflow keeps the reason of a skip beside the line, where not every reader shows it
+        log.info("%s", reason)  # Airflow stores the reason of a skip apart from the line, and not every viewer shows it
         raise AirflowSkipException(reason)
 
 
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": OWNER,
-    # For what may pass by itself: an engine that restarts, a lost worker, a full disk that somebody empties. Waits of
-    # about 30 s to 1 min, 1 to 2, 2 to 4 (Airflow spreads them). What a user must fix fails at once, whatever stands
-    # here. A retried training goes on from its last checkpoint.
+    # For failures that may pass: a restarting engine, a lost worker, a full disk that somebody empties. The waits are
+    # 30 s to 1 min, 1 to 2 min and 2 to 4 min (Airflow adds jitter). What a user must fix fails at once and is not
+    # retried. A retried training continues from its last checkpoint.
     "retries": 3,
     "retry_delay": timedelta(seconds=30),
     "retry_exponential_backoff": 2.0,

@@ -26,7 +26,7 @@ from orchestration.ports import any_free_port
 
 PROJECT = Path(__file__).resolve().parent.parent
 USER = "admin"
-LAPTOP_ROOTS = "/"  # who triggers a run here is who started the services: it may read what they may
+LAPTOP_ROOTS = "/"  # whoever triggers a run here also started the services, and may read what they may
 START_TIMEOUT_SECONDS = 180
 STOP_TIMEOUT_SECONDS = 30
 OBJECT_STORE_BYTES = 1 << 30  # of Ray; it spills to disk past that
@@ -46,7 +46,7 @@ class Services:
     # -- what is running
 
     def running(self) -> dict[str, psutil.Process]:
-        """Services of this home that are alive, by name. A process id that was given to another process is not taken."""
+        """Services of this home that are alive, by name. A process id that another process has by now does not count."""
         try:
             recorded = json.loads(self._state.read_text())
         except FileNotFoundError:
@@ -80,12 +80,12 @@ class Services:
         _require_free(self.ray_port, "Ray's dashboard", "BATON_RAY_PORT")
         environment = self.environment()
         self._ensure_user()
-        self.launch("ray")  # while it starts, Airflow's database is made
+        self.launch("ray")  # Airflow's database is made meanwhile
         with (self.logs / "airflow-db.log").open("w") as log:
             subprocess.run(
                 ["airflow", "db", "migrate"], env=environment, check=True, stdout=log, stderr=subprocess.STDOUT
             )
-        # Four Airflow services at the same time would make Ray miss its own limits on two cores: they come after it.
+        # On two cores, four Airflow services that start at the same time make Ray miss its start-up limits: they come later.
         self.wait_for_ray()
         for name in ("api-server", "dag-processor", "scheduler", "triggerer"):
             self.launch(name)
@@ -93,7 +93,7 @@ class Services:
         AirflowApi(self.ui, USER, self.password).make_pools(POOLS)
 
     def wait_for_ray(self) -> None:
-        """Ray gives its parts 30 s to find each other, too short beside other work: it may try once more."""
+        """Wait for Ray, and start it once more if it fails: it gives its parts 30 s, which is too short on a busy machine."""
         try:
             self._wait_until("ray", self._ray_is_up)
         except EngineUnavailable:
@@ -123,7 +123,7 @@ class Services:
         self._state.write_text(json.dumps({**recorded, name: (child.pid, psutil.Process(child.pid).create_time())}))
 
     def _ray_is_up(self) -> bool:
-        """The dashboard listens before the node is complete, and is gone again where that fails."""
+        """Whether Ray is complete: its dashboard listens earlier, and ends again if the rest does not start."""
         return "--block" in (self.logs / "ray.log").read_text(errors="replace") and not _is_free(self.ray_port)
 
     def _wait_until(self, name: str, ready: Callable[[], bool]) -> None:
@@ -134,7 +134,7 @@ class Services:
                 tail = (self.logs / f"{name}.log").read_text(errors="replace").strip().split("\n")[-1]
                 self.stop()
                 raise EngineUnavailable(
-                    f"{name} {'ended' if dead else 'did not answer'} at start: {tail}. "
+                    f"{name} {'ended' if dead else 'did not answer'} during its start: {tail}. "
                     f"Remedy: see {self.logs / name}.log"
                 )
             time.sleep(0.2)
@@ -216,7 +216,7 @@ class Services:
         order = (
             ("scheduler", "triggerer", "dag-processor"),
             ("api-server", "ray"),
-        )  # tasks end before what they talk to
+        )  # tasks end before the services that they talk to
         for together in order:
             _end([alive[name] for name in together if name in alive])
         self._state.unlink(missing_ok=True)
@@ -224,7 +224,7 @@ class Services:
 
 
 def _end(processes: list[psutil.Process]) -> None:
-    """Ask processes to end, then end them and whatever they leave behind."""
+    """Ask processes to end, then kill them and the children that they leave behind."""
     family = list(processes)
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -238,7 +238,7 @@ def _end(processes: list[psutil.Process]) -> None:
 
 
 def _secret(path: Path, fresh: str) -> str:
-    """Content of a file that only this user can read, made with ``fresh`` where it does not exist."""
+    """Content of a file that only this user can read; created with ``fresh`` if it does not exist."""
     if not path.exists():
         with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
             file.write(fresh)

@@ -1,6 +1,6 @@
-"""What text a request may carry. Nothing of it reaches a shell or a template; these rules say so at the door.
+"""What text a request may contain. None of it reaches a shell or a template; these rules refuse such text early.
 
-Every string of a configuration obeys the same rule unless it is listed here; a new setting is covered by itself.
+All strings of a configuration obey the same rules unless they are listed here, so a new setting is covered.
 """
 
 import json
@@ -35,7 +35,7 @@ _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def request_problem(request: dict[str, Any]) -> str | None:
-    """What is wrong with a request as a whole, before any of it is looked at or repeated in a message."""
+    """What is wrong with a request as a whole, checked before any of it is read or repeated in a message."""
     try:
         size = len(json.dumps(request))
     except RecursionError:
@@ -56,7 +56,7 @@ def _problem(path: str, text: str) -> str | None:
     if len(text) > LONGEST_TEXT_CHARS:
         return f"{len(text):,} characters, the limit is {LONGEST_TEXT_CHARS:,}"
     if _JINJA.search(text):
-        return f"{text[:80]!r} looks like a template; nothing is rendered here: write the value itself"
+        return f"{text[:80]!r} looks like a template, and templates are not rendered: write the value itself"
     if path in FREE_TEXT:
         return "a NUL character" if "\0" in text else None
     if found := _CONTROL.search(text):
@@ -64,12 +64,12 @@ def _problem(path: str, text: str) -> str | None:
     if found := _SHELL.search(text):
         return f"{text[:80]!r} contains {found.group()}, which is not allowed: rename or link the file"
     if _PARENT.search(text):
-        return f"{text[:80]!r} climbs with '..': write the path without it"
+        return f"{text[:80]!r} contains '..': write the path without it"
     return location_problem(path, text) if path in LOCATIONS else None
 
 
 def location_problem(path: str, text: str) -> str | None:
-    """Why a path or URI may not be read, or None. Packages and hub ids are pinned or named, not located."""
+    """Why a path or URI may not be read, or None. Packages and hub ids are no paths, and pass."""
     if text.startswith("package:"):
         return None
     if path == "training.base.source" and _HUB_ID.fullmatch(text) and not os.path.exists(text):
@@ -84,7 +84,7 @@ def location_problem(path: str, text: str) -> str | None:
     if inside:
         return None
     return (
-        f"{text[:80]!r} is outside of what may be read here ({', '.join(allowed_roots())}): move it there, or have its "
+        f"{text[:80]!r} is outside of the allowed places ({', '.join(allowed_roots())}): move it there, or have its "
         f"directory or URI added to {ALLOWED_ROOTS} of the Airflow workers"
     )
 

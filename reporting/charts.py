@@ -14,9 +14,9 @@ from markupsafe import Markup, escape
 
 from reporting.facts import Step
 
-MOST_POINTS = 400  # more cannot be told apart at the width of the page
+MOST_POINTS = 400  # more are not distinguishable at the width of the page
 WIDTH_INCHES, HEIGHT_INCHES = 6.0, 2.9  # 432 x 209 points
-# Colours that occur nowhere else stand for the page's variables until the SVG is written.
+# Placeholder colours that occur nowhere else; the page's CSS variables replace them in the finished SVG.
 RAY, MUTED, LINE = "#010203", "#010204", "#010205"
 VARIABLES = {RAY: "var(--ray)", MUTED: "var(--muted)", LINE: "var(--line)"}
 
@@ -41,7 +41,7 @@ def thin(points: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> list[t
 
 
 def steps_per_point(steps: int, most: int = MOST_POINTS) -> int:
-    """How many steps one point of a chart stands for."""
+    """Number of steps that one point of a chart represents."""
     return math.ceil(steps / most)
 
 
@@ -95,7 +95,7 @@ def _dress(axes: Any, from_zero: bool) -> None:
 
 
 def _inline(svg: str, label: str, name: str) -> Markup:
-    """Matplotlib's document as an element of a page: no prologue, fonts and colours of the page, ids of its own."""
+    """Matplotlib's SVG as an element of the page: without prologue, with the page's fonts and colours, with unique ids."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)

@@ -1,4 +1,4 @@
-"""Everything that the report shows, read from a run's directory and manifests. Whatever is missing says why."""
+"""Everything that the report shows, read from a run's directory and manifests. Each missing part has a reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ SomeFacts = TypeVar("SomeFacts", bound=Facts)
 
 @dataclass(frozen=True)
 class Part(Generic[SomeFacts]):
-    """What a stage published and told about it; ``why`` says what is wrong or missing, empty where all is well."""
+    """What a stage published, with its facts. ``why`` says what is missing or damaged, and is empty otherwise."""
 
     facts: SomeFacts
     artifact: Artifact | None = None
@@ -47,7 +47,7 @@ class Collected:
 
     name: str
     uri: str
-    config: dict[str, Any]  # empty where run.json is missing
+    config: dict[str, Any]  # empty if run.json is missing
     config_why: str
     stages: dict[str, Stage]
     timeline: Timeline
@@ -64,13 +64,13 @@ class Collected:
     @property
     def failed(self) -> Stage | None:
         """The stage that ended the run: it failed, was killed, or never started though all before it succeeded."""
-        stages = list(self.stages.values())[:-1]  # the report itself is at work
+        stages = list(self.stages.values())[:-1]  # the report itself is still being written
         broken = [s for s in stages if s.state in ("failed", "unfinished")]
         return next(iter(broken or [s for s in stages if s.state == "absent"]), None)
 
 
 def collect(run: RunDir) -> Collected:
-    """Read a run, whichever of its stages have records and whatever of its artifacts can be opened."""
+    """Read a run, as far as its stages have records and its artifacts can be opened."""
     config, config_why = _config(run)
     store = run.store if config else None
     stages = {s.name: s for s in stages_of(run.records(), run.stages)}
@@ -117,7 +117,7 @@ def _part(store: Store | None, stage: Stage | None, model: type[AnyFacts], noun:
 
 
 def _opened(store: Store, identity: str, model: type[AnyFacts]) -> Part[AnyFacts]:
-    """An artifact and its facts; facts of a damaged one are not shown, as nothing vouches for them."""
+    """An artifact and its facts. Facts of a damaged artifact are not shown, because nothing vouches for them."""
     try:
         artifact = open_artifact(store, identity)
         return Part(facts_of(artifact.manifest, model), artifact)
@@ -126,7 +126,7 @@ def _opened(store: Store, identity: str, model: type[AnyFacts]) -> Part[AnyFacts
 
 
 def _parent(model: Part[ModelFacts], kind: str, facts: type[AnyFacts], lacks: str) -> Part[AnyFacts]:
-    """The parent of a kind that a model's manifest names; ``lacks`` says that it names none."""
+    """The parent of this kind that a model's manifest names; ``lacks`` is the reason if it names none."""
     if model.artifact is None:
         return Part(facts(), why=model.why)
     ids = [p.id for p in model.artifact.manifest.parents if p.id.startswith(f"{kind}-")]
@@ -151,12 +151,12 @@ def _promotion(stage: Stage | None) -> Promotion | None:
 
 
 def _made(stages: Sequence[Stage]) -> list[str]:
-    """Ids of the run's artifacts, the last of the flow first, so that a chain is told from its end."""
+    """Ids of the run's artifacts, the last stage's first, so that the lineage begins at its end."""
     made = [s.record.artifact for s in reversed(stages) if s.record and s.record.artifact]
-    branches = [i for i in made if i.startswith("evaluation-")]  # beside the chain: after it
+    branches = [i for i in made if i.startswith("evaluation-")]  # not part of the chain: listed after it
     return [i for i in made if i not in branches] + branches
 
 
 def directory_of(part: Part[Any]) -> str:
-    """Where an artifact lies, for ``python -m handoff.verify``; empty where there is none."""
+    """Directory of an artifact, for ``python -m handoff.verify``; empty if there is none."""
     return part.artifact.store.uri(artifact_dir(part.artifact.id)) if part.artifact else ""

@@ -80,6 +80,8 @@ class ModelFacts(Facts):
     train_tokens: int | None = None
     blocks: int | None = None
     real_token_share: float | None = None
+    pairs: int | None = None  # of prompt and completion that were looked at
+    pairs_too_long: int | None = None  # of these, left out as no block holds them
     parameters: int | None = None
     trainable_parameters: int | None = None
     restarts: int | None = None

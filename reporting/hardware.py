@@ -1,4 +1,4 @@
-"""The machine that this code runs on, as far as it tells without privileges."""
+"""Facts about this machine that can be read without privileges."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ GPU_QUERY_SECONDS = 20  # a cold driver takes several seconds to answer
 
 
 def describe_machine() -> dict[str, str]:
-    """CPU model, cores, memory, GPUs (where nvidia-smi is there) and operating system, in words."""
+    """CPU model, cores, memory, GPUs (where nvidia-smi is there) and operating system, as text."""
     return {
         "Processor": _cpu_model(),
         "Cores": f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}",
@@ -22,7 +22,7 @@ def describe_machine() -> dict[str, str]:
 
 
 def gpus() -> list[str]:
-    """Name, memory and driver of each NVIDIA GPU; what went wrong where nvidia-smi is there but does not answer."""
+    """Name, memory and driver of each NVIDIA GPU; the reason if nvidia-smi exists but does not answer."""
     if shutil.which(GPU_QUERY[0]) is None:
         return []
     try:

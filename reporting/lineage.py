@@ -11,7 +11,7 @@ from handoff.store import Store
 
 @dataclass(frozen=True)
 class Node:
-    """One artifact of the chain; ``manifest`` is None where it cannot be read, and ``problems`` says why."""
+    """One artifact of the chain; ``manifest`` is None if it cannot be read; ``problems`` says why."""
 
     id: str
     depth: int

@@ -1,7 +1,7 @@
 """The report of a run: ``python -m reporting.report RUN_DIR`` writes ``report.html`` into the run's directory.
 
 One HTML file without scripts, links or fonts from elsewhere: it opens offline, prints, and can be passed on. It is
-written for any run, also one that failed: a part that is missing says why. The last line printed is its path.
+written for every run, failed ones too; a missing part says why. The last line printed is its path.
 """
 
 import json
@@ -61,7 +61,7 @@ def render(run: Collected, machine: dict[str, str]) -> str:
 
 
 def _public(value: Any) -> Any:
-    """What every expression of the template passes through before it is escaped."""
+    """Masks credentials in every value of the template, before it is escaped."""
     return text.without_credentials(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -77,7 +77,7 @@ def versions(run: Collected) -> list[tuple[str, str]]:
 
 
 def body(run: RunDir, record: StageRecord) -> None:
-    """Collect, render, write. Never fails for what the run lacks."""
+    """Collect, render, write. A run that lacks parts is no error."""
     with record.phase("collect"):
         collected = collect(run)
         machine = describe_machine()
@@ -85,7 +85,7 @@ def body(run: RunDir, record: StageRecord) -> None:
         if stage.why:
             log.info("%s: %s", stage.name, stage.why)
     with record.phase("render"):
-        page = render(collected, machine).encode("utf-8", "replace")  # JSON may hold half of a surrogate pair
+        page = render(collected, machine).encode("utf-8", "replace")  # JSON may hold a lone surrogate
     with record.phase("write"):
         path = run.write(NAME, page)
     record.headline = f"{NAME}, {text.size(len(page))}"

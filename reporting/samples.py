@@ -1,4 +1,4 @@
-"""Rows of the predictions artifact for people to look at."""
+"""Sample rows of the predictions artifact, for people."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ class Samples:
 
 
 def read_samples(artifact: Artifact, *, compared: int = COMPARED) -> Samples:
-    """The first rows of each sort. Streams: reads no more of the artifact than it takes to find them."""
+    """The first rows of each sort. Stops reading once they are found."""
     rows = ds.dataset(
         [artifact.store.locate(artifact.path_of(f))[1] for f in artifact.manifest.files if f.rows is not None],
         filesystem=artifact.store.fs,

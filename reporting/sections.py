@@ -1,4 +1,4 @@
-"""Pure functions from what was collected to what a section draws."""
+"""Pure functions that compute what a section of the report draws."""
 
 from dataclasses import dataclass
 
@@ -60,10 +60,10 @@ def funnel(manifest: Manifest, facts: CorpusFacts) -> list[Row]:
 
 
 def histograms(facts: CorpusFacts) -> list[tuple[str, list[Row]]]:
-    """Titles and bars of the corpus's distributions; those with nothing in them are left out."""
+    """Titles and bars of the corpus's distributions, without the empty ones."""
     shown = (
         ("Kept passages by bytes", facts.lengths),
-        ("Kept passages that stand for duplicates, by size of their cluster", facts.clusters),
+        ("Kept passages that represent duplicate clusters, by cluster size", facts.clusters),
         ("Placeholders for personal data", facts.placeholders),
     )
     found = []
@@ -147,7 +147,9 @@ def figures(run: Collected) -> list[Figure]:
         method = {"lora": "LoRA", "full": "full fine-tuning"}.get(model.method or "", model.method or "")
         zero = f"ZeRO-{model.zero_stage}" if model.zero_stage is not None else ""
         workers = f"{model.world_size} workers" if model.world_size else ""
-        detail = " · ".join(p for p in (f"in {text.count(len(model.steps))} steps", workers, method, zero) if p)
+        left_out = f"{text.count(model.pairs_too_long)} of {text.count(model.pairs)} pairs too long"
+        parts = f"in {text.count(len(model.steps))} steps", workers, method, zero, left_out * bool(model.pairs_too_long)
+        detail = " · ".join(p for p in parts if p)
         shown.append(Figure("Training tokens", text.compact(model.train_tokens), detail))
     else:
         shown.append(Figure("Training tokens", "–", run.model.why))

@@ -1,4 +1,4 @@
-"""A run in plain text, for the terminal: one line per stage, and the ending of ``make demo``."""
+"""A run in plain text, for the terminal: one line per stage, and the closing lines of ``make demo``."""
 
 from handoff.run_dir import RunDir, StageRecord
 from reporting import sections, text
@@ -15,7 +15,7 @@ MARKS = {"success": "✓", "failed": "✗", "running": "…", "skipped": "–"}
 def stage_line(record: StageRecord) -> str:
     """``✓ corpus      24.1 s  Spark    9,412 passages kept of 11,020``; ``↺`` where the artifact was found.
 
-    A failed stage tells its error, with the remedy that stands at its end, longer than a line where it must.
+    A failed stage shows its error with the remedy, which may take more than a line.
     """
     mark = "↺" if record.reused and record.status == "success" else MARKS[record.status]
     time = _plain(text.duration(record.seconds))

@@ -61,7 +61,7 @@ def perplexity(value: float) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """Part of a whole in percent: ``14.6 %``; never rounded to nothing where there is something."""
+    """Part of a whole in percent: ``14.6 %``; a share above zero is never shown as zero."""
     if not whole:
         return "–"
     percent = 100 * part / whole
@@ -96,7 +96,7 @@ def without_credentials(text: str) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """At most ``length`` characters, with an ellipsis where something was cut."""
+    """At most ``length`` characters, with an ellipsis if something was cut."""
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 

@@ -43,3 +43,23 @@ def publish_corpus(store: Store, raw_file: Path, rows: dict[str, int], files: in
                 )
                 pq.write_table(table, f"{place.uri(split)}/part-{part:05d}.parquet")
         return place.publish(schema=schema.CORPUS, rows=rows, facts={"documents": 1, "passages": sum(rows.values())})
+
+
+def publish_pairs(store: Store, raw: Artifact, pairs: dict[str, list[tuple[str, str]]], files: int = 1) -> Artifact:
+    """A corpus artifact of prompts with completions, per split."""
+    with staging(store, "corpus", {"pairs": pairs, "files": files}, [raw]) as place:
+        for split, rows in pairs.items():
+            for part in range(files):
+                mine = range(part, len(rows), files)
+                table = pa.table(
+                    {
+                        "row_id": [f"{split}-{n:05d}" for n in mine],
+                        "doc_id": [f"{split}-doc" for _ in mine],
+                        "position": pa.array(mine, pa.int32()),
+                        "prompt": [rows[n][0] for n in mine],
+                        "completion": [rows[n][1] for n in mine],
+                    },
+                    schema=schema.PAIRS,
+                )
+                pq.write_table(table, f"{place.uri(split)}/part-{part:05d}.parquet")
+        return place.publish(schema=schema.PAIRS, rows={split: len(rows) for split, rows in pairs.items()})

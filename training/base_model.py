@@ -11,12 +11,13 @@ from typing import Any
 
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
+from handoff.positions import refuse_too_long
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
 from training import gguf, hub
 from training.config import BaseModelConfig, TrainingConfig
 from training.files import put_directory
-from training.fit_check import refuse_targets, refuse_tokenizer, refuse_too_long
+from training.fit_check import check_tokenizer, refuse_targets
 from training.model_check import compare, count_parameters, make_model, quiet, refuse_by_settings
 from training.weight_files import Tensor, headers, refuse_pointer, weight_names
 
@@ -127,8 +128,9 @@ def _look_into(directory: Path, where: str, read: Callable[[], Mapping[str, Tens
         line += "; its weights are pickled: they are compared with its class once they are fetched"
     else:
         compare(model, tensors, where)
-    refuse_tokenizer(directory, model)
-    return Seen(f"{line}, {_size(model)}", model.config.to_dict(), model)
+    note = check_tokenizer(directory)
+    line = f"{line}, {_size(model)}" + (f"; {note}" if note else "")
+    return Seen(line, model.config.to_dict(), model)
 
 
 def _look_into_package(config: BaseModelConfig, cache: Path) -> Seen:

@@ -3,27 +3,28 @@
 import itertools
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from engines.ray import connect, require_room
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError, GateFailed
 from handoff.job import Progress, run_stage
 from handoff.model_files import model_directory
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
+from handoff.tokenizer import ModelTokenizer
 from training.config import EvaluationConfig
 from training.rows import open_corpus, read_rows
 from training.scoring import passage_nll, perplexity
-from training.session import connect, require_room
-from training.tokenizer import PassageTokenizer
 
 log = logging.getLogger("baton")
 
+CODE_VERSION = 2  # raise it when the same models and passages give other figures
 MODELS = ("base", "tuned")
 
 
@@ -38,7 +39,7 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
         corpus = open_corpus(run)
         tuned = run.artifact("train")
         base = open_artifact(run.store, tuned.manifest.parents[1].id)
-        tokenizer = PassageTokenizer.of_model(base)  # both models have the same
+        tokenizer = ModelTokenizer.of_model(tuned)
         passages: dict[str, list[tuple[list[int], int]]] = {
             split: read_passages(corpus, split, tokenizer, config) for split in config.splits
         }
@@ -57,7 +58,7 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
             splits = measure(models, passages, tokenizer, config)
         with record.phase("publish"), staging(run.store, "evaluation", made_of, parents) as place:
             facts = {"splits": splits, "gate": gate(splits, config)}
-            Path(place.uri("metrics.json")).write_text(json.dumps(facts, indent=2))
+            place.store.write(f"{place.directory}/metrics.json", json.dumps(facts, indent=2).encode())
             evaluation = place.publish(facts=facts)
     facts = evaluation.manifest.facts
     decision = facts["gate"]
@@ -78,11 +79,11 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
 
 def identity(config: EvaluationConfig) -> dict[str, Any]:
     """What of the configuration determines the figures; part of the evaluation's id."""
-    return {"evaluation": config.model_dump(mode="json", exclude={"num_actors"})}
+    return {"code_version": CODE_VERSION, "evaluation": config.model_dump(mode="json", exclude={"num_actors"})}
 
 
 def read_passages(
-    corpus: Artifact, split: str, tokenizer: PassageTokenizer, config: EvaluationConfig
+    corpus: Artifact, split: str, tokenizer: ModelTokenizer, config: EvaluationConfig
 ) -> list[tuple[list[int], int]]:
     """The first passages of a split as token ids and prompt length, in the manifest's order of files.
 
@@ -101,7 +102,7 @@ def read_passages(
     return cut
 
 
-def _rows(corpus: Artifact, split: str, tokenizer: PassageTokenizer) -> Iterator[tuple[list[int], int]]:
+def _rows(corpus: Artifact, split: str, tokenizer: ModelTokenizer) -> Iterator[tuple[list[int], int]]:
     for entry in corpus.manifest.files:
         if entry.split == split:
             filesystem, path = corpus.store.locate(corpus.path_of(entry))
@@ -112,7 +113,7 @@ def _rows(corpus: Artifact, split: str, tokenizer: PassageTokenizer) -> Iterator
 def measure(
     models: dict[str, Artifact],
     passages: dict[str, list[tuple[list[int], int]]],
-    tokenizer: PassageTokenizer,
+    tokenizer: ModelTokenizer,
     config: EvaluationConfig,
 ) -> dict[str, dict[str, Any]]:
     """Score all passages under both models on one pool of actors.
@@ -131,7 +132,7 @@ def measure(
     context.execution_options.preserve_order = True
     scored = ray.data.from_blocks(work).map_batches(
         Scorer,
-        fn_constructor_args=(models, tokenizer.eos_id, "cuda" if config.use_gpu else "cpu"),
+        fn_constructor_args=(models, tokenizer.end_id, "cuda" if config.use_gpu else "cpu"),
         batch_format="pyarrow",
         batch_size=None,
         compute=ray.data.ActorPoolStrategy(size=config.num_actors),
@@ -144,7 +145,7 @@ def measure(
         for row in batch.to_pylist():
             scores.setdefault((row["split"], row["model"]), []).append((row["nll"], row["predicted"]))
         progress.add(batch.num_rows)
-    return {split: compare({m: scores[split, m] for m in MODELS}) for split in passages}
+    return {split: compare(split, {m: scores[split, m] for m in MODELS}) for split in passages}
 
 
 def batches(passages: dict[str, list[tuple[list[int], int]]], config: EvaluationConfig) -> Iterator[pa.Table]:
@@ -165,7 +166,11 @@ def batches(passages: dict[str, list[tuple[list[int], int]]], config: Evaluation
 
 
 class Scorer:
-    """An actor of the pool: scores a batch under the model that the batch names, which it loads when it changes."""
+    """An actor of the pool: scores a batch under the model that the batch names, which it loads when it changes.
+
+    Weights are scored in the precision that they are stored in, fp16 in another: its range ends at 65,504, which the
+    activations of many models leave, and all that comes after is not a number.
+    """
 
     def __init__(self, models: dict[str, Artifact], pad_id: int, device: str) -> None:
         self._models, self._pad_id, self._device = models, pad_id, device
@@ -185,25 +190,38 @@ class Scorer:
         )
 
     def _load(self, name: str) -> None:
+        import torch
         from transformers import AutoModelForCausalLM
 
         self._model = None  # freed before the next one is loaded
-        model: Any = AutoModelForCausalLM.from_pretrained(model_directory(self._models[name]), dtype="auto")
+        directory = model_directory(self._models[name])
+        model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
+        if model.dtype == torch.float16:
+            model = model.to(torch.bfloat16 if self._device == "cuda" else torch.float32)
         self._model, self._loaded = model.to(self._device).eval(), name
 
 
-def compare(scores: dict[str, list[tuple[float, int]]]) -> dict[str, Any]:
-    """Perplexities of base and tuned on one split, and tuned / base."""
+def compare(split: str, scores: dict[str, list[tuple[float, int]]]) -> dict[str, Any]:
+    """Perplexities of base and tuned on one split, and tuned / base.
+
+    Raises:
+        ConfigError: one of them is not a number.
+    """
     found: dict[str, Any] = {
         name: {"perplexity": perplexity(s), "tokens": sum(n for _, n in s), "passages": len(s)}
         for name, s in scores.items()
     }
+    if bad := [name for name in scores if not math.isfinite(found[name]["perplexity"])]:
+        raise ConfigError(
+            f"the perplexity of the {' and the '.join(bad)} model on {split} is not a number, so nothing can be compared. "
+            "Remedy: check its weights for NaN and infinite values; bf16 or fp32 weights overflow less than fp16"
+        )
     found["ratio"] = found["tuned"]["perplexity"] / found["base"]["perplexity"]
     return found
 
 
 def gate(splits: dict[str, dict[str, Any]], config: EvaluationConfig) -> dict[str, Any]:
-    """Whether the tuned model is good enough on the last split; a ratio that is not a number is not."""
+    """Whether the tuned model is good enough on the last split."""
     split = config.splits[-1]
     ratio, limit = splits[split]["ratio"], config.max_perplexity_ratio
     return {"split": split, "ratio": ratio, "limit": limit, "passed": ratio <= limit}

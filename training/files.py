@@ -12,7 +12,9 @@ from handoff.publish import Staging
 def put_directory(source: Path, place: Staging) -> None:
     """Put the files below a local directory into a staging place: linked where both lie on one disk, else copied."""
     if place.store.is_local:
-        shutil.copytree(source, place.uri(), copy_function=_link_or_copy, dirs_exist_ok=True)
+        target = place.uri()
+        shutil.copytree(source, target, copy_function=_link_or_copy, dirs_exist_ok=True)
+        shutil.copymode(os.path.dirname(target), target)  # a temporary directory's mode lets its owner read alone
         return
     filesystem, target = place.store.locate(place.directory)
     pafs.copy_files(str(source), target, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=filesystem)

@@ -19,6 +19,7 @@ from handoff.store import resolve
 from training.board import Board, Follower
 from training.checkpoint import EXPORT, TRACE, verify
 from training.config import TrainingConfig
+from training.export_check import AUTO_TOKENIZER_DIFFERS
 from training.ingest import Passages
 from training.loop import Plan, train_worker
 from training.recipe import OURS, Recipe
@@ -40,7 +41,8 @@ class Outcome:
         checkpoint: the last one, a ``ray.train.Checkpoint`` with the exported model.
         trace: one entry per step.
         restarts: how often workers had to start again.
-        sizes: trainable_parameters, world_size, device, and exported_step: whose weights the model has.
+        sizes: trainable_parameters, world_size, device, exported_step: whose weights the model has, and auto_tokenizer:
+            whether AutoTokenizer reads its tokenizer.json as it is (``same`` or ``differs``).
     """
 
     checkpoint: Any
@@ -212,6 +214,7 @@ def model_card(config: TrainingConfig, corpus: Artifact, base: Artifact, outcome
     """README.md of the exported model: what it was made from, how, and what to mind."""
     last = outcome.trace[-1]
     settings = json.dumps(config.model_dump(mode="json"), indent=2)
+    tokenizer = f"\n{AUTO_TOKENIZER_DIFFERS}\n" if outcome.sizes["auto_tokenizer"] == "differs" else ""
     adapter = "\nThe weights are merged; the adapter alone is in `adapter/`.\n" if config.method == "lora" else ""
     return f"""---
 library_name: transformers
@@ -229,7 +232,7 @@ pipeline_tag: text-generation
 {outcome.worker_seconds * config.cpus_per_worker:,.0f} core-seconds in {last["seconds"]:,.0f} s, restarts not counted |
 | Weights of | step {outcome.sizes["exported_step"]} of {last["step"]} |
 | Final training loss | {last["loss"]:.3f} nats per token |
-{adapter}
+{adapter}{tokenizer}
 The licences of the base model and of the training text apply to this model too: check both before you share it.
 It has learnt the style of its text, not to be right or harmless.
 

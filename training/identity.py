@@ -8,6 +8,7 @@ from handoff.run_dir import RunDir
 from training.config import TrainingConfig
 from training.mlflow_run import flat
 
+CODE_VERSION = 2  # part of the model's id: raise it when the same inputs and configuration give other weights or files
 BEGUN = "training-begun.json"  # in the run's directory: what its first attempt was to train
 
 
@@ -18,7 +19,8 @@ def identity(config: TrainingConfig) -> dict[str, Any]:
         "cpus_per_worker", "activation_checkpointing", "hang_seconds",
     }  # fmt: skip
     return {
-        "training": config.model_dump(mode="json", exclude=left_out | ({"lora"} if config.method == "full" else set()))
+        "code_version": CODE_VERSION,
+        "training": config.model_dump(mode="json", exclude=left_out | ({"lora"} if config.method == "full" else set())),
     }
 
 

@@ -29,10 +29,10 @@ import numpy as np
 import pyarrow as pa
 
 from handoff.artifact import Artifact
-from training.packing import Block, Passage, Position, blocks_of, nothing, pack
-from training.rows import read_rows
+from handoff.tokenizer import ModelTokenizer
+from training.packing import Block, Count, Passage, Position, count, nothing, pack
+from training.rows import has_pairs, read_rows
 from training.step import Rows, targets_of
-from training.tokenizer import PassageTokenizer
 
 FEW_TOKENS = 2_000_000  # counted in this process in 2 s; starting Ray Data takes longer
 
@@ -44,8 +44,8 @@ class Cursor:
     blocks: int = 0
     epoch: int = 0
     index: int = 0  # next block within the epoch
-    passage: int = 0
-    token: int = 0
+    passage: int = 0  # this and the next one are a Position
+    taken: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,25 +59,28 @@ class Passages:
         tokenizer: makes tokens of them.
         cpus_per_task: CPU slots of a read-and-tokenise task.
         max_tasks: tasks at a time.
+        pairs: the rows are prompts with completions.
     """
 
     filesystem: Any
     paths: tuple[str, ...]
     rows: tuple[int, ...]
-    tokenizer: PassageTokenizer
+    tokenizer: ModelTokenizer
     cpus_per_task: float
     max_tasks: int
+    pairs: bool = False
 
     @classmethod
     def of_corpus(
-        cls, corpus: Artifact, split: str, tokenizer: PassageTokenizer, cpus_per_task: float, max_tasks: int
+        cls, corpus: Artifact, split: str, tokenizer: ModelTokenizer, cpus_per_task: float, max_tasks: int
     ) -> "Passages":
         """The files of one split of a corpus artifact."""
         entries = [f for f in corpus.manifest.files if f.split == split and f.rows]
         located = [corpus.store.locate(corpus.path_of(f)) for f in entries]
         filesystem = None if corpus.store.is_local else located[0][0]
         rows = tuple(f.rows or 0 for f in entries)
-        return cls(filesystem, tuple(p for _, p in located), rows, tokenizer, cpus_per_task, max_tasks)
+        paths = tuple(path for _, path in located)
+        return cls(filesystem, paths, rows, tokenizer, cpus_per_task, max_tasks, has_pairs(corpus))
 
     def stream(self, first: int = 0, times: int = 1) -> Iterator[Passage]:
         """The tokenised passages in order; runs Ray Data in this process, once for all passes.
@@ -138,7 +141,7 @@ class Passages:
                     yield Passage(np.asarray(ids, np.int32), prompt)
 
 
-def read_and_tokenise(files: pa.Table, filesystem: Any, tokenizer: PassageTokenizer) -> Iterator[pa.Table]:
+def read_and_tokenise(files: pa.Table, filesystem: Any, tokenizer: ModelTokenizer) -> Iterator[pa.Table]:
     """A task's work: files (file, path) → tables of ``file``, ``tokens`` (list<int32>, EOS included) and ``prompt``,
     the number of tokens that are given."""
     for file in files.to_pylist():
@@ -149,17 +152,18 @@ def read_and_tokenise(files: pa.Table, filesystem: Any, tokenizer: PassageTokeni
             yield pa.table({"file": numbers, "tokens": tokens, "prompt": pa.array(prompts, pa.int32())})
 
 
-def count_blocks(passages: Passages, seq_len: int, enough: int | None, *, padded: bool = False) -> int:
-    """Blocks in one epoch, by tokenising the split once; stops at ``enough``, where given."""
+def count_blocks(passages: Passages, seq_len: int, enough: int | None, *, padded: bool = False) -> Count:
+    """What one epoch holds, by tokenising the split once; stops at ``enough`` blocks, where given."""
+
+    def counted(stream: Iterator[Passage]) -> Count:
+        return count((len(p.ids) for p in stream), seq_len, enough, padded=padded, pairs=passages.pairs)
+
     if enough is not None and enough * seq_len <= FEW_TOKENS:
-        return blocks_of((len(p.ids) for p in passages.stream_here()), seq_len, enough, padded=padded)
+        return counted(passages.stream_here())
     import ray
 
     # In a task: what Ray Data has to say then goes to the session's log files.
-    def count() -> int:
-        return blocks_of((len(p.ids) for p in passages.stream()), seq_len, enough, padded=padded)
-
-    return ray.get(ray.remote(num_cpus=0)(count).remote())
+    return ray.get(ray.remote(num_cpus=0)(lambda: counted(passages.stream())).remote())
 
 
 @dataclass(frozen=True)
@@ -232,11 +236,14 @@ class BlockFeeder:
         return mine
 
     def _blocks(self, start: Cursor) -> Iterator[tuple[int, Block]]:
-        pad, at, index = self._passages.tokenizer.eos_id, Position(start.passage, start.token), start.index
+        pad, at, index = self._passages.tokenizer.end_id, Position(start.passage, start.taken), start.index
         passages = self._passages.stream(start.passage, self._deal.epochs - start.epoch)
         for epoch in range(start.epoch, self._deal.epochs):
             of_epoch = itertools.islice(passages, sum(self._passages.rows) - at.passage)
-            for block in pack(of_epoch, self._deal.seq_len, pad, at, index, padded=self._deal.padded):
+            blocks = pack(
+                of_epoch, self._deal.seq_len, pad, at, index, padded=self._deal.padded, pairs=self._passages.pairs
+            )
+            for block in blocks:
                 yield epoch, block
             at, index = Position(), 0
         next(passages, None)  # to its end, where it compares what it read with the manifest
@@ -245,7 +252,7 @@ class BlockFeeder:
         n = self._deal.blocks_per_rank
         dealt = list(itertools.islice(self._stream, self._deal.blocks_per_step))
         for epoch, block in dealt:
-            self._cursor = Cursor(self._cursor.blocks + 1, epoch, block.index + 1, block.end.passage, block.end.token)
+            self._cursor = Cursor(self._cursor.blocks + 1, epoch, block.index + 1, block.end.passage, block.end.taken)
         rows = rows_of([b for _, b in dealt], self._deal.world_size * n, self._deal.seq_len)
         names = [f"{epoch}-{block.index}" for epoch, block in dealt]
         targets, tokens = targets_of(rows.labels), sum(b.tokens for _, b in dealt)

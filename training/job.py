@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engines.ray import connect, require_room
 from handoff.artifact import Artifact
 from handoff.crash_points import crash_point
 from handoff.errors import ConfigError
@@ -16,17 +17,19 @@ from handoff.job import run_stage
 from handoff.packages import cache_dir
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
+from handoff.tokenizer import ModelTokenizer
 from training.base_model import publish_base_model
 from training.config import TrainingConfig
+from training.data_slots import data_slots
+from training.export_check import AUTO_TOKENIZER_DIFFERS
 from training.files import put_directory
 from training.fit import Outcome, fit, model_card
 from training.identity import identity, refuse_changes
 from training.ingest import Passages, count_blocks
 from training.mlflow_run import flat
+from training.packing import Count
 from training.recipe import OURS, Recipe
 from training.rows import open_corpus, reader_bytes
-from training.session import connect, data_slots, require_room
-from training.tokenizer import PassageTokenizer
 from training.tracking import LiveRun
 
 log = logging.getLogger("baton")
@@ -57,7 +60,7 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = OURS, *, track: boo
         record.headline = f"model {found.id} reused"
         return
     log.info("%s", describe(config))
-    tokenizer = PassageTokenizer.of_model(base)
+    tokenizer = ModelTokenizer.of_model(base)
     with record.phase("connect to Ray"):
         connect()
         require_room(config.workers)
@@ -70,7 +73,8 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = OURS, *, track: boo
         check_split(corpus, "validation")
         validation = Passages.of_corpus(corpus, "validation", tokenizer, *data_slots(config))
     with record.phase("count tokens"):
-        total_steps = count_steps(passages, config)
+        counted = count_epoch(passages, config)
+        total_steps = steps_of(counted, config)
     log.info(
         "%d steps x %d tokens (%d workers x %d blocks x %d tokens)",
         total_steps, config.tokens_per_step, config.num_workers, config.blocks_per_rank(config.num_workers),
@@ -94,7 +98,8 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = OURS, *, track: boo
                     put_directory(exported, place)
                     put_directory(Path(scratch), place)
             crash_point("train.exported")
-            model = place.publish(facts=facts(config, base, outcome))
+            left_out = {"pairs": counted.rows, "pairs_too_long": counted.too_long} if passages.pairs else {}
+            model = place.publish(facts=facts(config, base, outcome) | left_out)
             run.store.delete(f"{CHECKPOINTS}/{model.id}")
     last = outcome.trace[-1]
     record.artifact = model.id
@@ -104,12 +109,15 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = OURS, *, track: boo
         "%.1f %% of the trained places were real tokens, the others pads; %.1f %% of the time went into waiting for data",
         100 * known["real_token_share"], 100 * known["data_wait_share"],
     )  # fmt: skip
+    if outcome.sizes["auto_tokenizer"] == "differs":
+        log.info("%s", AUTO_TOKENIZER_DIFFERS)
     exported = outcome.sizes["exported_step"]
     if exported != last["step"]:
         log.info("the weights are those of step %d, with the lowest validation loss", exported)
     record.headline = (
         f"{last['tokens']:,} tokens in {last['step']} steps, loss {outcome.trace[0]['loss']:.2f} → {last['loss']:.2f}, "
         f"{last['tokens'] / last['seconds']:.0f} tokens/s"
+        + (f", {counted.too_long:,} of {counted.rows:,} pairs too long" if counted.too_long else "")
     )
     log.info("model: %s", model.data)
 
@@ -138,25 +146,42 @@ def describe(config: TrainingConfig) -> str:
     )
 
 
-def count_steps(passages: Passages, config: TrainingConfig) -> int:
-    """Optimizer steps: what the epochs hold, at most ``max_steps``.
+def count_epoch(passages: Passages, config: TrainingConfig) -> Count:
+    """Blocks of an epoch, or as many as ``max_steps`` takes, by tokenising the split once or until there is enough.
 
-    Counting tokenises the split once, or until there is enough for ``max_steps``.
+    Raises:
+        ConfigError: every pair that was looked at is longer than a block.
+    """
+    enough = config.max_steps and max(
+        -(-config.max_steps * config.blocks_per_step // config.epochs), config.blocks_per_step
+    )
+    counted = count_blocks(passages, config.seq_len, enough, padded=config.padded)
+    if counted.too_long:
+        said = (
+            f"{counted.too_long:,} of {counted.rows:,} pairs of prompt and completion are longer than training.seq_len "
+            f"{config.seq_len} tokens"
+        )
+        if not counted.blocks:
+            raise ConfigError(f"{said}, so nothing is left to train on. Remedy: raise it")
+        log.info("%s and are left out: a pair is never cut", said)
+    if enough is None:
+        log.info("%d blocks in an epoch, %d epochs", counted.blocks, config.epochs)
+    return counted
+
+
+def steps_of(counted: Count, config: TrainingConfig) -> int:
+    """Optimizer steps: what the epochs hold, at most ``max_steps``.
 
     Raises:
         ConfigError: the split does not fill one step.
     """
     step = config.blocks_per_step
-    enough = config.max_steps and max(-(-config.max_steps * step // config.epochs), step)
-    blocks = count_blocks(passages, config.seq_len, enough, padded=config.padded)
-    if blocks < step:
+    if counted.blocks < step:
         raise ConfigError(
-            f"the train split makes {blocks} blocks of {config.seq_len} tokens, one step takes {step}. Remedy: lower "
-            "training.seq_len, global_batch_tokens, micro_batch_size or num_workers, or add text"
+            f"the train split makes {counted.blocks} blocks of {config.seq_len} tokens, one step takes {step}. Remedy: "
+            "lower training.seq_len, global_batch_tokens, micro_batch_size or num_workers, or add text"
         )
-    if enough is None:
-        log.info("%d blocks in an epoch, %d epochs", blocks, config.epochs)
-    steps = -(-blocks * config.epochs // step)
+    steps = -(-counted.blocks * config.epochs // step)
     return min(steps, config.max_steps) if config.max_steps else steps
 
 

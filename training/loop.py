@@ -13,7 +13,7 @@ from handoff.artifact import Artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE, crash_point
 from handoff.errors import BatonError, ConfigError
 from handoff.model_files import model_directory
-from training import checkpoint, export
+from training import checkpoint, export, export_check
 from training.attention import one_row
 from training.config import TrainingConfig
 from training.deepspeed_config import learning_rate
@@ -159,7 +159,13 @@ class Trainer:
         if self.plan.validation is None:
             return None
         config, passages = self.config, self.plan.validation
-        blocks = pack(passages.stream_here(), config.seq_len, passages.tokenizer.eos_id, padded=config.padded)
+        blocks = pack(
+            passages.stream_here(),
+            config.seq_len,
+            passages.tokenizer.end_id,
+            padded=config.padded,
+            pairs=passages.pairs,
+        )
         first = list(itertools.islice(blocks, config.validation_blocks))
         return rows_of(first[self.rank :: self.world_size], -(-len(first) // self.world_size), config.seq_len)
 
@@ -271,6 +277,7 @@ class Trainer:
         """
         import ray.train
 
+        request = export_check.reference(self.engine, self.plan.passages, self.config, self.device)
         weights = export.gather(
             self.model, self.rank, zero_stage=self.config.zero_stage, trainable_only=self.config.method == "lora"
         )
@@ -279,9 +286,25 @@ class Trainer:
             checkpoint.write_audit(directory / checkpoint.EXPORT / checkpoint.AUDIT, self.rank, self.progress)
             if self.rank == 0:
                 export.save_model(weights, self.model, self.base_directory, directory / checkpoint.EXPORT, self.config)
-                checkpoint.write_trace(
-                    directory, self.progress, self.world_size, self.meters.sizes() | {"exported_step": step}
-                )
+            auto_tokenizer = self._check_export(directory / checkpoint.EXPORT, request)
+            if self.rank == 0:
+                told = {"exported_step": step, "auto_tokenizer": auto_tokenizer}
+                checkpoint.write_trace(directory, self.progress, self.world_size, self.meters.sizes() | told)
             checkpoint.write_digests(directory, self.rank)
             ray.train.report(self._reported(), checkpoint=ray.train.Checkpoint.from_directory(scratch))
         self._scratch.remove()
+
+    def _check_export(self, directory: Path, request: dict[str, Any]) -> str:
+        """See that the exported model is the trained one; every rank calls it, and raises what rank 0 found."""
+        from ray.train.collective import broadcast_from_rank_zero
+
+        found: Any = None
+        if self.rank == 0:
+            try:
+                found = export_check.check(directory, request, self.config.hang_seconds)
+            except export_check.ExportDiffers as error:
+                found = error
+        found = broadcast_from_rank_zero(found)
+        if isinstance(found, export_check.ExportDiffers):
+            raise found
+        return found

@@ -10,7 +10,7 @@ from handoff import schema
 from handoff.artifact import Artifact
 from handoff.parquet import batches, reading_bytes
 from handoff.run_dir import RunDir
-from training.tokenizer import PassageTokenizer
+from handoff.tokenizer import ModelTokenizer
 
 ROWS_PER_BATCH = 512  # passages tokenised at a time
 TEXT_COLUMNS = ("text", "prompt", "completion")
@@ -22,9 +22,13 @@ def open_corpus(run: RunDir, split: str | None = None) -> Artifact:
     Raises:
         ArtifactError: listing every mismatch; the split has no rows.
     """
-    fields = run.artifact("corpus").manifest.fields or ()
-    pairs = any(field["name"] == "completion" for field in fields)
-    return run.artifact("corpus", schema=schema.PAIRS if pairs else schema.CORPUS, split=split)
+    expected = schema.PAIRS if has_pairs(run.artifact("corpus")) else schema.CORPUS
+    return run.artifact("corpus", schema=expected, split=split)
+
+
+def has_pairs(corpus: Artifact) -> bool:
+    """Whether a corpus has prompts with completions rather than text."""
+    return any(field["name"] == "completion" for field in corpus.manifest.fields or ())
 
 
 def reader_bytes(corpus: Artifact, split: str) -> int:
@@ -37,7 +41,7 @@ def reader_bytes(corpus: Artifact, split: str) -> int:
 
 
 def read_rows(
-    path: str, filesystem: Any, tokenizer: PassageTokenizer, *, end: bool
+    path: str, filesystem: Any, tokenizer: ModelTokenizer, *, end: bool
 ) -> Iterator[list[tuple[list[int], int]]]:
     """Rows of a Parquet file, ROWS_PER_BATCH at a time; holds one row group in memory.
 
@@ -56,10 +60,17 @@ def read_rows(
             yield _encode(batch, tokenizer, end)
 
 
-def _encode(batch: pa.RecordBatch, tokenizer: PassageTokenizer, end: bool) -> list[tuple[list[int], int]]:
+def first_rows(path: str, filesystem: Any, tokenizer: ModelTokenizer, count: int) -> list[dict[str, Any]]:
+    """The first rows of a Parquet file as training sees them: ``text``, or ``prompt`` and ``completion``; ``ids``, with
+    the end token; ``prompt_tokens``, how many of them are given."""
+    with pq.ParquetFile(path, filesystem=filesystem) as file:
+        columns = [name for name in TEXT_COLUMNS if name in file.schema_arrow.names]
+        batch = next(batches(file, columns, count))
+    encoded = _encode(batch, tokenizer, end=True)
+    return [row | {"ids": ids, "prompt_tokens": n} for row, (ids, n) in zip(batch.to_pylist(), encoded, strict=True)]
+
+
+def _encode(batch: pa.RecordBatch, tokenizer: ModelTokenizer, end: bool) -> list[tuple[list[int], int]]:
     if "text" in batch.schema.names:
-        return [(ids, 0) for ids in tokenizer.encode(batch["text"].to_pylist(), end=end)]
-    # Apart, as in inference, where the prompt is all there is: a token never spans the seam.
-    prompts = tokenizer.encode(batch["prompt"].to_pylist(), end=False)
-    completions = tokenizer.encode(batch["completion"].to_pylist(), end=end, whole=False)
-    return [(p + c, len(p)) for p, c in zip(prompts, completions, strict=True)]
+        return [(ids, 0) for ids in tokenizer.texts(batch["text"].to_pylist(), end=end)]
+    return tokenizer.pairs(batch["prompt"].to_pylist(), batch["completion"].to_pylist(), end=end)

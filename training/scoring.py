@@ -42,7 +42,7 @@ def passage_nll(
 
 
 def perplexity(scores: Sequence[tuple[float, int]]) -> float:
-    """exp of the mean negative log-likelihood per predicted token, over all passages (infinite past e^700).
+    """exp of the mean negative log-likelihood per predicted token, over all passages (infinite past e^700, NaN where a score is).
 
     Raises:
         ValueError: nothing was predicted.

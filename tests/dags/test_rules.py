@@ -63,7 +63,7 @@ MUTATIONS = [
     Mutation("ends_with_a_report_that_decides_nothing", ".as_teardown()", "", "report"),
     Mutation("ends_with_a_report_that_decides_nothing", ".as_teardown()", ".as_teardown(on_failure_fail_dagrun=True)", "report"),
     Mutation("ends_with_a_report_that_decides_nothing", "predict >> report", "[predict, report]", "predict"),
-    Mutation("begins_with_the_plan", "plan >> corpus >> train", "corpus >> train", "corpus"),
+    Mutation("begins_with_the_plan", "    plan >> corpus", "    corpus", "corpus"),
     Mutation("renders_the_run_directory_only", '"training.job", RUN_DIR]', '"training.job", "{{ params.source }}"]', "train"),
     Mutation("renders_the_run_directory_only", "    catchup=False,", "    catchup=False,\n    render_template_as_native_obj=True,", "rendered"),
     Mutation("imports_orchestration_only", "from airflow.sdk import DAG", "import torch\nfrom airflow.sdk import DAG", "torch"),

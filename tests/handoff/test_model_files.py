@@ -62,5 +62,5 @@ def test_a_remote_model_is_downloaded_once_and_checked(tmp_path: Path, monkeypat
 
 
 def test_only_a_model_has_a_model_directory(tiny_corpus: Artifact) -> None:
-    with pytest.raises(ArtifactError, match="this is no model"):
+    with pytest.raises(ArtifactError, match="this is not a model"):
         model_directory(tiny_corpus)

@@ -109,9 +109,9 @@ def test_every_mismatch_is_in_one_error(store: Store) -> None:
         (
             [13, 12],
             10,
-            "train/0: 13.00 MiB, the target is 10.00 MiB and 20% more: set target_file_mib to 12.50 or above",
+            "train/0: 13.00 MiB is more than 20% above the target of 10.00 MiB: set target_file_mib to 12.50 or above",
         ),
-        ([9, 9, 6], 10, "train/2: 6.00 MiB, its split's files have 8.00 MiB on average, and may differ by 20%: change"),
+        ([9, 9, 6], 10, "train/2: 6.00 MiB differs by more than 20% from its split's mean of 8.00 MiB: change"),
         ([3], 10, None),
     ],
 )

@@ -1,5 +1,6 @@
 """The model stage without a cluster: seeded, independent of the batch, faithful to the distribution, no lost rows."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ import pytest
 
 from handoff import schema
 from handoff.artifact import Artifact
+from handoff.positions import positions_of
 from handoff.publish import staging
 from handoff.store import Store
+from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.generator import Generator
 from inference.prompts import MODERN, PROMPTS
 from inference.sampling import GumbelMax, logits_processors, row_seed
-from inference.text_stages import ModelReference, finish, max_positions, render, render_arguments, tokenizer_definition
+from inference.text_stages import ModelReference, finish, render, render_arguments
 
 CONFIG = InferenceConfig(max_new_tokens=12, temperature=1.0, top_p=0.9)
 
@@ -32,15 +35,16 @@ def prompts(*texts: str | None) -> pa.Table:
     return pa.table([[f"p{i}" for i in range(len(texts))], texts, ["test"] * len(texts)], schema=PROMPTS)
 
 
-def definition(model: ModelReference) -> str:
-    return tokenizer_definition(model.directory())
+def tokenizer_of(model: ModelReference) -> ModelTokenizer:
+    return ModelTokenizer.of_directory(model.directory())
 
 
 def complete(model: ModelReference, table: pa.Table, config: InferenceConfig, rows: int) -> pa.Table:
     """The three stages over batches of ``rows``."""
-    generator = Generator(model, config)
-    tokenizer = definition(model)
-    arguments = render_arguments(tokenizer, config, max_positions(model.directory()))
+    tokenizer = tokenizer_of(model)
+    generator = Generator(model, tokenizer, config)
+    settings = json.loads(Path(model.directory(), "config.json").read_text())
+    arguments = render_arguments(tokenizer, config, positions_of(settings))
     batches = [render(table.slice(start, rows), **arguments) for start in range(0, len(table), rows)]
     return pa.concat_tables([finish(generator(batch), tokenizer, {}) for batch in batches])
 
@@ -99,17 +103,19 @@ def test_prompt_and_completion_stay_within_the_models_positions(model: ModelRefe
 
 def test_the_template_surrounds_the_prompt_braces_and_all(model: ModelReference) -> None:
     config = CONFIG.model_copy(update={"template": "Q: {prompt} {x}\nA:"})
-    arguments = render_arguments(definition(model), config, None)
+    arguments = render_arguments(tokenizer_of(model), config, None)
     rendered = render(prompts("a {b} c"), **arguments)
-    plain = render(prompts("Q: a {b} c {x}\nA:"), **render_arguments(definition(model), CONFIG, None))
+    plain = render(prompts("Q: a {b} c {x}\nA:"), **render_arguments(tokenizer_of(model), CONFIG, None))
     assert rendered["prompt_ids"] == plain["prompt_ids"]
 
 
 def test_rows_have_the_declared_schema(model: ModelReference) -> None:
     table = prompts("Shall I", "Rough winds")
     config = CONFIG.model_copy(update={"temperature": 0})
-    generated = Generator(model, config)(render(table, **render_arguments(definition(model), config, None)))
-    finished = finish(generated, definition(model), {"p1": "from the base"})
+    generated = Generator(model, tokenizer_of(model), config)(
+        render(table, **render_arguments(tokenizer_of(model), config, None))
+    )
+    finished = finish(generated, tokenizer_of(model), {"p1": "from the base"})
     assert finished.schema == schema.PREDICTIONS and finished["baseline"].to_pylist() == [None, "from the base"]
 
 

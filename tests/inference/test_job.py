@@ -8,19 +8,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engines.ray import require_room
 from handoff import schema
 from handoff.artifact import Artifact
 from handoff.errors import CapacityError, ConfigError
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import Store
+from handoff.tokenizer import ModelTokenizer
 from handoff.verify import verify_chain
-from inference.cluster import require_room
 from inference.config import InferenceConfig
 from inference.generator import Generator
 from inference.job import main_stage
 from inference.pipeline import RETRIES, batch_rows, blocks_of, on_actors
 from inference.prompts import MODERN, PROMPTS, load_prompts
-from inference.text_stages import ModelReference, finish, render, render_arguments, tokenizer_definition
+from inference.text_stages import ModelReference, finish, render, render_arguments
 from tests.inference.support import make_run, publish_models
 
 
@@ -103,7 +104,8 @@ def test_a_prompt_file_keeps_every_row(
 def one_by_one(model: Artifact, prompts: pa.Table, config: InferenceConfig) -> list[str | None]:
     """The completions that this process makes of each prompt alone."""
     reference = ModelReference.of(model)
-    generator, tokenizer = Generator(reference, config), tokenizer_definition(reference.directory())
+    tokenizer = ModelTokenizer.of_directory(reference.directory())
+    generator = Generator(reference, tokenizer, config)
     arguments = render_arguments(tokenizer, config, None)
     batches = [generator(render(prompts.slice(i, 1), **arguments)) for i in range(len(prompts))]
     return [finish(batch, tokenizer, {})["completion"][0].as_py() for batch in batches]

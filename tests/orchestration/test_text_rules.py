@@ -141,14 +141,14 @@ def test_ordinary_places_inside_the_roots_are_fine(source: str, monkeypatch: pyt
 def test_places_outside_are_refused_with_the_remedy(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ALLOWED_ROOTS, "/data,s3://ours")
     message = refused(TRAINING.build, {"source": source})
-    assert "is outside of what may be read here (/data, s3://ours, " in message and ALLOWED_ROOTS in message
+    assert "is outside of the allowed places (/data, s3://ours, " in message and ALLOWED_ROOTS in message
 
 
 def test_evaluation_files_outside_are_refused_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ALLOWED_ROOTS, "/data")
     files = {"corpus": {"decontamination": {"files": ["/data/eval.txt", "/etc/eval.txt"]}}}
     message = refused(TRAINING.build, {"overrides": files})
-    assert "'/etc/eval.txt' is outside of what may be read here" in message and "/data/eval.txt" not in message
+    assert "'/etc/eval.txt' is outside of the allowed places" in message and "/data/eval.txt" not in message
 
 
 def test_a_link_out_of_a_root_is_followed_before_it_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

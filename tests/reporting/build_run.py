@@ -206,6 +206,8 @@ def _model_facts(steps: int) -> dict[str, Any]:
         "train_tokens": 256 * steps,
         "blocks": 2 * steps,
         "real_token_share": 1.0,
+        "pairs": 3_000,
+        "pairs_too_long": 12,
         "parameters": 134_515_008,
         "trainable_parameters": 4_884_480,
         "restarts": 0,

@@ -11,6 +11,7 @@ from handoff.manifest import artifact_dir
 from handoff.publish import staging
 from handoff.run_dir import INFERENCE_STAGES, STAGES, RunDir, StageRecord
 from reporting import report
+from reporting.stages import PUBLISHING
 from tests.reporting.build_run import GATE_ERROR, ROWS, STARTED, Story, build_run, prediction
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -66,6 +67,7 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
         "−27 % on the test split",
         "Passed",
         "16,384",
+        "12 of 3,000 pairs too long",
         "77 documents (9.6 MB)",
         "too few words 389",
         "kept 40",
@@ -79,7 +81,7 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
     ):
         assert expected in page.text
     assert "do not add up" not in page.text
-    assert page.text.count("✓ made") == 4
+    assert page.text.count("✓ made") == len(PUBLISHING)
     for stage in ("corpus", "train", "evaluate", "predict"):
         record = run.record(stage)
         assert record and record.artifact and record.artifact in page.text
@@ -88,7 +90,7 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
 
 def test_what_cleaning_changed_and_what_each_source_gave_are_shown(complete: tuple[RunDir, Page]) -> None:
     _, page = complete
-    for shown in ("What cleaning changed, for example", "write to <EMAIL>, soon", "not shown", "too few words: 1"):
+    for shown in ("Examples of what cleaning changed", "write to <EMAIL>, soon", "not shown", "too few words: 1"):
         assert shown in page.text, shown
     assert "books" in page.text and "310" in page.text
 
@@ -263,6 +265,7 @@ def test_a_run_of_inference_alone_shows_its_model_and_where_that_came_from(tmp_p
         "Predictions of shakespeare version 3",
         "All stages succeeded; the model answered the prompts.",
         "16,384",
+        "12 of 3,000 pairs too long",
         "77 documents (9.6 MB)",
         "no evaluation: a run of inference alone has no such stage",
         "The ghost of the king",

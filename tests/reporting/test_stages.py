@@ -44,9 +44,9 @@ def test_nothing_started_gives_an_empty_line() -> None:
 
 def test_what_follows_a_skipped_stage_is_skipped_with_it_and_says_why() -> None:
     skipped = StageRecord(stage="train", status="skipped", started=STARTED, ended=STARTED, headline="a backfill")
-    stages = {
-        s.name: s for s in stages_of([record("plan", 0, 1), record("corpus", 2, 1), skipped, record("report", 4, 1)])
-    }
+    flow = ("plan", "corpus", "train", "evaluate", "promote", "predict", "report")
+    records = [record("plan", 0, 1), record("corpus", 2, 1), skipped, record("report", 4, 1)]
+    stages = {s.name: s for s in stages_of(records, flow)}
     assert [(n, s.state) for n, s in stages.items()] == [
         ("plan", "done"), ("corpus", "made"), ("train", "skipped"), ("evaluate", "skipped"), ("promote", "skipped"),
         ("predict", "skipped"), ("report", "writing"),

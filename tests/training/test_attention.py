@@ -91,11 +91,28 @@ def test_a_model_that_cannot_is_refused_with_the_remedy(tiny_model: Path) -> Non
         check_boundaries(crossing, llama, CONFIG, "cpu")
 
 
-@pytest.mark.parametrize("name", ["llama", "gptj", "bloom", "bert"])
-def test_a_model_whose_tokens_see_those_after_them_is_refused_by_the_worker(name: str, tiny_model: Path) -> None:
+@pytest.mark.parametrize("name", ["llama", "gptj", "bloom"])
+def test_causal_models_are_accepted(name: str, tiny_model: Path) -> None:
     model = tiny(name, tiny_model)
-    if name != "bert":
+    check_causal(model, model, CONFIG, "cpu")
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "roformer", "megatron-bert", "camembert"])
+def test_an_encoder_with_a_decoders_class_is_refused_and_as_a_decoder_accepted(family: str) -> None:
+    """Trained, it reads the tokens it is to predict: perplexity falls from 637 to 2.2 and it can write nothing."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {
+        "vocab_size": 64,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
+    settings = AutoConfig.for_model(family, **sizes, max_position_embeddings=64, embedding_size=32)
+    model = AutoModelForCausalLM.from_config(settings).eval()
+    with pytest.raises(SourceError, match=r"tokens of .* see those after them .*Remedy"):
         check_causal(model, model, CONFIG, "cpu")
-        return
-    with pytest.raises(SourceError, match=r"tokens of BertLMHeadModel see those after them .*Remedy"):
-        check_causal(model, model, CONFIG, "cpu")
+    settings.is_decoder = True
+    decoder = AutoModelForCausalLM.from_config(settings).eval()
+    check_causal(decoder, decoder, CONFIG, "cpu")

@@ -9,9 +9,9 @@ import pytest
 from handoff.errors import ConfigError, EngineUnavailable, SourceError
 from handoff.model_files import model_directory
 from handoff.store import Store
+from handoff.tokenizer import ModelTokenizer
 from training.base_model import look_into, publish_base_model
 from training.config import BaseModelConfig
-from training.tokenizer import PassageTokenizer
 
 
 @pytest.fixture
@@ -99,27 +99,27 @@ def test_a_hub_that_does_not_answer_may_be_asked_again(monkeypatch: pytest.Monke
 
 
 def test_tokenizer_ends_passages_with_the_models_eos(tiny_model: Path, store: Store) -> None:
-    tokenizer = PassageTokenizer.of_model(publish_base_model(of(tiny_model), store, Path("unused")))
-    (ended,), (plain,) = tokenizer.encode(["Shall I"], end=True), tokenizer.encode(["Shall I"], end=False)
-    assert ended == [*plain, tokenizer.eos_id] and tokenizer.eos_id == 0
+    tokenizer = ModelTokenizer.of_model(publish_base_model(of(tiny_model), store, Path("unused")))
+    (ended,), (plain,) = tokenizer.texts(["Shall I"], end=True), tokenizer.texts(["Shall I"], end=False)
+    assert ended == [*plain, tokenizer.end_id] and tokenizer.end_id == 0
 
 
 def test_tokenizer_agrees_with_transformers(tiny_model: Path, store: Store) -> None:
     from transformers import AutoTokenizer
 
     text = "Rough winds do shake\nthe darling buds — of May"
-    ours = PassageTokenizer.of_model(publish_base_model(of(tiny_model), store, Path("unused")))
-    assert ours.encode([text], end=False) == [AutoTokenizer.from_pretrained(tiny_model)(text)["input_ids"]]
+    ours = ModelTokenizer.of_model(publish_base_model(of(tiny_model), store, Path("unused")))
+    assert ours.texts([text], end=False) == [AutoTokenizer.from_pretrained(tiny_model)(text)["input_ids"]]
 
 
 def test_a_model_without_eos_is_an_error(model: Path, store: Store) -> None:
-    for name in ("tokenizer_config.json", "config.json"):
+    for name in ("tokenizer_config.json", "config.json", "generation_config.json"):
         settings = json.loads((model / name).read_text())
         settings.pop("eos_token", None)
         settings.pop("eos_token_id", None)
         (model / name).write_text(json.dumps(settings))
     with pytest.raises(ConfigError, match="end-of-sequence"):
-        PassageTokenizer.of_model(publish_base_model(of(model), store, Path("unused")))
+        ModelTokenizer.of_model(publish_base_model(of(model), store, Path("unused")))
 
 
 def test_a_tokenizer_that_makes_ids_beyond_the_models_vocabulary_is_refused(tiny_model: Path, tmp_path: Path) -> None:
@@ -129,5 +129,5 @@ def test_a_tokenizer_that_makes_ids_beyond_the_models_vocabulary_is_refused(tiny
     loaded = AutoModelForCausalLM.from_pretrained(directory)
     loaded.resize_token_embeddings(300)
     loaded.save_pretrained(directory)
-    with pytest.raises(SourceError, match=r"makes the id 383 .* has a vocabulary of 300\. Remedy"):
+    with pytest.raises(ConfigError, match=r"makes the id 383 .* has a vocabulary of 300\. Remedy"):
         look_into(of(directory), Path("unused"))

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handoff.artifact import Artifact
+from handoff.artifact import Artifact, open_artifact
+from handoff.tokenizer import ModelTokenizer
+from tests.support import VERSES, publish_pairs
 from training.base_model import publish_base_model
 from training.config import BaseModelConfig
 from training.ingest import BlockFeeder, Cursor, Deal, Passages, Share, count_blocks
-from training.packing import IGNORED
-from training.tokenizer import PassageTokenizer
+from training.packing import IGNORED, WINDOW
 
 SEQ_LEN, WORLD_SIZE, PER_RANK, EPOCHS = 48, 2, 2, 2
 
@@ -19,7 +20,7 @@ SEQ_LEN, WORLD_SIZE, PER_RANK, EPOCHS = 48, 2, 2, 2
 @pytest.fixture
 def passages(tiny_corpus: Artifact, tiny_model: Path) -> Passages:
     base = publish_base_model(BaseModelConfig(source=str(tiny_model)), tiny_corpus.store, Path("unused"))
-    return Passages.of_corpus(tiny_corpus, "train", PassageTokenizer.of_model(base), 1.0, 2)
+    return Passages.of_corpus(tiny_corpus, "train", ModelTokenizer.of_model(base), 1.0, 2)
 
 
 def steps(
@@ -44,8 +45,8 @@ def consumed(dealt: list[list[Share]]) -> list[str]:
 
 def test_feeder(ray_cluster: None, passages: Passages) -> None:
     """One Ray Data run per epoch takes seconds, so all that the feeder promises is looked at here."""
-    per_epoch = count_blocks(passages, SEQ_LEN, None)
-    assert count_blocks(passages, SEQ_LEN, 3) == 3, "counting stops early"
+    per_epoch = count_blocks(passages, SEQ_LEN, None).blocks
+    assert count_blocks(passages, SEQ_LEN, 3).blocks == 3, "counting stops early"
     total_steps = -(-per_epoch * EPOCHS // (WORLD_SIZE * PER_RANK))
     dealt = steps(passages, total_steps)
     every_block = [f"{epoch}-{index}" for epoch in range(EPOCHS) for index in range(per_epoch)]
@@ -80,6 +81,31 @@ def test_feeder(ray_cluster: None, passages: Passages) -> None:
     blocks_left = len(every_block) - len(consumed(begun)) - len(consumed(middle))
     end = steps(passages, 7 + -(-blocks_left // 5), 7, middle[-1][0].cursor, world_size=1, per_rank=5)
     assert consumed(begun) + consumed(middle) + consumed(end) == every_block
+
+
+def test_feeder_of_pairs(ray_cluster: None, passages: Passages, tiny_corpus: Artifact) -> None:
+    """Whole pairs, each once an epoch, the same after a resume inside a window, at its end and in the second epoch."""
+    raw = open_artifact(tiny_corpus.store, tiny_corpus.manifest.parents[0].id)
+    rows = [
+        (f"{(VERSES[n % 8] * 3)[: 12 + n % 31 + 200 * (n % 40 == 0)]} {n}?", f" {n * 7}.") for n in range(WINDOW + 400)
+    ]
+    corpus = publish_pairs(tiny_corpus.store, raw, {"train": rows}, files=2)
+    pairs = Passages.of_corpus(corpus, "train", passages.tokenizer, 1.0, 2)
+    counted = count_blocks(pairs, SEQ_LEN, None)
+    assert counted.rows == len(rows) and counted.too_long > 0
+    total_steps = -(-counted.blocks * EPOCHS // (WORLD_SIZE * PER_RANK))
+    dealt = steps(pairs, total_steps)
+    assert consumed(dealt) == [f"{epoch}-{index}" for epoch in range(EPOCHS) for index in range(counted.blocks)]
+    whole = [p for p in pairs.stream_here() if len(p.ids) <= SEQ_LEN]
+    assert len(whole) == len(rows) - counted.too_long
+    assert sum(step[0].step_targets for step in dealt) == EPOCHS * sum(len(p.ids) - p.prompt for p in whole)
+    window_ends = next(n for n, step in enumerate(dealt, 1) if step[0].cursor.passage == WINDOW)
+    for done in (7, window_ends, window_ends + 1, total_steps - 2):
+        rest = steps(pairs, done + 2, done, dealt[done - 1][0].cursor)
+        for before, after in zip(dealt[done:], rest, strict=False):
+            for one, other in zip(before, after, strict=True):
+                assert np.array_equal(one.rows.ids, other.rows.ids) and one.blocks == other.blocks
+                assert one.cursor == other.cursor
 
 
 def test_a_resume_opens_no_file_that_is_done(ray_cluster: None, passages: Passages) -> None:

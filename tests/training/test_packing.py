@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from training.packing import IGNORED, Block, Passage, Position, blocks_of, pack
+from training.packing import IGNORED, Block, Count, Passage, Position, best_fit, count, pack
 
 PAD = 0
 
@@ -55,7 +55,7 @@ def test_packing_goes_on_from_any_block(stop_after: int) -> None:
 
 def test_a_passage_longer_than_many_blocks_is_resumed_inside() -> None:
     blocks = list(pack(counted(100), 8, PAD))
-    assert blocks[4].end == Position(passage=0, token=40)
+    assert blocks[4].end == Position(passage=0, taken=40)
     rest = list(pack(counted(100), 8, PAD, blocks[4].end, 5))
     assert np.array_equal(real_tokens(rest), np.arange(41, 101))
 
@@ -94,8 +94,8 @@ def test_padded_each_passage_has_rows_of_its_own() -> None:
 def test_blocks_are_counted_as_they_are_packed(padded: bool) -> None:
     texts = passages(3)
     made = len(list(pack(texts, 16, PAD, padded=padded)))
-    assert blocks_of((len(t.ids) for t in texts), 16, padded=padded) == made
-    assert blocks_of((len(t.ids) for t in texts), 16, 5, padded=padded) == 5
+    assert count((len(t.ids) for t in texts), 16, padded=padded).blocks == made
+    assert count((len(t.ids) for t in texts), 16, 5, padded=padded).blocks == 5
 
 
 def test_a_row_of_ten_million_tokens_is_packed_like_any_other() -> None:
@@ -108,3 +108,59 @@ def test_packing_reads_no_further_than_it_must() -> None:
     first = next(pack(endless, 12, PAD))
     assert first.tokens == 12
     assert next(endless).ids[0] == 4  # passages 0, 1 and 2 were read
+
+
+# -- pairs of prompt and completion
+
+
+def pairs(seed: int, count: int, shortest: int, longest: int) -> list[Passage]:
+    """Pairs of these lengths in tokens, of which the first half is the prompt."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(shortest, longest + 1, count)
+    return [Passage(rng.integers(1, 1000, n).astype(np.int32), n // 2) for n in lengths]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_pair_is_never_cut_and_none_is_lost_or_doubled(padded: bool) -> None:
+    rows = pairs(1, 3000, 200, 330)  # 266 tokens in the middle: a stream of blocks of 512 cuts every second one
+    blocks = list(pack(rows, 512, PAD, padded=padded, pairs=True))
+    found = [b.ids[at : at + n].tolist() for b in blocks for at, n in zip(np.cumsum((0, *b.lengths)), b.lengths)]  # noqa: B905
+    assert sorted(found) == sorted(r.ids.tolist() for r in rows)
+    learnt = sum(int(np.count_nonzero(b.labels != IGNORED)) for b in blocks)
+    assert learnt == sum(len(r.ids) - r.prompt for r in rows), "whole completions, nothing of a prompt"
+    assert [b.index for b in blocks] == list(range(len(blocks)))
+    assert all(len(b.lengths) == 1 for b in blocks) or not padded
+
+
+def test_pairs_fill_blocks_nearly_as_well_as_a_stream() -> None:
+    rows = pairs(2, 3000, 10, 256)
+    blocks = list(pack(rows, 512, PAD, pairs=True))
+    assert sum(len(r.ids) for r in rows) / (512 * len(blocks)) > 0.98
+
+
+def test_a_pair_longer_than_a_block_is_left_out_and_counted() -> None:
+    rows = pairs(3, 1500, 20, 80)
+    short = [r.ids.tolist() for r in rows if len(r.ids) <= 64]
+    blocks = list(pack(rows, 64, PAD, pairs=True))
+    assert sum(len(b.lengths) for b in blocks) == len(short) < len(rows)
+    counted = count((len(r.ids) for r in rows), 64, pairs=True)
+    assert counted == Count(len(blocks), 1500, 1500 - len(short))
+    assert count((len(r.ids) for r in rows), 64, 5, pairs=True).blocks == 5
+    assert count([65, 66], 64, pairs=True) == Count(0, 2, 2) and not list(pack([rows[0]], 8, PAD, pairs=True))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("stop_after", [1, 7, 400, 401])
+def test_packing_pairs_goes_on_from_any_block(stop_after: int, padded: bool) -> None:
+    rows = pairs(4, 2500, 20, 80)
+    whole = list(pack(rows, 128, PAD, padded=padded, pairs=True))
+    end = whole[stop_after - 1].end
+    resumed = list(pack(rows[end.passage :], 128, PAD, end, stop_after, padded=padded, pairs=True))
+    assert [(b.index, b.ids.tolist(), b.end) for b in resumed] == [
+        (b.index, b.ids.tolist(), b.end) for b in whole[stop_after:]
+    ]
+
+
+def test_best_fit_takes_the_fullest_block_with_room_and_keeps_the_order() -> None:
+    assert best_fit([3, 7, 5, 2, 9, 1, 10, 11], 10) == [[0, 1], [2, 3], [4, 5], [6]]
+    assert best_fit([3, 7], 10, alone=True) == [[0], [1]]

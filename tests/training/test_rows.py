@@ -13,49 +13,44 @@ from handoff.errors import ArtifactError
 from handoff.publish import staging
 from handoff.run_dir import RunDir
 from handoff.store import Store
-from tests.support import VERSES
+from handoff.tokenizer import ModelTokenizer
+from tests.support import VERSES, publish_pairs
 from training.base_model import publish_base_model
 from training.config import BaseModelConfig, EvaluationConfig
 from training.evaluate import read_passages
 from training.ingest import Passages, read_and_tokenise
 from training.packing import IGNORED, pack
 from training.rows import open_corpus
-from training.tokenizer import PassageTokenizer
 
 
 @pytest.fixture
 def pairs(store: Store, tiny_corpus: Artifact) -> Artifact:
-    rows = {
-        "row_id": ["a", "b"], "doc_id": ["d", "d"], "position": pa.array([0, 1], pa.int32()),
-        "prompt": [VERSES[0], VERSES[1]], "completion": [" Indeed.", " So it is, and more."],
-    }  # fmt: skip
-    with staging(store, "corpus", {"pairs": 2}, [open_artifact(store, tiny_corpus.manifest.parents[0].id)]) as place:
-        for split in ("train", "validation"):
-            pq.write_table(pa.table(rows, schema=schema.PAIRS), f"{place.uri(split)}/part-00000.parquet")
-        return place.publish(schema=schema.PAIRS, rows={"train": 2, "validation": 2})
+    rows = list(zip(VERSES[:2], [" Indeed.", " So it is, and more."], strict=True))
+    raw = open_artifact(store, tiny_corpus.manifest.parents[0].id)
+    return publish_pairs(store, raw, {"train": rows, "validation": rows})
 
 
 @pytest.fixture
-def tokenizer(store: Store, tiny_model: Path) -> PassageTokenizer:
-    return PassageTokenizer.of_model(publish_base_model(BaseModelConfig(source=str(tiny_model)), store, Path("unused")))
+def tokenizer(store: Store, tiny_model: Path) -> ModelTokenizer:
+    return ModelTokenizer.of_model(publish_base_model(BaseModelConfig(source=str(tiny_model)), store, Path("unused")))
 
 
-def test_only_completions_are_learnt(pairs: Artifact, tokenizer: PassageTokenizer) -> None:
+def test_only_completions_are_learnt(pairs: Artifact, tokenizer: ModelTokenizer) -> None:
     passages = Passages.of_corpus(pairs, "train", tokenizer, 1.0, 1)
-    block = next(pack(passages.stream_here(), 256, tokenizer.eos_id))
+    block = next(pack(passages.stream_here(), 256, tokenizer.end_id, pairs=passages.pairs))
     learnt = [int(t) for t in block.labels if t != IGNORED]
-    first, second = tokenizer.encode([" Indeed.", " So it is, and more."], end=True, whole=False)
-    assert learnt == first + second and learnt.count(tokenizer.eos_id) == 2, "each ends, and that is learnt"
-    prompts = tokenizer.encode(VERSES[:2], end=False)
+    first, second = tokenizer.texts([" Indeed.", " So it is, and more."], end=True)
+    assert learnt == first + second and learnt.count(tokenizer.end_id) == 2, "each ends, and that is learnt"
+    prompts = tokenizer.prompts(VERSES[:2])
     assert block.ids[: len(prompts[0])].tolist() == prompts[0]
     (table,) = read_and_tokenise(pa.table({"file": [0], "path": list(passages.paths)}), None, tokenizer)
     assert table["prompt"].to_pylist() == [len(p) for p in prompts]
     assert np.array_equal(table["tokens"][1].as_py(), prompts[1] + second)
 
 
-def test_only_completions_are_scored(pairs: Artifact, tokenizer: PassageTokenizer) -> None:
+def test_only_completions_are_scored(pairs: Artifact, tokenizer: ModelTokenizer) -> None:
     found = read_passages(pairs, "validation", tokenizer, EvaluationConfig(max_passages=1))
-    assert [prompt for _, prompt in found] == [len(tokenizer.encode(VERSES[:1], end=False)[0])]
+    assert [prompt for _, prompt in found] == [len(tokenizer.prompts(VERSES[:1])[0])]
     assert len(found[0][0]) > found[0][1]
 
 
@@ -89,7 +84,7 @@ def test_an_empty_split_is_said(tiny_corpus: Artifact, store: Store, tmp_path: P
         open_corpus(run, "train")
 
 
-def test_a_row_of_ten_million_characters_is_tokenised_like_any_other(tokenizer: PassageTokenizer) -> None:
+def test_a_row_of_ten_million_characters_is_tokenised_like_any_other(tokenizer: ModelTokenizer) -> None:
     line = VERSES[0] + " "
-    (ids,) = tokenizer.encode([line * (10_000_000 // len(line))], end=True)
-    assert len(ids) > 1_000_000 and ids[-1] == tokenizer.eos_id
+    (ids,) = tokenizer.texts([line * (10_000_000 // len(line))], end=True)
+    assert len(ids) > 1_000_000 and ids[-1] == tokenizer.end_id

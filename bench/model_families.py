@@ -1,0 +1,164 @@
+"""Which model families can be tuned, packed and served: every causal model type that transformers knows, tried small.
+
+``make model-families`` builds each with random weights, loads it as training does, changes what would be trained,
+exports it and compares the export with the changed module, fully tuned and with LoRA. It prints the table of
+docs/model-families.md. Types that these general sizes do not build at all are listed as not tried.
+"""
+
+import sys
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from handoff.errors import BatonError
+from tests.tokenizers import digits, write_tokenizer
+from training.attention import check_boundaries, check_causal
+from training.config import BaseModelConfig, TrainingConfig
+from training.export import gather, save_model
+from training.export_check import measure, weight_problems
+from training.model import load_model
+
+LARGEST = 20_000_000  # parameters of a model that counts as small
+SIZES: dict[str, Any] = {
+    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 128,
+    "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0,
+}  # fmt: skip
+OLDER: dict[str, Any] = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128, "rotary_dim": 8, "d_model": 64}
+EXPERTS: dict[str, Any] = {
+    "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+    "n_shared_experts": 1, "shared_expert_intermediate_size": 64, "n_group": 1, "topk_group": 1, "q_lora_rank": 16,
+    "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 16, "first_k_dense_replace": 1,
+}  # fmt: skip
+WITHOUT_GROUPS = {"num_key_value_heads": 4}
+VARIANTS: tuple[dict[str, Any], ...] = (
+    SIZES, SIZES | OLDER, SIZES | OLDER | EXPERTS, SIZES | WITHOUT_GROUPS, SIZES | OLDER | EXPERTS | WITHOUT_GROUPS,
+)  # fmt: skip
+IDS = np.random.default_rng(0).integers(5, 60, 48).astype(np.int32)
+POSITIONS = np.concatenate([np.arange(20), np.arange(28)]).astype(np.int32)
+
+Method = Literal["full", "lora"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of one family.
+
+    Attributes:
+        family: its ``model_type``.
+        blocks: ``packed``; ``padded`` where documents cannot share a block; or why it is refused or fails.
+        full: ``same``, or why it cannot be tuned fully and published.
+        lora: the same with adapters.
+    """
+
+    family: str
+    blocks: str
+    full: str = ""
+    lora: str = ""
+
+
+def build(family: str, directory: Path) -> Path:
+    """A Hugging Face directory with a small random model of the family.
+
+    Raises:
+        ValueError: no general configuration builds one that is small enough.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tokenizer = digits()
+    for sizes in VARIANTS:
+        try:
+            settings = AutoConfig.for_model(family, vocab_size=tokenizer.get_vocab_size(), **sizes)
+            with torch.device("meta"):
+                if sum(p.numel() for p in AutoModelForCausalLM.from_config(settings).parameters()) > LARGEST:
+                    continue
+            torch.manual_seed(0)
+            model: Any = AutoModelForCausalLM.from_config(settings).eval()
+            with torch.no_grad():
+                model(input_ids=torch.from_numpy(IDS.astype(np.int64))[None], use_cache=False)
+            model.save_pretrained(directory)
+        except Exception:  # each family has its own way to say that a size does not suit it
+            continue
+        write_tokenizer(directory, tokenizer)
+        return directory
+    raise ValueError(family)
+
+
+def try_family(family: str, base: Path, scratch: Path) -> Found:
+    """Load, check, change, export and compare the model of ``base``, fully tuned and with LoRA."""
+    config = TrainingConfig(base=BaseModelConfig(source=str(base)), method="full")
+    try:
+        model = load_model(str(base), config, 1)
+        check_causal(model, model, config, "cpu")
+    except BatonError as refusal:
+        reason = "its tokens see those after them" if "see those after" in str(refusal) else _short(refusal)
+        return Found(family, f"refused: {reason}")
+    except Exception as error:
+        return Found(family, f"fails: {type(error).__name__}: {_short(error)}")
+    try:
+        check_boundaries(model, model, config, "cpu")
+        blocks = "packed"
+    except Exception:  # refused, or the model cannot compute where positions start again
+        blocks = "padded"
+    return Found(family, blocks, *(exported(base, scratch / method, method, blocks) for method in ("full", "lora")))
+
+
+def exported(base: Path, directory: Path, method: Any, blocks: str) -> str:
+    """``same`` where the export of a changed model is that model; else what differs or fails."""
+    import torch
+
+    config = TrainingConfig(base=BaseModelConfig(source=str(base)), method=method)
+    positions = POSITIONS if blocks == "packed" else np.arange(len(IDS), dtype=np.int32)
+    try:
+        torch.manual_seed(0)
+        model = load_model(str(base), config, 1)
+        with torch.no_grad():
+            for weights in model.parameters():
+                if weights.requires_grad:
+                    weights.add_(torch.randn_like(weights) * 0.02)
+            nll, logits = measure(model.eval(), IDS, positions, "cpu")
+        request = {"ids": IDS, "positions": positions, "nll": nll, "logits": logits, "precision": "fp32"}
+        weights_by_name = gather(model, 0, zero_stage=0, trainable_only=method == "lora")
+        save_model(weights_by_name, model, str(base), directory, config)
+        return "; ".join(weight_problems(str(directory), request)) or "same"
+    except Exception as error:
+        return f"{type(error).__name__}: {_short(error)}"
+
+
+def _short(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:150]
+
+
+def main() -> None:
+    """Try every family and print the table."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.utils import logging as transformers_logging
+
+    warnings.filterwarnings("ignore")
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    absent = []
+    outcomes: dict[tuple[str, str, str], list[str]] = {}
+    for family in sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                base = build(family, Path(scratch, "base"))
+            except ValueError:
+                absent.append(family)
+                continue
+            found = try_family(family, base, Path(scratch))
+        outcomes.setdefault((found.blocks, found.full, found.lora), []).append(family)
+        print(f"{family}: {found.blocks}; full {found.full}; LoRA {found.lora}", file=sys.stderr, flush=True)
+    print("| blocks | full | LoRA | families |\n|---|---|---|---|")
+    for outcome, families in sorted(outcomes.items(), key=lambda item: -len(item[1])):
+        print(f"| {' | '.join(outcome)} | {len(families)}: {', '.join(families)} |")
+    print(f"\nNot tried, as the general sizes build none of at most 20 M parameters: {', '.join(absent)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""A model's tokenizer as every stage uses it: which tokens a text, a prompt and a pair become, and which end a text.
+
+Training, evaluation and inference all call this module, so that what is served is what was learnt. ``tokenizer.json`` is
+read as it stands: transformers rebuilds it for some model types, and then makes other tokens of the same text.
+"""
+
+import functools
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handoff.artifact import Artifact
+from handoff.errors import ConfigError
+
+# The files that a tokenizer consists of, in any of the forms that transformers reads.
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
+    "merges.txt", "tokenizer.model", "spiece.model", "chat_template.json", "*.jinja",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelTokenizer:
+    """A fast tokenizer and the tokens that end a text; a small value that travels to worker processes.
+
+    It needs the tokenizers package only: importing that takes 0.1 s in a worker process, transformers 5 s.
+
+    Args:
+        definition: text of ``tokenizer.json``.
+        stop_ids: token ids that end a text. Training appends the first one, generation stops at each.
+    """
+
+    definition: str
+    stop_ids: tuple[int, ...]
+
+    @classmethod
+    def of_model(cls, model: Artifact) -> "ModelTokenizer":
+        """Read the tokenizer of a model artifact, wherever it is stored; raises as :meth:`of_directory`."""
+        paths = {entry.path.rsplit("/", 1)[-1]: model.path_of(entry) for entry in model.manifest.files}
+        return cls._read(model.id, lambda name: model.store.read(paths[name]).decode() if name in paths else None)
+
+    @classmethod
+    def of_directory(cls, directory: str | Path) -> "ModelTokenizer":
+        """Read the tokenizer of a Hugging Face directory.
+
+        Raises:
+            ConfigError: there is no ``tokenizer.json``, no token ends a text, or the tokenizer makes ids that the model's
+                vocabulary lacks.
+        """
+        root = Path(directory)
+        return cls._read(str(root), lambda name: (root / name).read_text() if (root / name).is_file() else None)
+
+    @classmethod
+    def _read(cls, subject: str, read: Callable[[str], str | None]) -> "ModelTokenizer":
+        definition = read("tokenizer.json")
+        if definition is None:
+            raise ConfigError(
+                f"{subject} has no tokenizer.json. Remedy: save its fast tokenizer beside the weights "
+                "(AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR))"
+            )
+        names = ("config.json", "generation_config.json", "special_tokens_map.json", "tokenizer_config.json")
+        model, generation, older, settings = (json.loads(read(name) or "{}") for name in names)
+        vocabulary = _backend(definition).get_vocab(with_added_tokens=True)
+        stops = _stop_ids(definition, vocabulary, [settings, older], [model, generation])
+        if not stops:
+            raise ConfigError(
+                f"{subject} names no end-of-sequence token. Remedy: set eos_token in its tokenizer_config.json"
+            )
+        _check_vocabulary(subject, model, vocabulary, stops[0])
+        return cls(definition, tuple(stops))
+
+    @property
+    def end_id(self) -> int:
+        """The token that training appends to each text; also used as padding, which attention and loss leave out."""
+        return self.stop_ids[0]
+
+    def texts(self, texts: Sequence[str], *, end: bool) -> list[list[int]]:
+        """Token ids of whole texts, after whatever the tokenizer puts before a text (such as a BOS token).
+
+        Args:
+            texts: passages.
+            end: append ``end_id`` where a text does not end with it.
+        """
+        return [self._framed(ids, end) for ids in self._encode(texts)]
+
+    def prompts(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts that go on: never with an end token, which some tokenizers append to every text."""
+        return self.texts(prompts, end=False)
+
+    def pairs(self, prompts: Sequence[str], completions: Sequence[str], *, end: bool) -> list[tuple[list[int], int]]:
+        """Token ids of prompts with their completions, and how many of the first ids are the prompt's.
+
+        They begin with the ids that :meth:`prompts` gives, which are all that inference knows. What follows are the
+        tokens of the pair read as one text, so that no tokenizer puts a space between the two. Where a token of that
+        text would span the border, the completion is tokenised by itself instead, as a text that goes on.
+        """
+        before = len(_prefix_of(self.definition))
+        given, joined = self._encode(prompts), self._encode([p + c for p, c in zip(prompts, completions, strict=True)])
+        rows = []
+        for prompt, whole, completion in zip(given, joined, completions, strict=True):
+            if whole[: len(prompt)] != prompt:
+                whole = prompt + _continuation(self.definition).encode(completion, add_special_tokens=False).ids
+            rows.append((self._framed(whole, end), before + len(prompt)))
+        return rows
+
+    def completion(self, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> str:
+        """Text of the tokens generated after a prompt; special tokens stay in it.
+
+        Decoded together with the prompt where that is possible: some tokenizers drop the space before the first token.
+        """
+        backend = _backend(self.definition)
+        before = backend.decode(list(prompt_ids), skip_special_tokens=False)
+        whole = backend.decode([*prompt_ids, *completion_ids], skip_special_tokens=False)
+        if whole.startswith(before):
+            return str(whole[len(before) :])
+        return str(backend.decode(list(completion_ids), skip_special_tokens=False))
+
+    def until_stop(self, ids: Sequence[int]) -> list[int]:
+        """The ids before the first stop token."""
+        return list(ids[: next((n for n, token in enumerate(ids) if token in self.stop_ids), len(ids))])
+
+    def _framed(self, ids: list[int], end: bool) -> list[int]:
+        framed = [*_prefix_of(self.definition), *ids]
+        return framed if not end or framed[-1:] == [self.end_id] else [*framed, self.end_id]
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        encoded = _backend(self.definition).encode_batch_fast(list(texts), add_special_tokens=False)
+        return [e.ids for e in encoded]
+
+
+def _stop_ids(definition: str, vocabulary: dict[str, int], tokenizer: Sequence[Any], model: Sequence[Any]) -> list[int]:
+    """The token that the tokenizer's settings name as the end, then those of the model's, without repeats.
+
+    The model's settings may hold another model's or a class's default, which is an ordinary word here: beside the
+    tokenizer's own, only added tokens count.
+    """
+    named = [vocabulary[t] for s in tokenizer if (t := _token(s.get("eos_token"))) in vocabulary]
+    listed = [i for s in model for i in _listed(s.get("eos_token_id"))]
+    if named:
+        added = {token["id"] for token in json.loads(definition).get("added_tokens", ())}
+        listed = [i for i in listed if i in added]
+    return list(dict.fromkeys([*named[:1], *listed]))
+
+
+def _listed(ids: Any) -> list[int]:
+    return [] if ids is None else [int(i) for i in ids] if isinstance(ids, list) else [int(ids)]
+
+
+def _token(named: Any) -> str | None:
+    return named.get("content") if isinstance(named, dict) else named
+
+
+def _check_vocabulary(subject: str, model: dict[str, Any], vocabulary: dict[str, int], end: int) -> None:
+    """An id beyond the embedding fails in mid-training, on a GPU without a word of why."""
+    size = model.get("vocab_size") or model.get("text_config", {}).get("vocab_size")
+    largest, token = max([*((n, t) for t, n in vocabulary.items()), (end, "eos_token")])
+    if size is not None and largest >= size:
+        raise ConfigError(
+            f"the tokenizer of {subject} makes the id {largest} ({token!r}), its model has a vocabulary of {size}. "
+            "Remedy: give the tokenizer that the model was trained with, or resize the model's embeddings"
+        )
+
+
+@functools.lru_cache(maxsize=4)  # once per worker process, however many batches pass through it
+def _backend(definition: str) -> Any:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(definition)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+@functools.lru_cache(maxsize=4)
+def _prefix_of(definition: str) -> tuple[int, ...]:
+    """What the tokenizer's post-processor puts before every text."""
+    backend = _backend(definition)
+    for text in itertools.chain("x0", (backend.decode([n]) for n in range(backend.get_vocab_size()))):
+        encoding = backend.encode(text)
+        if 0 in encoding.special_tokens_mask:  # the vocabulary has this text
+            return tuple(encoding.ids[: encoding.special_tokens_mask.index(0)])
+    return ()
+
+
+@functools.lru_cache(maxsize=4)
+def _continuation(definition: str) -> Any:
+    """The tokenizer for a text that goes on from another one: it puts no space before the first word."""
+    settings = json.loads(definition)
+    for step in _steps(settings.get("pre_tokenizer")):
+        if step.get("type") == "Metaspace":
+            step["prepend_scheme"] = "never"
+        elif step.get("type") == "ByteLevel":
+            step["add_prefix_space"] = False
+    for step in _steps(settings.get("normalizer")):
+        if step.get("type") == "Prepend":
+            step["prepend"] = ""
+        elif step.get("type") == "Strip":
+            step["strip_left"] = False
+    return _backend(json.dumps(settings))
+
+
+def _steps(part: Any) -> Iterator[dict[str, Any]]:
+    """The steps of a normalizer or pre-tokenizer, which may be one or a nested sequence."""
+    if part:
+        yield part
+        for key in ("pretokenizers", "normalizers"):
+            for inner in part.get(key, ()):
+                yield from _steps(inner)
