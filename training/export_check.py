@@ -105,6 +105,22 @@ def check(directory: Path, request: dict[str, Any], timeout_seconds: float) -> s
     return auto_tokenizer
 
 
+def check_on_every_rank(directory: Path, request: dict[str, Any], rank: int, timeout_seconds: float) -> str:
+    """:func:`check` on rank 0; every rank of a Ray Train group calls it, and returns or raises what rank 0 found."""
+    from ray.train.collective import broadcast_from_rank_zero
+
+    found: Any = None
+    if rank == 0:
+        try:
+            found = check(directory, request, timeout_seconds)
+        except ExportDiffers as error:
+            found = error
+    found = broadcast_from_rank_zero(found)
+    if isinstance(found, ExportDiffers):
+        raise found
+    return found
+
+
 def measure(forward: Any, ids: Any, positions: Any, device: Any) -> tuple[Any, Any]:
     """Loss of each next token, float32 [tokens - 1], and the logits at LOGIT_PLACES places, float32 [places, vocabulary]."""
     import torch

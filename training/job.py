@@ -109,6 +109,9 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = OURS, *, track: boo
         "%.1f %% of the trained places were real tokens, the others pads; %.1f %% of the time went into waiting for data",
         100 * known["real_token_share"], 100 * known["data_wait_share"],
     )  # fmt: skip
+    log.info(
+        "checked: loaded in a fresh process, the exported model has the tokens, end tokens, logits and losses of training"
+    )
     if outcome.sizes["auto_tokenizer"] == "differs":
         log.info("%s", AUTO_TOKENIZER_DIFFERS)
     exported = outcome.sizes["exported_step"]
