@@ -43,8 +43,9 @@ CLEANED = [
 
 
 def documents(spark: Any, *texts: str, reason: str | None = None) -> Any:
-    rows = [(f"doc{i}", text, reason, None) for i, text in enumerate(texts)]
-    return spark.createDataFrame(rows, "doc_id string, text string, reason string, file string")
+    rows = [(f"doc{i}", text, reason, None, 0, None) for i, text in enumerate(texts)]
+    schema = "doc_id string, text string, reason string, file int, part int, tally array<long>"
+    return spark.createDataFrame(rows, schema)
 
 
 def passages(spark: Any, text: str, passage_chars: int) -> list[str]:
@@ -114,7 +115,9 @@ def test_a_long_document_is_cut_in_linear_time(spark: Any) -> None:
         F.lit("big").alias("doc_id"),
         F.repeat(F.concat(F.lit("wor"), "id", F.lit(" ")), 600_000).alias("text"),
         F.lit(None).cast("string").alias("reason"),
-        F.lit(None).cast("string").alias("file"),
+        F.lit(None).cast("int").alias("file"),
+        F.lit(0).alias("part"),
+        F.lit(None).cast("array<long>").alias("tally"),
     )
     start = time.monotonic()
     assert cut_passages(clean(one_line, CleaningConfig()), 1000).count() == 3_000
