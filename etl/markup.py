@@ -77,9 +77,11 @@ INLINE = [
     "html",
     "body",
 ]
-LINES, CELLS = ("br", "li", "tr", "dt", "dd", "option"), ("td", "th")
+ITEMS, CELLS = ("li", "tr", "dt", "dd", "option"), ("td", "th")
 PREFORMATTED = "pre, listing, xmp, plaintext"
-_BLANK, _PARAGRAPH, _LINE, _TAB = "\x1c\x1d\x1e\x1f"  # stand in the text while white space is collapsed, as browsers do
+_ITEM, _BLANK, _PARAGRAPH, _LINE, _TAB = (
+    "\x1b\x1c\x1d\x1e\x1f"  # stand in the text while white space is collapsed, as browsers do
+)
 
 
 class Page(NamedTuple):
@@ -91,7 +93,7 @@ def html_page(source: str) -> Page:
     """What a reader of the page reads: paragraphs with a blank line between them, items and rows on lines of their own."""
     from selectolax.lexbor import LexborHTMLParser
 
-    tree = LexborHTMLParser(re.sub("[\x1c-\x1f]", "", source))
+    tree = LexborHTMLParser(re.sub("[\x1b-\x1f]", "", source))
     _remove(tree.css(NO_LANGUAGE))
     if tree.body is None:
         return Page("", 0)
@@ -106,13 +108,14 @@ def html_page(source: str) -> Page:
                 inner.replace_with(kept)
     for node in tree.body.css("*"):
         tag = node.tag or ""
-        if tag in LINES or tag in CELLS:
-            node.insert_before(_LINE if tag in LINES else " ")
-        elif tag not in INLINE:
-            mark = " " if "-" in tag else _PARAGRAPH  # an element of the page's own may stand in a sentence
+        if tag == "br":
+            node.insert_before(_LINE)
+        elif tag not in INLINE:  # an element of the page's own (`my-icon`) may stand in a sentence
+            mark = _ITEM if tag in ITEMS else " " if tag in CELLS or "-" in tag else _PARAGRAPH
             node.insert_before(mark)
             node.insert_after(mark)
     text = re.sub(r"[ \t\r\n\f]+", " ", tree.body.text())
+    text = re.sub(rf" ?{_ITEM}[ {_ITEM}]*", _LINE, text)
     text = re.sub(rf"[ {_LINE}]*{_PARAGRAPH}[ {_LINE}{_PARAGRAPH}]*", "\n\n", text)
     text = re.sub(rf" ?{_LINE} ?", "\n", text).replace(_BLANK, " ").replace(_TAB, "\t").strip()
     return Page(text, left_out)

@@ -13,12 +13,12 @@ import pyarrow as pa
 from etl.config import SourceConfig
 from etl.raw_file import Part, kind_of, parts_of
 from etl.records import Record, records
+from etl.session import PARTITION_BYTES
 from etl.source import Source
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-TASK_BYTES = 32 << 20  # of raw text: a task takes seconds, so that cores end together and progress is seen
 LEAST_TASK_BYTES = 1 << 20
 # What opening a file costs beside reading it, as bytes: 12,000 files of 200 bytes are 24 tasks, not 12,000.
 OPEN_BYTES = 64 << 10
@@ -68,7 +68,7 @@ def files_of(sources: Sequence[Source]) -> list[tuple[Source, int]]:
 def tasks_of(sources: Sequence[Source], cores: int) -> list[Task]:
     """What each task reads: neighbouring parts, about as much for each core; never a task per small file."""
     total = sum(_weight(Part(f)) for s in sources for f in s.files)
-    size = max(LEAST_TASK_BYTES, min(TASK_BYTES, math.ceil(total / cores)))
+    size = max(LEAST_TASK_BYTES, min(PARTITION_BYTES, math.ceil(total / cores)))
     parts: Task = []
     index = 0
     for number, source in enumerate(sources):
@@ -89,7 +89,7 @@ def tasks_of(sources: Sequence[Source], cores: int) -> list[Task]:
 def _weight(part: Part) -> int:
     size = part.file.bytes if part.end is None else part.end - part.start
     if kind_of(part.file.name)[0] == "parquet" and part.end is not None:
-        size = TASK_BYTES  # its bounds are row groups
+        size = PARTITION_BYTES  # its bounds are row groups
     return OPEN_BYTES + size * (PACKED_RATIO if kind_of(part.file.name)[1] else 1)
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from etl.check import check_source
 from etl.config import SourceConfig
-from etl.markup import Page, html_page, markdown_page
 from handoff.errors import SourceError
 from tests.etl.corpus_run import NO_HELD_OUT, ended, planned, prose, rows, run, snapshot
 
@@ -112,18 +111,6 @@ def test_markdown_and_html_give_their_text(spark: Any, tmp_path: Path) -> None:
     texts = {r["doc_id"]: r["text"] for r in rows(made) if r["position"] == 0}
     assert texts["a.md"].startswith("Head\n\n1.0 ") and texts["b.html"].startswith("2.0 ")
     assert made.manifest.dropped == {"no_text": 1}
-
-
-def test_what_is_taken_from_a_page() -> None:
-    page = (
-        "<head><title>T</title></head><body><nav>menu</nav><h1>A <b>bold</b> head</h1>\n<p>One\n two<br>three</p>"
-        "<ul><li>a</li><li>b <i>c</i></li></ul><pre>x = 1\n  y</pre><script>bad()</script>"
-        "<table><tr><td>1</td><td>2</td></tr></table><p>caf&eacute;</p><footer>(c)</footer>"
-    )
-    text = "A bold head\n\nOne two\nthree\n\na\nb c\n\nx = 1\n  y\n\n1 2\n\ncaf\u00e9"
-    assert html_page(page) == Page(text, len("menu") + len("(c)"))
-    assert markdown_page("# T\n\nsee [it](http://x)\n\n- one\n- two\n").text == "T\n\nsee it\n\none\ntwo"
-    assert html_page("") == Page("", 0) and html_page("a < b & c").text == "a < b & c"
 
 
 @pytest.mark.parametrize(
