@@ -42,7 +42,7 @@ def explained() -> Iterator[None]:
         raise
     except (Py4JError, PySparkException, ConnectionError) as error:
         try:
-            text = str(error)
+            text = f"{error}\n{getattr(error, '_stackTrace', '')}"  # without it, PySpark's errors do not name their causes
         except (Py4JError, OSError):  # what it says is kept in the JVM, which is gone
             text = ""
         # A call that the JVM did not survive is a plain Py4JError; those that follow find nobody to answer.
@@ -62,7 +62,7 @@ def explain(text: str) -> Exception | None:
         )
     if "No space left on device" in text:
         return EngineUnavailable(f"a disk that Spark writes to is full. Remedy: {SPACE}")
-    if "java.lang.OutOfMemoryError" in text or "MemoryError" in text:
+    if "MemoryError" in text:  # Java's OutOfMemoryError, and Python's
         return EngineUnavailable(f"Spark ran out of memory. Remedy: {MEMORY}")
     if "Python worker exited unexpectedly" in text or "PythonWorkerFactory.createThroughDaemon" in text:
         return EngineUnavailable(
