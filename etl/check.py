@@ -32,9 +32,10 @@ from etl.raw_file import (
 from etl.records import csv_rows, json_objects, too_large_a_page
 from etl.source import Source, resolved
 from handoff.errors import ConfigError, SourceError
+from handoff.job import log
 from handoff.store import resolve
 
-NAMED_FAULTS = 5
+NAMED = 5  # files in a message
 
 
 def check_source(config: SourceConfig, cache: Path) -> list[tuple[str, int]]:
@@ -59,6 +60,9 @@ def check_files(source: Source) -> None:
         SourceError: naming up to five files that cannot be read as configured.
     """
     config = source.settings
+    if left_out := source.left_out:
+        some = ", ".join(left_out[:NAMED])
+        log.info("source: %s: %d files with hidden names are left out (%s)", config.uri, len(left_out), some)
     encoding_named(config.encoding)
     if config.paired and source.format in ("txt", "markup"):
         raise ConfigError(
@@ -68,8 +72,8 @@ def check_files(source: Source) -> None:
     with ThreadPoolExecutor(max_workers=16) as pool:
         faults = [f for f in pool.map(lambda file: _fault(file, config), source.files) if f]
     if faults:
-        more = f" (and {len(faults) - NAMED_FAULTS} more files)" if len(faults) > NAMED_FAULTS else ""
-        raise SourceError("; ".join(faults[:NAMED_FAULTS]) + more)
+        more = f" (and {len(faults) - NAMED} more files)" if len(faults) > NAMED else ""
+        raise SourceError("; ".join(faults[:NAMED]) + more)
 
 
 def _fault(file: SourceFile, config: SourceConfig) -> str | None:
@@ -92,11 +96,11 @@ def _page(file: SourceFile, config: SourceConfig) -> str | None:
     return too_large_a_page(file.uri) if file.bytes > MOST_PAGE_BYTES else _head(file, config)
 
 
-def _head(file: SourceFile, config: SourceConfig) -> str | None:
+def _head(file: SourceFile, config: SourceConfig, *, may_have_nul: bool = False) -> str | None:
     head, encoding = head_of(file, config.encoding)
     before = invalid_bytes()
     text = decoded(head, encoding)
-    if "\0" in text:
+    if "\0" in text and not may_have_nul:
         return (
             f"{file.uri} is binary: it contains NUL bytes. Remedy: exclude it, or set corpus.source.encoding (UTF-16?)"
         )
@@ -129,7 +133,7 @@ def undecodable(file: SourceFile, config: SourceConfig) -> str:
 
 
 def _jsonl(file: SourceFile, config: SourceConfig) -> str | None:
-    if fault := _head(file, config):
+    if fault := _head(file, config, may_have_nul=True):  # in a line that is counted
         return fault
     record, reason, _ = next(json_objects(Part(file), config.encoding), (None, None, None))
     if record is None:

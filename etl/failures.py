@@ -42,7 +42,9 @@ def explained() -> Iterator[None]:
         raise
     except (Py4JError, PySparkException, ConnectionError) as error:
         try:
-            text = f"{error}\n{getattr(error, '_stackTrace', '')}"  # without it, PySpark's errors do not name their causes
+            text = (
+                f"{error}\n{getattr(error, '_stackTrace', '')}"  # without it, PySpark's errors do not name their causes
+            )
         except (Py4JError, OSError):  # what it says is kept in the JVM, which is gone
             text = ""
         # A call that the JVM did not survive is a plain Py4JError; those that follow find nobody to answer.

@@ -114,10 +114,15 @@ PATTERNS = {
 }
 # A text with a match has one of these too. They are found several times as fast, and most texts have none; each begins
 # with characters listed one by one, which Java looks up in a table of bits.
+# Java tries a lookbehind at each length that one of its alternatives may have: all of these have three characters, and
+# look at more only where those are found.
 KEY_HINT = (
-    r"[AJz_.@=0-](?<=A[KSBC][IC]A|eyJ|AIz|LS0|gh[pousr]_|_pat_|hf_|[rs]k_|whsec_|npm_|do[opr]_|shp.._"
-    r"|glsa_|(?i:aws_)|ya29\.|SG\.|hvs\.|AccountKey=|:[^\s/@]{1,128}@|gl\w{2,5}-|xox.-|xapp-|CSPX-|sk-|pypi-|AGE-|----)"
+    r"[AJz_.0-](?<=[KSBC][IC]A|eyJ|AIz|LS0|h[pousr]_(?<=gh._)|at_(?<=_pat_|shpat_)|(?:ca|pa|ss)_(?<=shp.._)|hf_|[rs]k_"
+    r"|ec_(?<=whsec_)|pm_(?<=npm_)|v1_(?<=do[opr]_v1_)|sa_(?<=glsa_)|[wW][sS]_(?=[sS])|29\.(?<=ya29\.)|SG\.|vs\.(?<=hvs\.)"
+    r"|(?:[abdfmnrt]t|as)-(?<=gl[a-z]{2,5}-)|x[abeoprs]-(?<=xox.-)|pp-(?<=xapp-)|PX-(?<=GOCSPX-)|sk-(?<![A-Za-z0-9]sk-)|pi-(?<=pypi-)"
+    r"|EY-(?<=RET-KEY-)|---(?=BEGIN ))"
 )
+URI_HINT = r"://[\w.%-]{0,64}:[^\s/@:<>]{3,128}@"
 NUMBERS = ("card", "ip", "phone")
 NUMBER_HINT = (
     rf"[0123456789.:+)-](?:(?<=\d)(?:{_GAP}?\d){{13}}|(?<=[0-9a-fA-F][.:])[0-9a-fA-F]{{1,4}}[.:][0-9a-fA-F]"
@@ -164,7 +169,8 @@ def redact(documents: "DataFrame", config: PrivacyConfig) -> "DataFrame":
 
     text, hint, before = F.col("text"), F.col("_hint"), F.col("_before")
     kinds = kinds_of(config)
-    hints = {"key": F.rlike(text, F.lit(KEY_HINT)), "email": F.contains(text, F.lit("@"))}
+    named = F.contains(text, F.lit("AccountKey=")) | (F.contains(text, F.lit("://")) & F.rlike(text, F.lit(URI_HINT)))
+    hints = {"key": F.rlike(text, F.lit(KEY_HINT)) | named, "email": F.contains(text, F.lit("@"))}
     if first := next((kind for kind in kinds if kind in NUMBERS), None):  # its hint holds for the others too
         hints[first] = F.rlike(text, F.lit(NUMBER_HINT))
     documents = documents.withColumn("_raw", text)

@@ -15,11 +15,9 @@ from fsspec.utils import glob_translate
 from etl.config import SourceConfig
 from etl.raw_file import FORMATS, Format, SourceFile, is_left_out, kind_of
 from handoff.errors import SourceError
-from handoff.job import log
 from handoff.packages import download_package, extract_members
 from handoff.store import resolve
 
-NAMED = 5  # of what is left out
 GONE = -1
 
 
@@ -141,9 +139,6 @@ def _of_one_format(
     config: SourceConfig, root: str, files: list[SourceFile], left_out: tuple[str, ...], *, in_place: bool
 ) -> Source:
     asked = config.uri if in_place else f"{config.uri} with members {config.members!r}"
-    if left_out:
-        some = ", ".join(left_out[:NAMED])
-        log.info("source: %s: %d files with hidden names are left out (%s)", config.uri, len(left_out), some)
     if not files:
         hidden = f" but {len(left_out)} with hidden names" if left_out else ""
         raise SourceError(

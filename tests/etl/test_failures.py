@@ -50,7 +50,9 @@ def test_what_java_raises(spark: Any) -> None:
         assert "\n" not in str(raised.value)
         return raised.value
 
-    assert str(told(F.lit(1) / F.col("id"))).startswith("Spark failed: SparkArithmeticException: [DIVIDE_BY_ZERO] Division")
+    assert str(told(F.lit(1) / F.col("id"))).startswith(
+        "Spark failed: SparkArithmeticException: [DIVIDE_BY_ZERO] Division"
+    )
     compose = F.reflect(
         F.lit("com.ibm.icu.text.Normalizer"), F.lit("compose"), F.lit(None).cast("string"), F.lit(False)
     )
