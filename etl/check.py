@@ -12,25 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.config import SourceConfig
-from etl.raw_file import (
-    MOST_PAGE_BYTES,
-    MOST_PARTS,
-    PART_BYTES,
-    Part,
-    SourceFile,
-    beyond_ascii,
-    chunks,
-    decoded,
-    encoding_named,
-    encoding_of,
-    head_of,
-    in_another_encoding,
-    invalid_bytes,
-    kind_of,
-    opened,
-)
-from etl.records import csv_rows, json_objects, too_large_a_page
+from etl.decoding import beyond_ascii, decoded, encoding_named, encoding_of, in_another_encoding, invalid_bytes
+from etl.raw_file import MOST_PAGE_BYTES, MOST_PARTS, PART_BYTES, Part, SourceFile, chunks, head_of, kind_of, opened
+from etl.records import too_large_a_page
 from etl.source import Source, resolved
+from etl.structured import csv_rows, json_objects
 from handoff.errors import ConfigError, SourceError
 from handoff.job import log
 from handoff.store import resolve

@@ -99,7 +99,7 @@ class LanguageConfig(Frozen):
     )
 
 
-# Of whole passages of prose. A short answer is no bad passage: pairs are judged by the rules that are set.
+# Of passages of prose, most of them Gopher's. A short answer is no bad passage: pairs are judged by the rules that are set.
 PASSAGE_RULES: dict[str, float] = {
     "min_words": 20,
     "min_mean_word_chars": 2.0,
@@ -123,34 +123,29 @@ class QualityConfig(Frozen):
     """Rules that drop a passage; each dropped passage is counted under the first rule it breaks."""
 
     min_words: int | None = _rule(
-        "min_words", "fewest words in a passage; of scripts without blanks (Chinese, Thai) each character is one", ge=1
+        "min_words", "fewest words; of scripts without blanks (Chinese, Thai) characters", ge=1
     )
     min_mean_word_chars: float | None = _rule("min_mean_word_chars", "least mean word length in characters", ge=0)
     max_mean_word_chars: float | None = _rule("max_mean_word_chars", "greatest mean word length in characters", gt=0)
     min_letter_share: float | None = _rule(
-        "min_letter_share", "least share of letters among non-space characters", ge=0, le=1
+        "min_letter_share", "least share of letters in visible characters", ge=0, le=1
     )
     max_repeated_line_share: float | None = _rule(
-        "max_repeated_line_share",
-        "greatest share of a passage's characters in lines that repeat an earlier one (Gopher: 0.2)",
-        ge=0,
-        le=1,
+        "max_repeated_line_share", "greatest share of characters in lines that repeat an earlier one", ge=0, le=1
     )
-    max_symbol_word_ratio: float | None = _rule(
-        "max_symbol_word_ratio", "most `#` and ellipses per word (Gopher: 0.1)", ge=0
-    )
+    max_symbol_word_ratio: float | None = _rule("max_symbol_word_ratio", "most `#` and ellipses per word", ge=0)
     max_digit_share: float | None = _rule(
-        "max_digit_share", "greatest share of digits among non-space characters", ge=0, le=1
+        "max_digit_share", "greatest share of digits in visible characters", ge=0, le=1
     )
     max_bullet_line_share: float | None = _rule(
-        "max_bullet_line_share", "greatest share of lines that begin with a bullet (Gopher: 0.9)", ge=0, le=1
+        "max_bullet_line_share", "greatest share of lines that begin with a bullet", ge=0, le=1
     )
     max_ellipsis_line_share: float | None = _rule(
-        "max_ellipsis_line_share", "greatest share of lines that end with an ellipsis (Gopher: 0.3)", ge=0, le=1
+        "max_ellipsis_line_share", "greatest share of lines that end with an ellipsis", ge=0, le=1
     )
     max_repeated_ngram_share: float = Field(
         default=1.0,
-        description="greatest share of runs of five words that repeat an earlier one; not for verse (Gopher: 0.15)",
+        description="greatest share of repeated runs of five words; not for verse (Gopher: 0.15)",
         ge=0,
         le=1,
     )
@@ -166,7 +161,7 @@ class QualityConfig(Frozen):
     )
     max_short_line_share: float = Field(
         default=1.0,
-        description="greatest share of lines of less than 30 characters; not for verse (FineWeb: 0.67)",
+        description="greatest share of lines under 30 characters; not for verse (FineWeb: 0.67)",
         ge=0,
         le=1,
     )

@@ -30,10 +30,10 @@ from etl import (
 )
 from etl.check import undecodable
 from etl.config import CorpusConfig
+from etl.decoding import in_another_encoding
 from etl.failures import explained
 from etl.progress import progress_lines
 from etl.raw import publish_sources
-from etl.raw_file import in_another_encoding
 from etl.session import shuffle_partitions, spark_session
 from etl.source import Source
 from handoff.artifact import Artifact

@@ -1,13 +1,7 @@
-"""What a raw file is and how its bytes become text: names, compression, encoding, parts. Plan's check and Spark's reader use it.
+"""What a raw file is, and how it is opened: names, compression, parts. Plan's check and Spark's reader use it alike."""
 
-One policy for bytes that are not in the encoding: each becomes U+FFFD and is counted. A file, or a source, in which they
-are too many is in another encoding, and is refused.
-"""
-
-import codecs
 import contextlib
 import gzip
-import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +10,8 @@ from typing import IO, Any, Literal, NamedTuple
 import pyarrow as pa
 import zstandard
 
-from handoff.errors import ConfigError, SourceError
+from etl.decoding import encoding_of
+from handoff.errors import SourceError
 from handoff.store import resolve
 
 Format = Literal["txt", "markup", "jsonl", "csv", "parquet"]
@@ -39,32 +34,8 @@ WINDOW_BYTES = 64 << 10  # looked at: at the beginning of a file for what it is,
 CHUNK_BYTES = 4 << 20
 LONGEST_WINDOW = 1 << 31  # of zstd: what `zstd --long=31` writes
 
-BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-# What these names stand for on the web (WHATWG Encoding Standard, section 4.2): files that are said to be Latin-1 have
-# the quotation marks, dashes and the euro sign of Windows-1252, which Latin-1 takes for control characters.
-MEANT = {
-    "ascii": "cp1252",
-    "iso8859-1": "cp1252",
-    "iso8859-9": "cp1254",
-    "iso8859-11": "cp874",
-    "tis-620": "cp874",
-    "shift_jis": "cp932",
-    "euc_kr": "cp949",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "utf-8-sig": "utf-8",
-}
 # A line end of these is not the one byte 0x0a: a file in them cannot be cut by its bytes.
 UNCUTTABLE = ("utf-16", "utf-32", "utf-7", "iso2022", "hz", "utf_7")
-
-LEAST_INVALID = 8
-LEAST_INVALID_SHARE = 0.1  # of the bytes beyond ASCII
 
 
 @dataclass(frozen=True)
@@ -102,73 +73,6 @@ def is_left_out(name: str) -> bool:
     """
     *directories, file = name.split("/")
     return any(d[0] in "._" for d in directories) or file[0] == "." or (file[0] == "_" and kind_of(file)[0] is None)
-
-
-def encoding_named(name: str) -> str:
-    """Python's name of the encoding that a setting means.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    try:
-        "".encode(name)
-        found = codecs.lookup(name).name
-    except LookupError:
-        raise ConfigError(f"{name!r} is no text encoding. Remedy: correct corpus.source.encoding") from None
-    return MEANT.get(found, found)
-
-
-def encoding_of(head: bytes, configured: str) -> tuple[str, int]:
-    """Encoding of a file that begins with ``head``, and bytes of its byte order mark, which tells more than a setting.
-
-    UTF-16 without a mark is of the order in which its zero bytes stand.
-    """
-    for mark, encoding in BYTE_ORDER_MARKS:
-        if head.startswith(mark):
-            return encoding, len(mark)
-    encoding = encoding_named(configured)
-    if encoding in ("utf-16", "utf-32"):
-        width = int(encoding[4:]) // 8
-        first, last = (head[i::width].count(0) for i in (0, width - 1))
-        encoding += "-be" if first > last else "-le"
-    return encoding, 0
-
-
-_counted = threading.local()
-
-
-def _replaced(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    _counted.bytes = invalid_bytes() + error.end - error.start
-    return "\ufffd", error.end
-
-
-codecs.register_error("baton.replaced", _replaced)
-
-
-def invalid_bytes() -> int:
-    """Bytes that this thread has replaced so far, since they were not in their encoding."""
-    return getattr(_counted, "bytes", 0)
-
-
-def decoded(data: bytes, encoding: str) -> str:
-    """The text of bytes; what is not in the encoding becomes U+FFFD, and :func:`invalid_bytes` counts it."""
-    return data.decode(encoding, "baton.replaced")
-
-
-def decoder(encoding: str) -> codecs.IncrementalDecoder:
-    """The same for bytes that come in chunks."""
-    return codecs.getincrementaldecoder(encoding)("baton.replaced")
-
-
-def beyond_ascii(data: bytes) -> int:
-    """Bytes of 128 or more."""
-    return len(data) - len(data.translate(None, bytes(range(128, 256))))
-
-
-def in_another_encoding(invalid: int, beyond: int) -> bool:
-    """Whether so many bytes are invalid that the encoding is not the file's: in one of damaged UTF-8 most are valid."""
-    return invalid >= LEAST_INVALID and invalid >= LEAST_INVALID_SHARE * beyond
 
 
 @contextlib.contextmanager

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from etl import raw_file
-from etl import records as records_module
+from etl import raw_file, structured
 from etl.check import check_source
 from etl.config import SourceConfig
-from etl.raw_file import PART_BYTES, Part, SourceFile, invalid_bytes, is_left_out, kind_of, parts_of
+from etl.decoding import decoded, invalid_bytes
+from etl.raw_file import PART_BYTES, Part, SourceFile, is_left_out, kind_of, parts_of
 from etl.read import tasks_of
 from etl.records import Record, records
 from etl.source import Source, resolved
@@ -137,7 +137,7 @@ def test_every_value_on_a_line_of_json_is_read_or_counted(tmp_path: Path) -> Non
 def test_a_record_that_is_too_long_is_counted_and_the_next_one_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records_module, "MOST_RECORD_BYTES", 100_000)
+    monkeypatch.setattr(structured, "MOST_RECORD_BYTES", 100_000)
     monkeypatch.setattr(raw_file, "CHUNK_BYTES", 30_000)
     long = json.dumps({"text": "x" * 300_000})
     found = read(tmp_path, "a.jsonl", f'{{"text": "a"}}\n{long}\n{{"text": "b"}}'.encode())
@@ -294,4 +294,4 @@ def test_a_file_no_one_can_read_in_parts_is_refused_in_plan(tmp_path: Path) -> N
 
 def test_counting_is_per_thread_and_goes_on() -> None:
     before = invalid_bytes()
-    assert raw_file.decoded(b"\xff\xfe", "utf-8") == "\ufffd\ufffd" and invalid_bytes() == before + 2
+    assert decoded(b"\xff\xfe", "utf-8") == "\ufffd\ufffd" and invalid_bytes() == before + 2
