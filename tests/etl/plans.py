@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PLANS = Path(__file__).parents[2] / "docs" / "corpus-plans.txt"
 WHY = {
-    "read, clean, redact, cut, judge": "one narrow stage, no Python (HTML and Markdown are read in Python)",
+    "read, clean, redact, cut, judge": "one narrow stage; Python reads the files, Spark SQL does the rest",
     "splits": "a hash of the group decides; named documents are broadcast",
     "signatures": "the one Python step over all text, in NumPy",
     "exact copies": "narrow rows by fingerprint; up to half a million passages the driver does it, without a shuffle",
