@@ -12,6 +12,7 @@ from airflow_ray.errors import RayJobLost, RayUnreachable
 from airflow_ray.follow import FRUITLESS_CONNECTIONS, LINE_CHARACTERS, STATE_DUMP, TAIL_LINES, Follower
 
 HANGS = object()  # in a stream: no more comes, and the connection stays
+LATER = object()  # in a stream: more comes after the job has ended and its whole log was asked for
 AWAY = RayUnreachable("no answer")
 
 
@@ -29,6 +30,7 @@ class Client:
     def __init__(self, streams: list[list[Any]], states: list[Any], whole: Any = None, read: int = 0) -> None:
         self.streams, self.states, self.whole, self.read = streams, states, whole, read
         self.connections = self.looks = self.sent = 0
+        self.asked = False
 
     def find(self, job: str) -> Any:
         from ray.job_submission import JobDetails, JobStatus, JobType
@@ -42,6 +44,7 @@ class Client:
         return state and JobDetails(type=JobType.SUBMISSION, status=JobStatus(state), entrypoint="")
 
     def short_log(self, job: str) -> str | None:
+        self.asked = True
         if isinstance(self.whole, Exception):
             raise self.whole
         return self.whole
@@ -53,6 +56,10 @@ class Client:
         for part in stream:
             if part is HANGS:
                 await asyncio.Event().wait()
+            if part is LATER:
+                while not self.asked:
+                    await asyncio.sleep(0)
+                continue
             if isinstance(part, Exception):
                 raise part
             yield part
@@ -112,7 +119,7 @@ def test_the_end_of_the_log_is_read_at_once_and_the_stream_left() -> None:
 
 @pytest.mark.parametrize("whole", [None, AWAY, "on"], ids=["too long", "no answer", "shorter than what was shown"])
 def test_without_the_whole_log_the_stream_is_read_to_its_end(whole: Any) -> None:
-    client = Client([["one\ntw", "o\nthr", "ee"]], ["SUCCEEDED"], whole, read=6)
+    client = Client([["one\ntw", LATER, "o\nthr", "ee"]], ["SUCCEEDED"], whole, read=6)
     assert Followed(client).lines == ["one", "two", "three"]
 
 
