@@ -27,6 +27,15 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
         return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
 
 
+def sha256_of(filesystem: pafs.FileSystem, path: str) -> str:
+    """Hex digest of a file's bytes, read in chunks of 8 MiB."""
+    digest = hashlib.sha256()
+    with filesystem.open_input_stream(path, compression=None) as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 class Store:
     """A root under which artifacts live as ``<kind>/<id>/``; all paths below are relative to that root.
 
@@ -65,13 +74,8 @@ class Store:
             return stream.read()
 
     def sha256(self, path: str) -> str:
-        """Hex digest of a file's bytes, read in chunks of 8 MiB."""
-        digest = hashlib.sha256()
-        filesystem, full = self.locate(path)
-        with filesystem.open_input_stream(full, compression=None) as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                digest.update(chunk)
-        return digest.hexdigest()
+        """Hex digest of a file's bytes."""
+        return sha256_of(*self.locate(path))
 
     def files(self, directory: str) -> Iterator[str]:
         """Relative paths of all files below ``directory``, sorted; nothing if it does not exist."""

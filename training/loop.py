@@ -110,7 +110,7 @@ class Trainer:
         self.plan, self.config = plan, plan.config
         self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
         self.device = ray.train.torch.get_device()
-        self.progress = checkpoint.Progress()
+        self.progress = checkpoint.TrainingProgress()
         if kept:
             left = checkpoint.progress_of(kept, self.rank, self.world_size)
             self.progress = replace(left, restarts=left.restarts + 1)

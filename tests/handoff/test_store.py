@@ -81,7 +81,7 @@ def test_digest(any_store: Store) -> None:
 def test_publish_open_and_verify(any_store: Store) -> None:
     rows = pa.table({"row_id": ["a"], "doc_id": ["d"], "position": pa.array([0], pa.int32()), "text": ["t"]})
     with staging(any_store, "corpus", {"n": 1}, []) as place:
-        filesystem, path = any_store.locate(f"{place.directory}/train/part-0.parquet")
+        filesystem, path = any_store.locate(f"{place.path}/train/part-0.parquet")
         filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
         pq.write_table(rows.cast(schema.CORPUS), path, filesystem=filesystem)
         made = place.publish(schema=schema.CORPUS, rows={"train": 1})
