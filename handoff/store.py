@@ -10,6 +10,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from handoff.errors import ConfigError
+
 CHUNK_BYTES = 8 << 20
 
 
@@ -41,9 +43,17 @@ class Store:
 
     Args:
         root: local path or URI, such as ``./var/artifacts`` or ``s3://bucket/baton``.
+
+    Raises:
+        ConfigError: the URI has options: what is joined to it would become part of the last one.
     """
 
     def __init__(self, root: str) -> None:
+        if "://" in root and "?" in root:
+            raise ConfigError(
+                f"{root}: a store's URI takes no options. Remedy: leave out what follows the question mark; for S3 set "
+                "AWS_ENDPOINT_URL, AWS_REGION and the other variables of the AWS SDK on every machine"
+            )
         self.fs, self._base = resolve(root)
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
         self.root = self._base if self.is_local else root.rstrip("/")

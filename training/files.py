@@ -17,7 +17,10 @@ def put_directory(source: Path, place: Staging) -> None:
         shutil.copymode(os.path.dirname(target), target)  # a temporary directory's mode lets its owner read alone
         return
     filesystem, target = place.store.locate(place.path)
-    pafs.copy_files(str(source), target, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=filesystem)
+    pafs.copy_files(
+        str(source), target, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=filesystem,
+        use_threads=False,  # threads that upload to S3 can wait for each other for ever (apache/arrow issue 32372)
+    )  # fmt: skip
 
 
 def _link_or_copy(source: str, target: str) -> None:
