@@ -122,7 +122,7 @@ def world_size_of(directory: Path) -> int | None:
         return None
 
 
-def heirs(directory: Path, rank: int, world_size: int) -> range:
+def previous_ranks(directory: Path, rank: int, world_size: int) -> range:
     """The ranks of the group that wrote a checkpoint whose files and history a rank of another group takes over."""
     return range(rank, world_size_of(directory) or world_size, world_size)
 
@@ -132,7 +132,7 @@ def progress_of(directory: Path, rank: int, world_size: int) -> TrainingProgress
     state = json.loads(_state_of(directory, 0).read_text())  # step and cursor are the same on every rank
     noted = json.loads((directory / TRACE).read_text())
     audit: list[tuple[str, ...]] = [()] * state["step"]
-    for before in heirs(directory, rank, world_size):
+    for before in previous_ranks(directory, rank, world_size):
         for n, line in enumerate(_audit_of(directory / AUDIT, before).read_text().splitlines()):
             audit[n] += tuple(json.loads(line)["blocks"])
     return TrainingProgress(
