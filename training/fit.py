@@ -21,7 +21,7 @@ from training.checkpoint import EXPORT, TRACE, verify
 from training.config import TrainingConfig
 from training.ingest import Passages
 from training.loop import Plan, train_worker
-from training.recipe import OURS, Recipe
+from training.recipe import DEFAULT_RECIPE, Recipe
 from training.resume import VALIDATION_LOSS
 from training.tracking import LiveRun
 
@@ -77,7 +77,7 @@ def fit(
     name: str,
     *,
     validation: Passages | None = None,
-    recipe: Recipe = OURS,
+    recipe: Recipe = DEFAULT_RECIPE,
     live: LiveRun | None = None,
 ) -> Outcome:
     """Train; goes on from the last checkpoint under ``storage/name`` where an earlier attempt left one.
