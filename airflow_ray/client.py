@@ -19,8 +19,6 @@ from airflow_ray.errors import RayRefused, RayUnreachable
 if TYPE_CHECKING:
     from ray.util.state import StateApiClient
 
-    from airflow_ray.cluster import Cluster
-
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
 SHORT_LOG_BYTES = 4 << 20
 AGENT_SECONDS = 120  # a cluster that has just started answers before an agent can take its first job
@@ -32,16 +30,20 @@ class RayClient(JobSubmissionClient):
     """Jobs API of one cluster. Every call may raise RayUnreachable."""
 
     @classmethod
-    def connect(cls, cluster: "Cluster") -> "RayClient":
-        headers = {"Authorization": f"Bearer {cluster.token}"} if cluster.token else None
+    def connect(cls, url: str, token: str | None, verify: bool | str) -> "RayClient":
+        """A client of the cluster at ``url``; token and verify as in :class:`airflow_ray.cluster.Cluster`.
+
+        Raises:
+            RayUnreachable: no Ray answers there.
+            RayRefused: it refuses the token.
+        """
+        headers = {"Authorization": f"Bearer {token}"} if token else None
         try:
-            return cls(cluster.url, headers=headers, verify=cluster.verify)
+            return cls(url, headers=headers, verify=verify)
         except AuthenticationError as error:
-            raise RayRefused(
-                f"Ray at {cluster.url} refuses the token. Remedy: correct the connection's password"
-            ) from error
+            raise RayRefused(f"Ray at {url} refuses the token. Remedy: correct the connection's password") from error
         except (ConnectionError, RuntimeError) as error:
-            raise RayUnreachable(f"no Ray at {cluster.url}: {str(error).strip().splitlines()[0]}") from error
+            raise RayUnreachable(f"no Ray at {url}: {str(error).strip().splitlines()[0]}") from error
 
     def _do_request(self, method: str, endpoint: str, **keywords: Any) -> requests.Response:
         # Ray's client sets no time limit: a head that hangs would hang the task for ever.

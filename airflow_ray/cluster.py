@@ -83,7 +83,7 @@ class Cluster:
         """
         from airflow_ray.client import RayClient
 
-        return RayClient.connect(self)
+        return RayClient.connect(self.url, self.token, self.verify)
 
 
 def _is_loopback(host: str) -> bool:

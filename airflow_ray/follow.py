@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 TAIL_LINES = 15
 LINE_CHARACTERS = 20_000  # of a line without an end: longer ones are shown in pieces, so that memory stays bounded
-STATE_DUMP = (
-    "[state-dump]"  # what a raylet that dies writes of itself, hundreds of lines, into the log of each job there
-)
+# What a raylet that dies writes of itself, hundreds of lines, into the log of each job there.
+STATE_DUMP = "[state-dump]"
 REMEMBER_SECONDS = 5.0
 DRAIN_SECONDS = 10.0  # without a word, after which the log's end is not waited for
 FRUITLESS_CONNECTIONS = 6

@@ -73,7 +73,9 @@ def run_stages(preset: str, name: str, home: Path) -> list[tuple[str, float, flo
     sections = {"corpus": corpus, "training": config.training, "evaluation": evaluation}
     run.create(str(home / "artifacts"), {key: section.model_dump(mode="json") for key, section in sections.items()})
     for job in JOBS:
-        if subprocess.run([sys.executable, "-m", job, run.uri], stdout=subprocess.DEVNULL).returncode:
+        if subprocess.run(
+            [sys.executable, "-m", job, run.uri], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ).returncode:
             raise SystemExit(f"{job} failed: run it by hand on {run.uri}")
     splits = run.artifact("evaluate").manifest.facts["splits"]
     return [(split, found["base"]["perplexity"], found["tuned"]["perplexity"]) for split, found in splits.items()]

@@ -134,7 +134,7 @@ def make_snapshot(
         with staging(store, "corpus", made_of, parents) as place:
             with record.phase("write"), progress_lines(spark, "shuffle, write"):
                 write(marked, counted, config, place.uri)
-                store.write(f"{place.directory}/{card.NAME}", card.card(counted, told, config))
+                store.write(f"{place.path}/{card.NAME}", card.card(counted, told, config))
             unique.unpersist()
             with record.phase("publish"):
                 return place.publish(

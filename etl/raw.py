@@ -71,7 +71,7 @@ def publish_raw(store: Store, source: Source) -> tuple[Artifact, Source]:
                 raw = place.publish(in_place=entries)
             else:
                 for file in source.files:
-                    store.write(f"{place.directory}/{file.name}", Path(file.uri).read_bytes())
+                    store.write(f"{place.path}/{file.name}", Path(file.uri).read_bytes())
                 raw = place.publish()
     if source.in_place:
         return raw, source

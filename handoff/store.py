@@ -10,6 +10,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from handoff.errors import ConfigError
+
 CHUNK_BYTES = 8 << 20
 
 
@@ -27,14 +29,31 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
         return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
 
 
+def sha256_of(filesystem: pafs.FileSystem, path: str) -> str:
+    """Hex digest of a file's bytes, read in chunks of 8 MiB."""
+    digest = hashlib.sha256()
+    with filesystem.open_input_stream(path, compression=None) as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 class Store:
     """A root under which artifacts live as ``<kind>/<id>/``; all paths below are relative to that root.
 
     Args:
         root: local path or URI, such as ``./var/artifacts`` or ``s3://bucket/baton``.
+
+    Raises:
+        ConfigError: the URI has options: what is joined to it would become part of the last one.
     """
 
     def __init__(self, root: str) -> None:
+        if "://" in root and "?" in root:
+            raise ConfigError(
+                f"{root}: a store's URI takes no options. Remedy: leave out what follows the question mark; for S3 set "
+                "AWS_ENDPOINT_URL, AWS_REGION and the other variables of the AWS SDK on every machine"
+            )
         self.fs, self._base = resolve(root)
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
         self.root = self._base if self.is_local else root.rstrip("/")
@@ -65,13 +84,8 @@ class Store:
             return stream.read()
 
     def sha256(self, path: str) -> str:
-        """Hex digest of a file's bytes, read in chunks of 8 MiB."""
-        digest = hashlib.sha256()
-        filesystem, full = self.locate(path)
-        with filesystem.open_input_stream(full, compression=None) as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                digest.update(chunk)
-        return digest.hexdigest()
+        """Hex digest of a file's bytes."""
+        return sha256_of(*self.locate(path))
 
     def files(self, directory: str) -> Iterator[str]:
         """Relative paths of all files below ``directory``, sorted; nothing if it does not exist."""

@@ -23,7 +23,7 @@ from handoff.store import resolve
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.lineage import Inputs, find_inputs, made_of
-from inference.pipeline import LIGHT_CPUS, ROWS_PER_FILE, predict
+from inference.pipeline import CPU_STAGE_SLOTS, ROWS_PER_FILE, predict
 from inference.progress import reported, start_counter
 from inference.prompts import load_prompts, publish_prompt_file, spread
 from inference.text_stages import ModelReference
@@ -127,7 +127,7 @@ def write_predictions(
     filesystem, path = resolve(target)
     with reported("tuned model", len(prompts), counter):
         predict(prompts, ModelReference.of(tuned), positions, config, baseline, counter).write_parquet(
-            path, filesystem=filesystem, min_rows_per_file=ROWS_PER_FILE, ray_remote_args={"num_cpus": LIGHT_CPUS}
+            path, filesystem=filesystem, min_rows_per_file=ROWS_PER_FILE, ray_remote_args={"num_cpus": CPU_STAGE_SLOTS}
         )
     seconds: float = ray.get(counter.snapshot.remote())[2]
     return seconds

@@ -1,4 +1,4 @@
-"""The Ray Data pipeline: light CPU stage → actor pool with the model → light CPU stage, streamed in batches."""
+"""The Ray Data pipeline: CPU stage → actor pool with the model → CPU stage, streamed in batches."""
 
 import warnings
 from collections.abc import Callable
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 # this often; Ray Data's default for both is without end, so that one poison row would loop for ever.
 RETRIES = 2
 
-# The light stages take no CPU slot. A pool of actors that fills the cluster holds every slot until the end, so a
+# The CPU stages take no CPU slot. A pool of actors that fills the cluster holds every slot until the end, so a
 # stage that waits for one would wait for ever: the actors for its rows, it for their slots. Tokenising a batch takes
-# milliseconds where generating takes seconds, so a few tasks at a time (see ``light``) keep the actors fed.
-LIGHT_CPUS = 0
+# milliseconds where generating takes seconds, so a few tasks at a time (see ``cpu_stage_options``) keep the actors fed.
+CPU_STAGE_SLOTS = 0
 
 ROWS_PER_FILE = 50_000  # least rows in a file of predictions, some 50 MB
 
@@ -57,7 +57,7 @@ def predict(
     rows = batch_rows(len(prompts), config)
     tokenizer = ModelTokenizer.of_directory(model.directory())
     tokenised = blocks_of(prompts, rows).map_batches(
-        partial(render, **render_arguments(tokenizer, config, positions)), **light(config)
+        partial(render, **render_arguments(tokenizer, config, positions)), **cpu_stage_options(config)
     )
     return on_actors(
         tokenised,
@@ -67,11 +67,11 @@ def predict(
         rows=rows,
         cpus=config.cpus_per_actor,
         gpus=int(config.use_gpu),
-    ).map_batches(partial(finish, tokenizer=tokenizer, baseline=baseline), **light(config))
+    ).map_batches(partial(finish, tokenizer=tokenizer, baseline=baseline), **cpu_stage_options(config))
 
 
-def light(config: InferenceConfig) -> dict[str, Any]:
-    """``map_batches`` arguments of a light stage: whole blocks, no slot, one task at a time per eight actors.
+def cpu_stage_options(config: InferenceConfig) -> dict[str, Any]:
+    """``map_batches`` arguments of a CPU stage: whole blocks, no slot, one task at a time per eight actors.
 
     More of them would only be more worker processes to start, each several seconds of CPU.
     """
@@ -80,7 +80,7 @@ def light(config: InferenceConfig) -> dict[str, Any]:
     return {
         "batch_size": None,
         "batch_format": "pyarrow",
-        "num_cpus": LIGHT_CPUS,
+        "num_cpus": CPU_STAGE_SLOTS,
         "compute": TaskPoolStrategy(size=ceil(config.num_actors / 8)),
     }
 

@@ -1,4 +1,4 @@
-"""The two light stages around the model, on CPU: text → tokens, with bad prompts marked; tokens → text, as declared."""
+"""The two CPU stages around the model: text → tokens, with bad prompts marked; tokens → text, as declared."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -75,8 +75,35 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """A real Ray of this process alone, on two cores; four CPUs of slots so that tests need not wait for each other."""
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of a bucket at an S3 server on loopback (moto), for this process and those that it starts from here on.
+
+    ``AWS_ENDPOINT_URL`` tells pyarrow where the server is. What is downloaded from it goes to a BATON_HOME of its own.
+    """
+    import pyarrow.fs as pafs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("BATON_HOME", str(tmp_path_factory.mktemp("home")))
+        pafs.S3FileSystem(endpoint_override=f"{host}:{port}", scheme="http", allow_bucket_creation=True).create_dir(
+            "bucket"
+        )
+        yield "s3://bucket"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(object_store: str) -> Iterator[None]:
+    """A real Ray of this process alone, on two cores; four CPUs of slots so that tests need not wait for each other.
+
+    Its workers know the object store, which is there before them.
+    """
     import ray
 
     ray.init(

@@ -5,13 +5,13 @@ pickles, which can run code when loaded: they are read only after each rank has 
 """
 
 import base64
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from handoff.errors import ArtifactError
+from handoff.store import resolve, sha256_of
 from training.ingest import Cursor
 
 TAG = "engine"
@@ -21,7 +21,7 @@ TRACE = "trace.json"
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where training stands: optimizer steps done, blocks consumed, and what rank 0 notes for the record.
 
     Attributes:
@@ -37,7 +37,9 @@ class Progress:
     audit: tuple[tuple[str, ...], ...] = ()
 
 
-def save(directory: Path, engine: Any, rank: int, world_size: int, progress: Progress, *, adapters_only: bool) -> None:
+def save(
+    directory: Path, engine: Any, rank: int, world_size: int, progress: TrainingProgress, *, adapters_only: bool
+) -> None:
     """Write this rank's part of a checkpoint; every rank calls it.
 
     Args:
@@ -59,7 +61,9 @@ def save(directory: Path, engine: Any, rank: int, world_size: int, progress: Pro
 
 def write_digests(directory: Path, rank: int) -> None:
     """Note the SHA-256 of every file that this rank wrote; written last."""
-    digests = {str(f.relative_to(directory)): _sha256(f) for f in sorted(directory.rglob("*")) if f.is_file()}
+    digests = {
+        str(f.relative_to(directory)): sha256_of(*resolve(str(f))) for f in sorted(directory.rglob("*")) if f.is_file()
+    }
     _digests_of(directory, rank).write_text(json.dumps(digests, indent=1))
 
 
@@ -76,7 +80,7 @@ def problems_of(directory: Path, rank: int) -> list[str]:
     for name, digest in digests.items():
         if not (directory / name).is_file():
             problems.append(f"file {name} is missing")
-        elif _sha256(directory / name) != digest:
+        elif sha256_of(*resolve(str(directory / name))) != digest:
             problems.append(f"file {name} was changed: its SHA-256 differs from the one noted when it was written")
     return problems
 
@@ -91,7 +95,7 @@ def verify(directory: Path, world_size: int) -> None:
         raise ArtifactError(f"checkpoint {directory}", problems, "remove it, and the run goes on from the one before")
 
 
-def write_audit(directory: Path, rank: int, progress: Progress) -> None:
+def write_audit(directory: Path, rank: int, progress: TrainingProgress) -> None:
     """Write what a rank consumed: a line per step, ``{"step": 3, "blocks": ["0-8", "0-9"]}``; ids are epoch-index."""
     directory.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"step": n, "blocks": blocks}) for n, blocks in enumerate(progress.audit, 1)]
@@ -118,23 +122,25 @@ def world_size_of(directory: Path) -> int | None:
         return None
 
 
-def heirs(directory: Path, rank: int, world_size: int) -> range:
+def previous_ranks(directory: Path, rank: int, world_size: int) -> range:
     """The ranks of the group that wrote a checkpoint whose files and history a rank of another group takes over."""
     return range(rank, world_size_of(directory) or world_size, world_size)
 
 
-def progress_of(directory: Path, rank: int, world_size: int) -> Progress:
+def progress_of(directory: Path, rank: int, world_size: int) -> TrainingProgress:
     """Where training stood, for one rank of a group of any size; call after the digests were compared."""
     state = json.loads(_state_of(directory, 0).read_text())  # step and cursor are the same on every rank
     noted = json.loads((directory / TRACE).read_text())
     audit: list[tuple[str, ...]] = [()] * state["step"]
-    for before in heirs(directory, rank, world_size):
+    for before in previous_ranks(directory, rank, world_size):
         for n, line in enumerate(_audit_of(directory / AUDIT, before).read_text().splitlines()):
             audit[n] += tuple(json.loads(line)["blocks"])
-    return Progress(state["step"], Cursor(**state["cursor"]), noted["restarts"], tuple(noted["steps"]), tuple(audit))
+    return TrainingProgress(
+        state["step"], Cursor(**state["cursor"]), noted["restarts"], tuple(noted["steps"]), tuple(audit)
+    )
 
 
-def write_trace(directory: Path, progress: Progress, world_size: int, sizes: dict[str, Any]) -> None:
+def write_trace(directory: Path, progress: TrainingProgress, world_size: int, sizes: dict[str, Any]) -> None:
     """Note what the model's manifest will tell: the steps, restarts, and sizes of the model and the group."""
     noted = {"world_size": world_size, "restarts": progress.restarts, "steps": list(progress.trace), "sizes": sizes}
     (directory / TRACE).write_text(json.dumps(noted))
@@ -171,8 +177,3 @@ def _set_random_state(states: dict[str, str]) -> None:
     setters = {"cpu": torch.set_rng_state, "cuda": torch.cuda.set_rng_state}
     for device, state in states.items():
         setters[device](torch.frombuffer(bytearray(base64.b64decode(state)), dtype=torch.uint8))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

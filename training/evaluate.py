@@ -58,7 +58,7 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
             splits = measure(models, passages, tokenizer, config)
         with record.phase("publish"), staging(run.store, "evaluation", made_of, parents) as place:
             facts = {"splits": splits, "gate": gate(splits, config)}
-            place.store.write(f"{place.directory}/metrics.json", json.dumps(facts, indent=2).encode())
+            place.store.write(f"{place.path}/metrics.json", json.dumps(facts, indent=2).encode())
             evaluation = place.publish(facts=facts)
     facts = evaluation.manifest.facts
     decision = facts["gate"]

@@ -16,8 +16,11 @@ def put_directory(source: Path, place: Staging) -> None:
         shutil.copytree(source, target, copy_function=_link_or_copy, dirs_exist_ok=True)
         shutil.copymode(os.path.dirname(target), target)  # a temporary directory's mode lets its owner read alone
         return
-    filesystem, target = place.store.locate(place.directory)
-    pafs.copy_files(str(source), target, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=filesystem)
+    filesystem, target = place.store.locate(place.path)
+    pafs.copy_files(
+        str(source), target, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=filesystem,
+        use_threads=False,  # threads that upload to S3 can wait for each other for ever (apache/arrow issue 32372)
+    )  # fmt: skip
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -16,13 +16,13 @@ from handoff.causes import cause_of
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.errors import BatonError, InfrastructureError
 from handoff.store import resolve
-from training.board import Board, Follower
 from training.checkpoint import EXPORT, TRACE, verify
 from training.config import TrainingConfig
+from training.events import EventLogger, Events
 from training.export_check import AUTO_TOKENIZER_DIFFERS
 from training.ingest import Passages
 from training.loop import Plan, train_worker
-from training.recipe import OURS, Recipe
+from training.recipe import DEFAULT_RECIPE, Recipe
 from training.resume import VALIDATION_LOSS
 from training.tracking import LiveRun
 
@@ -74,7 +74,7 @@ def fit(
     name: str,
     *,
     validation: Passages | None = None,
-    recipe: Recipe = OURS,
+    recipe: Recipe = DEFAULT_RECIPE,
     live: LiveRun | None = None,
 ) -> Outcome:
     """Train; goes on from the last checkpoint under ``storage/name`` where an earlier attempt left one.
@@ -106,7 +106,7 @@ def fit(
     os.environ[HANG_VARIABLE] = str(config.hang_seconds)
     # Beside this driver: a node that is lost with the board on it would end the training.
     here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
+    board = ray.remote(num_cpus=0, scheduling_strategy=here)(Events).remote()
     crash_at = os.environ.get(ENVIRONMENT_VARIABLE, "")
     plan = Plan(config, base, passages, validation, total_steps, board, recipe, f"{storage}/{name}", crash_at)
     scaling: dict[str, Any] = {
@@ -136,7 +136,7 @@ def fit(
     )
     log.info("checkpoints every %d steps in %s/%s", config.checkpoint_every_steps, storage, name)
     try:
-        with Follower(board, config, total_steps, live) as follower:
+        with EventLogger(board, config, total_steps, live) as follower:
             result = trainer.fit()
     except TrainingFailedError as error:
         raise (_failure(board) or _plain(error)) from error
@@ -185,7 +185,7 @@ def _work(settings: dict[str, Any]) -> None:
     import ray
     import ray.train
 
-    board = settings["plan"].board
+    board = settings["plan"].events
     try:
         train_worker(settings)
     except Exception as error:

@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from handoff.artifact import Artifact
 from handoff.tokenizer import ModelTokenizer
-from training.packing import Block, Count, Passage, Position, count, nothing, pack
+from training.packing import Block, Count, Passage, Position, count, ignored_labels, pack
 from training.rows import has_pairs, read_rows
 from training.step import Rows, targets_of
 
@@ -268,7 +268,7 @@ class BlockFeeder:
 def rows_of(blocks: Sequence[Block], count: int, seq_len: int) -> Rows:
     """Blocks as arrays of ``count`` rows; the rows that blocks do not fill have no targets."""
     rows = Rows(np.zeros((count, seq_len), np.int32), np.tile(np.arange(seq_len, dtype=np.int32), (count, 1)),
-                nothing(count, seq_len))  # fmt: skip
+                ignored_labels(count, seq_len))  # fmt: skip
     for n, block in enumerate(blocks):
         rows.ids[n], rows.positions[n], rows.labels[n] = block.ids, block.positions, block.labels
     return rows

@@ -28,7 +28,7 @@ from training.identity import identity, refuse_changes
 from training.ingest import Passages, count_blocks
 from training.mlflow_run import flat
 from training.packing import Count
-from training.recipe import OURS, Recipe
+from training.recipe import DEFAULT_RECIPE, Recipe
 from training.rows import open_corpus, reader_bytes
 from training.tracking import LiveRun
 
@@ -37,7 +37,7 @@ log = logging.getLogger("baton")
 CHECKPOINTS = "_training"  # beside the artifacts, one directory per model id, gone once that is published
 
 
-def train(run: RunDir, record: StageRecord, recipe: Recipe = OURS, *, track: bool = False) -> None:
+def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, track: bool = False) -> None:
     """Body of the train stage.
 
     Args:

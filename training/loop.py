@@ -40,7 +40,7 @@ class Plan:
         passages: the train split.
         validation: the validation split, where it is looked at during training.
         total_steps: most optimizer steps.
-        board: actor handle of :class:`training.board.Board`.
+        events: actor handle of :class:`training.events.Events`.
         recipe: the loss, and the model's class.
         storage: where the checkpoints go; no two trainings share it.
         crash_at: crash point of a test, from the driver's environment.
@@ -51,7 +51,7 @@ class Plan:
     passages: Passages
     validation: Passages | None
     total_steps: int
-    board: Any
+    events: Any
     recipe: Recipe
     storage: str
     crash_at: str = ""
@@ -64,24 +64,24 @@ class Diverged(ConfigError):
 def train_worker(settings: dict[str, Any]) -> None:
     """Body of a worker; ``settings["plan"]`` is a :class:`Plan`.
 
-    What only the user can fix is told to the board and ends the training without a retry: the driver raises it.
+    What only the user can fix is told to the driver and ends the training without a retry: the driver raises it.
     """
     import ray
     import ray.train
 
     plan: Plan = settings["plan"]
-    if ray.get(plan.board.enters.remote(ray.train.get_context().get_world_rank())) == 1:  # a test kills no restart
+    if ray.get(plan.events.joined.remote(ray.train.get_context().get_world_rank())) == 1:  # a test kills no restart
         os.environ[ENVIRONMENT_VARIABLE] = plan.crash_at
-    if ray.get(plan.board.failure.remote()):
+    if ray.get(plan.events.failure.remote()):
         return  # this is the restart after one rank failed by itself
     try:
         with explain_out_of_memory(plan.config):
             _train(plan)
     except OutOfMemory as error:  # of this rank alone: the others wait for it until the group is ended
-        ray.get(plan.board.failed.remote(error))
+        ray.get(plan.events.failed.remote(error))
         raise
     except BatonError as error:  # every rank sees the same
-        ray.get(plan.board.failed.remote(error))
+        ray.get(plan.events.failed.remote(error))
 
 
 def _train(plan: Plan) -> None:
@@ -110,7 +110,7 @@ class Trainer:
         self.plan, self.config = plan, plan.config
         self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
         self.device = ray.train.torch.get_device()
-        self.progress = checkpoint.Progress()
+        self.progress = checkpoint.TrainingProgress()
         if kept:
             left = checkpoint.progress_of(kept, self.rank, self.world_size)
             self.progress = replace(left, restarts=left.restarts + 1)
@@ -142,7 +142,7 @@ class Trainer:
             checkpoint.restore(kept, self.engine, self.rank, adapters_only=self.config.method == "lora")
         self._saved_at = time.monotonic()
         if self.rank == 0:
-            plan.board.started.remote(self.progress.step, damaged, self.world_size)
+            plan.events.started.remote(self.progress.step, damaged, self.world_size)
 
     def _start_feeder(self) -> Any:
         import ray
@@ -212,7 +212,7 @@ class Trainer:
             audit = (*self.progress.audit, share.blocks)
             self.progress = replace(self.progress, step=step + 1, cursor=share.cursor, trace=tuple(trace), audit=audit)
             if self.rank == 0:
-                self.plan.board.stepped.remote(entry)
+                self.plan.events.stepped.remote(entry)
             if step + 1 < self.plan.total_steps and self._checkpoint_is_due():
                 self._checkpoint()
         best = best_step(trace) if config.keep == "best" else None
@@ -257,7 +257,7 @@ class Trainer:
         crash_point(f"train.uploading{self.progress.step}.rank{self.rank}")
         self._saved_at = time.monotonic()
         if self.rank == 0:
-            self.plan.board.saved.remote(self.progress.step)
+            self.plan.events.saved.remote(self.progress.step)
 
     def _reported(self) -> dict[str, Any]:
         """What Ray Train keeps a checkpoint by."""

@@ -188,7 +188,11 @@ def _windows(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def _block(pieces: list[Piece], seq_len: int, pad_id: int, index: int, end: Position) -> Block:
-    ids, positions, labels = np.full(seq_len, pad_id, np.int32), np.arange(seq_len, dtype=np.int32), nothing(seq_len)
+    ids, positions, labels = (
+        np.full(seq_len, pad_id, np.int32),
+        np.arange(seq_len, dtype=np.int32),
+        ignored_labels(seq_len),
+    )
     at = 0
     for passage, begin, stop in pieces:
         after = at + stop - begin
@@ -200,7 +204,7 @@ def _block(pieces: list[Piece], seq_len: int, pad_id: int, index: int, end: Posi
     return Block(ids, positions, labels, tuple(stop - begin for _, begin, stop in pieces), index, end)
 
 
-def nothing(*shape: int) -> Ids:
+def ignored_labels(*shape: int) -> Ids:
     """Labels of which none is a target."""
     return np.full(shape, IGNORED, np.int32)
 

@@ -55,7 +55,7 @@ class Recipe:
         return {name: _named(part) for name, part in own.items() if part is not None}
 
 
-OURS = Recipe()
+DEFAULT_RECIPE = Recipe()
 
 
 def _named(part: Any) -> dict[str, str]:

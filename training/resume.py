@@ -65,7 +65,7 @@ def _problems(directory: Path) -> list[str]:
     import ray.train
 
     context = ray.train.get_context()
-    mine = checkpoint.heirs(directory, context.get_world_rank(), context.get_world_size())
+    mine = checkpoint.previous_ranks(directory, context.get_world_rank(), context.get_world_size())
     return [problem for rank in mine for problem in checkpoint.problems_of(directory, rank)]
 
 

@@ -174,3 +174,15 @@ def connect(baton: Baton, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     to()
     return to
+
+
+@pytest.fixture
+def task(baton: Baton, connect: Any) -> Iterator[Any]:
+    """One task instance with a RayJobOperator; see tests/e2e/ray_task.py. Its jobs are stopped when the test ends."""
+    from tests.e2e.ray_task import Task
+
+    made = Task(baton)
+    yield made
+    for job in made.client.list_jobs():
+        if (job.metadata or {}).get("run_id") == made.run_id:
+            made.client.stop_and_wait(job.submission_id, 30)

@@ -1,33 +1,18 @@
-"""The corpus stage's physical plans, an operator a line: ``python -m tests.etl.plans`` writes docs/corpus-plans.txt anew."""
+"""The corpus stage's physical plans, before adaptive execution; each ends where its result is persisted."""
 
 import re
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etl import collisions, dedup, layout, split
 from etl.components import _large_star, _small_star
 from etl.config import CorpusConfig, SourceConfig
 from etl.job import prepare
-from etl.session import spark_session
 from etl.source import resolved
 from handoff.schema import CORPUS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-PLANS = Path(__file__).parents[2] / "docs" / "corpus-plans.txt"
-WHY = {
-    "read, clean, redact, cut, judge": "one narrow stage; Python reads the files, Spark SQL does the rest",
-    "splits": "a hash of the group decides; named documents are broadcast",
-    "signatures": "the one Python step over all text, in NumPy",
-    "exact copies": "narrow rows by fingerprint; up to half a million passages the driver does it, without a shuffle",
-    "candidate pairs": "band keys with ids, then distinct pairs of ids; in the driver as well where signatures are few",
-    "texts of candidates": "their ids are sent to the text, up to a million; beyond that both are shuffled",
-    "large star, small star": "one round, of pairs of ids: by node, by neighbour, distinct; up to half a million links in the driver",
-    "verdicts": "sent to the text as well; beyond a million both are shuffled",
-    "write": "the one that moves all text, for the global order",
-}
 
 
 def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
@@ -51,44 +36,22 @@ def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
     )
     stars = spark.createDataFrame([(2, 1)], "node long, root long")
     ordered = layout.ordered(assigned.select(*CORPUS.names), 2, config.seed, [col("text").cast("string")])
-    frames = (
-        passages,
-        assigned,
-        signed,
-        collisions.exact_links(narrow),
-        collisions.band_pairs(narrow),
-        numbered.select(col("_id").alias("id"), "text").join(dedup.sent(ids, 1), "id", "left_semi"),
-        _small_star(_large_star(stars)),
-        dedup.with_verdicts(numbered, dedup.sent(verdicts, 1)),
-        ordered,
-    )
-    return dict(zip(WHY, frames, strict=True))
+    return {
+        "read, clean, redact, cut, judge": passages,
+        "splits": assigned,
+        "signatures": signed,
+        "exact copies": collisions.exact_links(narrow),
+        "candidate pairs": collisions.band_pairs(narrow),
+        "texts of candidates": numbered.select(col("_id").alias("id"), "text").join(
+            dedup.sent(ids, 1), "id", "left_semi"
+        ),
+        "large star, small star": _small_star(_large_star(stars)),
+        "verdicts": dedup.with_verdicts(numbered, dedup.sent(verdicts, 1)),
+        "write": ordered,
+    }
 
 
-def operators(frame: Any) -> list[str]:
-    """Operators of a physical plan, the last one first, indented as Spark does, without what they compute."""
-    lines = []
-    for line in frame._jdf.queryExecution().executedPlan().toString().splitlines():
-        found = re.match(r"([ :+-]*)(?:\*\(\d+\) )?(\w+)", line)
-        if found and found.group(2) != "AdaptiveSparkPlan":
-            by = re.search(r"^\W*Exchange (\w+)", line)
-            lines.append(f"  {found.group(1)}{found.group(2)}{' ' + by.group(1) if by else ''}")
-    return lines
-
-
-def described(spark: "SparkSession", directory: Path) -> str:
-    """The text of docs/corpus-plans.txt."""
-    parts = ["The corpus stage's plans, before adaptive execution. Each part ends where its result is persisted."]
-    for name, frame in plans(spark, directory).items():
-        lines = operators(frame)
-        shuffles = sum(" Exchange" in line or "-Exchange" in line for line in lines)
-        parts.append("\n".join([f"{name}: {shuffles} shuffles. {WHY[name]}", *lines]))
-    return "\n\n".join(parts) + "\n"
-
-
-if __name__ == "__main__":
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        spark_session("plans", f"{scratch}/spark.log", Path(scratch), raw_bytes=0) as session,
-    ):
-        PLANS.write_text(described(session, Path(scratch)))
+def operators(frame: "DataFrame") -> list[str]:
+    """Names of a physical plan's operators, such as ``Exchange`` and ``BroadcastExchange``, the last one first."""
+    lines = frame._jdf.queryExecution().executedPlan().toString().splitlines()  # type: ignore[operator]
+    return [found.group(1) for line in lines if (found := re.match(r"[ :+-]*(?:\*\(\d+\) )?(\w+)", line))]

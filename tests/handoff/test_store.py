@@ -2,40 +2,18 @@
 
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
 from handoff import schema
 from handoff.artifact import open_artifact
+from handoff.errors import ConfigError
 from handoff.publish import find, staging
-from handoff.store import Store
+from handoff.store import Store, resolve
 from handoff.verify import locate, verify_chain
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """An S3 endpoint on loopback (moto), with one bucket; yields its host and port."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    keep = {k: os.environ.get(k) for k in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
-    endpoint = f"{host}:{port}"
-    pafs.S3FileSystem(endpoint_override=endpoint, scheme="http", allow_bucket_creation=True).create_dir("bucket")
-    yield endpoint
-    server.stop()
-    for name, value in keep.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
@@ -45,8 +23,7 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         return Store(str(tmp_path))
     if request.param == "memory":
         return Store(f"memory://{name}")
-    endpoint = request.getfixturevalue("s3")
-    return Store(f"s3://bucket/{name}?endpoint_override={endpoint}&scheme=http")
+    return Store(f"{request.getfixturevalue('object_store')}/{name}")
 
 
 def test_create_takes_a_name_once(any_store: Store) -> None:
@@ -81,13 +58,24 @@ def test_digest(any_store: Store) -> None:
 def test_publish_open_and_verify(any_store: Store) -> None:
     rows = pa.table({"row_id": ["a"], "doc_id": ["d"], "position": pa.array([0], pa.int32()), "text": ["t"]})
     with staging(any_store, "corpus", {"n": 1}, []) as place:
-        filesystem, path = any_store.locate(f"{place.directory}/train/part-0.parquet")
+        filesystem, path = any_store.locate(f"{place.path}/train/part-0.parquet")
         filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
         pq.write_table(rows.cast(schema.CORPUS), path, filesystem=filesystem)
         made = place.publish(schema=schema.CORPUS, rows={"train": 1})
     assert find(any_store, "corpus", {"n": 1}, []).id == made.id  # type: ignore[union-attr]
     assert open_artifact(any_store, made.id, digests=True, schema=schema.CORPUS).manifest.rows == {"train": 1}
     assert [link.problems for link in verify_chain(any_store, made.id)] == [[]]
+
+
+def test_a_place_in_a_store_is_a_uri_that_finds_it(any_store: Store) -> None:
+    any_store.write("a/b", b"data")
+    filesystem, path = resolve(any_store.uri("a/b"))
+    assert filesystem.open_input_stream(path).read() == b"data"
+
+
+def test_a_root_with_options_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"s3://bucket/baton\?region=x: .* Remedy: .*AWS_ENDPOINT_URL"):
+        Store("s3://bucket/baton?region=x")
 
 
 def test_verify_finds_the_store_of_a_directory(store: Store) -> None:

@@ -1,6 +1,7 @@
 """A run whose train stage has made a model: the tiny model as the base, and again with other weights as the tuned one."""
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from handoff.publish import describe_in_place, staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import Store
 from inference.config import InferenceConfig
+from training.files import put_directory
 
 
 def publish_models(store: Store, directory: Path, corpus: Artifact) -> tuple[Artifact, Artifact]:
@@ -17,8 +19,10 @@ def publish_models(store: Store, directory: Path, corpus: Artifact) -> tuple[Art
     with staging(store, "model", {"source": str(directory)}, []) as place:
         base = place.publish(in_place=[describe_in_place(str(f)) for f in sorted(directory.iterdir())])
     with staging(store, "model", {"steps": 1}, [corpus, base]) as place:
-        shutil.copytree(directory, place.uri(), dirs_exist_ok=True)
-        shift_weights(Path(place.uri()))
+        with tempfile.TemporaryDirectory() as scratch:
+            shutil.copytree(directory, scratch, dirs_exist_ok=True)
+            shift_weights(Path(scratch))
+            put_directory(Path(scratch), place)
         tuned = place.publish()
     return base, tuned
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from handoff.errors import ArtifactError
-from training.checkpoint import Progress, heirs, problems_of, progress_of, save, verify
+from training.checkpoint import TrainingProgress, previous_ranks, problems_of, progress_of, save, verify
 from training.ingest import Cursor
 
 
@@ -59,7 +59,7 @@ class Engine:
 
 
 def test_what_is_saved_is_found_again(tmp_path: Path) -> None:
-    progress = Progress(2, Cursor(4, 1, 1, 7, 3), 1, ({"step": 1}, {"step": 2}), (("0-0", "0-1"), ("0-2",)))
+    progress = TrainingProgress(2, Cursor(4, 1, 1, 7, 3), 1, ({"step": 1}, {"step": 2}), (("0-0", "0-1"), ("0-2",)))
     save(tmp_path, Engine(), 0, 1, progress, adapters_only=False)
     assert problems_of(tmp_path, 0) == []
     assert progress_of(tmp_path, 0, 1) == progress
@@ -80,10 +80,10 @@ def test_a_group_of_another_size_takes_over_every_file_and_all_history(
         audit = ((f"{name}0",), (f"{name}1",))
         at = tmp_path / str(rank)
         at.mkdir()
-        save(at, Engine(), rank, 3, Progress(2, Cursor(6), 0, ({}, {}), audit), adapters_only=False)
+        save(at, Engine(), rank, 3, TrainingProgress(2, Cursor(6), 0, ({}, {}), audit), adapters_only=False)
         shutil.copytree(at, tmp_path / "all", dirs_exist_ok=True)  # as Ray Train puts them together
     directory = tmp_path / "all"
-    answered_for = [rank for new in range(world_size) for rank in heirs(directory, new, world_size)]
+    answered_for = [rank for new in range(world_size) for rank in previous_ranks(directory, new, world_size)]
     assert sorted(answered_for) == [0, 1, 2]
     found = [progress_of(directory, rank, world_size) for rank in range(world_size)]
     assert [p.audit for p in found] == histories

@@ -16,7 +16,7 @@ from handoff.run_dir import RunDir, StageRecord
 from orchestration.presets import gptj
 from training.evaluate import evaluate
 from training.job import CHECKPOINTS, train
-from training.recipe import OURS, Recipe, next_token_loss
+from training.recipe import DEFAULT_RECIPE, Recipe, next_token_loss
 from training.scratch import Scratch
 
 MakeRun = Callable[..., RunDir]
@@ -25,13 +25,13 @@ MakeRun = Callable[..., RunDir]
 CALM = {"seq_len": 256, "max_steps": None, "epochs": 2, "validate_every_steps": 4, "validation_blocks": 1}
 
 
-def run_train(run: RunDir, recipe: Recipe = OURS) -> StageRecord:
+def run_train(run: RunDir, recipe: Recipe = DEFAULT_RECIPE) -> StageRecord:
     with run.stage("train") as record:
         train(run, record, recipe)
     return record
 
 
-def trained(run: RunDir, recipe: Recipe = OURS) -> Artifact:
+def trained(run: RunDir, recipe: Recipe = DEFAULT_RECIPE) -> Artifact:
     record = run_train(run, recipe)
     assert record.artifact and not record.reused
     return open_artifact(run.store, record.artifact, digests=True)

@@ -7,7 +7,7 @@ import pytest
 from handoff.errors import ConfigError
 from training.config import BaseModelConfig, TrainingConfig
 from training.model import load_model
-from training.recipe import OURS, Recipe
+from training.recipe import DEFAULT_RECIPE, Recipe
 
 
 def config(directory: Path) -> TrainingConfig:
@@ -47,7 +47,7 @@ def test_a_class_with_parameters_that_the_export_has_no_place_for_is_refused(tin
 def test_only_what_is_not_ours_is_part_of_the_models_id() -> None:
     from examples.own_step import RECIPE, NoisyLlama
 
-    assert OURS.identity() == {}
+    assert DEFAULT_RECIPE.identity() == {}
     assert Recipe(model_class=NoisyLlama).identity().keys() == {"model_class"}
     own = RECIPE.identity()
     assert own["loss"]["name"] == "examples.own_step.smoothed_loss"

@@ -16,19 +16,19 @@ POLL_SECONDS = 1.0
 WAITING_AFTER_SECONDS = 60.0  # a start takes 15 to 35 s: past this it waits for somebody else's workers
 
 
-class Board:
+class Events:
     """An actor that keeps events until the driver asks; workers never wait for the driver."""
 
     def __init__(self) -> None:
         self._events: list[tuple[str, Any]] = []
         self._failure: BatonError | None = None
         self._failures = 0
-        self._entries: Counter[int] = Counter()
+        self._joined: Counter[int] = Counter()
 
-    def enters(self, rank: int) -> int:
-        """How often a worker of this rank has come, this one counted: 1 in the first group of workers."""
-        self._entries[rank] += 1
-        return self._entries[rank]
+    def joined(self, rank: int) -> int:
+        """Times this rank has joined, including now: 1 in the first group of workers."""
+        self._joined[rank] += 1
+        return self._joined[rank]
 
     def started(self, step: int, damaged: list[str], workers: int) -> None:
         """A group of workers begins after ``step`` steps; newer checkpoints that were damaged, with what is wrong."""
@@ -43,16 +43,16 @@ class Board:
         self._events.append(("saved", step))
 
     def failed(self, error: BatonError) -> None:
-        """Training ended by what the user must fix; the first rank to say so is heard."""
+        """Training ends with an error that the user must fix; the first one reported is kept."""
         self._failure = self._failure or error
         self._failures += 1
 
     def failures(self) -> int:
-        """How many ranks have told why they cannot go on."""
+        """Ranks that have reported why they cannot go on."""
         return self._failures
 
     def failure(self) -> BatonError | None:
-        """Why a restart would be in vain."""
+        """The error that a restart would meet again, or None."""
         return self._failure
 
     def since(self, number: int) -> list[tuple[str, Any]]:
@@ -60,11 +60,11 @@ class Board:
         return self._events[number:]
 
 
-class Follower(threading.Thread):
-    """Logs what the board says until closed.
+class EventLogger(threading.Thread):
+    """Logs the events as they come, until closed.
 
     Args:
-        board: the actor's handle.
+        events: handle of the :class:`Events` actor.
         config: the training section.
         total_steps: of the run.
         live: MLflow run that hears each step, where there is one.
@@ -74,9 +74,9 @@ class Follower(threading.Thread):
         failures: how often one followed a lost worker.
     """
 
-    def __init__(self, board: Any, config: TrainingConfig, total_steps: int, live: LiveRun | None = None) -> None:
+    def __init__(self, events: Any, config: TrainingConfig, total_steps: int, live: LiveRun | None = None) -> None:
         super().__init__(daemon=True)
-        self._board, self._config, self._total, self._live = board, config, total_steps, live
+        self._events, self._config, self._total, self._live = events, config, total_steps, live
         self._closed = threading.Event()
         self._seen = 0
         self._progress: Progress | None = None
@@ -85,14 +85,14 @@ class Follower(threading.Thread):
         self.attempts = 0
         self.failures = 0
 
-    def __enter__(self) -> "Follower":
+    def __enter__(self) -> "EventLogger":
         self.start()
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         self._closed.set()
         self.join()
-        if failure is None:  # else the board may be gone with the cluster, and there is an error to show
+        if failure is None:  # else the actor may be gone with the cluster, and there is an error to show
             self._read()
         if self._live:
             self._live.end() if failure is None else self._live.failed()
@@ -110,7 +110,7 @@ class Follower(threading.Thread):
     def _read(self) -> None:
         import ray
 
-        events = ray.get(self._board.since.remote(self._seen))
+        events = ray.get(self._events.since.remote(self._seen))
         self._seen += len(events)
         for kind, content in events:
             getattr(self, f"_on_{kind}")(content)
