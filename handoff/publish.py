@@ -24,7 +24,6 @@ from handoff.errors import ArtifactError
 from handoff.manifest import (
     MANIFEST_NAME,
     FileEntry,
-    Kind,
     Manifest,
     Parent,
     artifact_dir,
@@ -43,7 +42,7 @@ class Staging:
     """A place to write the files of one artifact, invisible until :meth:`publish`."""
 
     store: Store
-    kind: Kind
+    kind: str
     id: str
     config: dict[str, Any]
     parents: list[Artifact]
@@ -177,7 +176,7 @@ class Staging:
                 self.store.delete(f"{artifact_dir(self.id)}/{attempt}")
 
 
-def find(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[Artifact]) -> Artifact | None:
+def find(store: Store, kind: str, config: dict[str, Any], parents: Sequence[Artifact]) -> Artifact | None:
     """The artifact that this work would make, opened and checked, if it is already published."""
     identity = artifact_id(kind, config, [p.id for p in parents])
     if not store.exists(f"{artifact_dir(identity)}/{MANIFEST_NAME}"):
@@ -186,7 +185,7 @@ def find(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[Art
 
 
 @contextlib.contextmanager
-def staging(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[Artifact]) -> Iterator[Staging]:
+def staging(store: Store, kind: str, config: dict[str, Any], parents: Sequence[Artifact]) -> Iterator[Staging]:
     """A place to write one artifact. If the block raises, what was written is removed.
 
     Args:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ArtifactError, BatonError
-from handoff.manifest import Manifest, artifact_dir
+from handoff.manifest import Manifest, artifact_dir, kind_of
 from handoff.run_dir import RunDir
 from handoff.store import Store
 from reporting.facts import (
@@ -153,7 +153,7 @@ def _promotion(stage: Stage | None) -> Promotion | None:
 def _made(stages: Sequence[Stage]) -> list[str]:
     """Ids of the run's artifacts, the last stage's first, so that the lineage begins at its end."""
     made = [s.record.artifact for s in reversed(stages) if s.record and s.record.artifact]
-    branches = [i for i in made if i.startswith("evaluation-")]  # not part of the chain: listed after it
+    branches = [i for i in made if kind_of(i) == "evaluation"]  # not part of the chain: listed after it
     return [i for i in made if i not in branches] + branches
 
 
