@@ -5,13 +5,11 @@ from typing import Any
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError
+from handoff.identity import identity_of
 from handoff.run_dir import RunDir
 from inference.config import InferenceConfig
 
 CODE_VERSION = 2  # part of the id: raise it when the same model, prompts and settings give other predictions
-# Settings that change how fast the work goes, not what comes out; left out of the id, as is the prompts' path, for
-# which the parent artifact stands.
-NOT_IN_ID = {"prompts", "batch_size", "num_actors", "cpus_per_actor"}
 
 
 @dataclass(frozen=True)
@@ -54,4 +52,4 @@ def made_of(
 ) -> tuple[dict[str, Any], list[Artifact]]:
     """Configuration and parents that the predictions' id follows from."""
     parents = [a for a in (inputs.tuned, inputs.base, inputs.corpus, prompt_file) if a is not None]
-    return {"code_version": CODE_VERSION, **config.model_dump(mode="json", exclude=NOT_IN_ID)}, parents
+    return {"code_version": CODE_VERSION, **identity_of(config)}, parents

@@ -28,10 +28,12 @@ def describe_snapshot(context: "Context", result: Any = None) -> None:
 
 def describe_model(context: "Context", result: Any = None) -> None:
     """A task's ``post_execute``: the event of the promoted model says which version of what, made from what."""
+    from handoff.facts import gate_of
+
     run = run_of(context)
-    artifact, gate = run.artifact("train"), run.artifact("evaluate").manifest.facts["gate"]
+    artifact, gate = run.artifact("train"), gate_of(run.record("evaluate"))
     plan, promoted = run.record("plan"), run.record("promote")
-    assert plan and promoted
+    assert plan and promoted and gate
     parents = {parent.id.split("-", 1)[0]: parent.id for parent in artifact.manifest.parents}
     context["outlet_events"][PROMOTED_MODEL].extra = {
         **_facts(context, artifact),
@@ -39,7 +41,7 @@ def describe_model(context: "Context", result: Any = None) -> None:
         "corpus": parents.get("corpus"),
         "base": parents.get("model"),
         "train_tokens": artifact.manifest.facts.get("train_tokens"),
-        "perplexity_ratio": gate["ratio"],
+        "perplexity_ratio": gate.ratio,
         "stamp": plan.metrics.get("stamp"),
     }
 

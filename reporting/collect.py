@@ -8,19 +8,21 @@ from pydantic import ValidationError
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ArtifactError, BatonError
-from handoff.manifest import Manifest, artifact_dir, kind_of
-from handoff.run_dir import RunDir
-from handoff.store import Store
-from reporting.facts import (
+from handoff.facts import (
     AnyFacts,
     CorpusFacts,
     EvaluationFacts,
     Facts,
+    Gate,
     ModelFacts,
     PredictionFacts,
     Promotion,
     facts_of,
+    gate_of,
 )
+from handoff.manifest import Manifest, artifact_dir, kind_of
+from handoff.run_dir import RunDir
+from handoff.store import Store
 from reporting.lineage import Node, lineage
 from reporting.samples import Samples, read_samples
 from reporting.stages import Stage, Timeline, stages_of, timeline_of
@@ -55,6 +57,7 @@ class Collected:
     model: Part[ModelFacts]
     base: Part[ModelFacts]
     evaluation: Part[EvaluationFacts]
+    gate: Gate | None
     predictions: Part[PredictionFacts]
     promotion: Promotion | None
     samples: Samples
@@ -90,6 +93,7 @@ def collect(run: RunDir) -> Collected:
         model=model,
         base=_parent(model, "model", ModelFacts, "the tuned model's manifest names no base model"),
         evaluation=_part(store, stages.get("evaluate"), EvaluationFacts, "evaluation"),
+        gate=_gate(stages.get("evaluate")),
         predictions=predictions,
         promotion=_promotion(stages.get("promote")),
         samples=samples,
@@ -146,6 +150,13 @@ def _promotion(stage: Stage | None) -> Promotion | None:
         return None
     try:
         return Promotion.model_validate(stage.record.metrics)
+    except ValidationError:
+        return None
+
+
+def _gate(stage: Stage | None) -> Gate | None:
+    try:
+        return gate_of(stage.record) if stage else None
     except ValidationError:
         return None
 

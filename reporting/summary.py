@@ -44,8 +44,8 @@ def _perplexities(run: Collected) -> list[str]:
     for name, split in facts.splits.items():
         base, tuned = text.perplexity(split.base.perplexity), text.perplexity(split.tuned.perplexity)
         line = f"  {text.one_line(name):<12}{base:>9}{tuned:>9}{split.ratio:>8.3f}"
-        if facts.gate and facts.gate.split == name:
-            line += f"   gate {facts.gate.limit:g}: {'passed' if facts.gate.passed else 'FAILED'}"
+        if run.gate and run.gate.split == name:
+            line += f"   gate {run.gate.limit:g}: {'passed' if run.gate.passed else 'FAILED'}"
         lines.append(line)
     return lines
 

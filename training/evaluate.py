@@ -13,6 +13,8 @@ import pyarrow as pa
 from engines.ray import connect, require_room
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError, GateFailed
+from handoff.facts import Gate
+from handoff.identity import identity_of
 from handoff.job import Progress, run_stage
 from handoff.model_files import model_directory
 from handoff.publish import find, staging
@@ -57,29 +59,29 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
         with record.phase("score"):
             splits = measure(models, passages, tokenizer, config)
         with record.phase("publish"), staging(run.store, "evaluation", made_of, parents) as place:
-            facts = {"splits": splits, "gate": gate(splits, config)}
+            facts = {"splits": splits}
             place.store.write(f"{place.directory}/metrics.json", json.dumps(facts, indent=2).encode())
             evaluation = place.publish(facts=facts)
     facts = evaluation.manifest.facts
-    decision = facts["gate"]
-    record.artifact, record.metrics = evaluation.id, {"gate": decision}
+    decision = judge(facts["splits"], config)
+    record.artifact, record.metrics = evaluation.id, {"gate": decision.model_dump()}
     for line in table(facts["splits"]):
         log.info("%s", line)
     log.info("evaluation: %s", evaluation.directory)
-    shown = facts["splits"][decision["split"]]
+    shown = facts["splits"][decision.split]
     before, after = shown["base"]["perplexity"], shown["tuned"]["perplexity"]
-    record.headline = f"perplexity {before:.2f} → {after:.2f} on {decision['split']} (x {decision['ratio']:.3f})"
-    if not decision["passed"]:
+    record.headline = f"perplexity {before:.2f} → {after:.2f} on {decision.split} (x {decision.ratio:.3f})"
+    if not decision.passed:
         raise GateFailed(
-            f"perplexity on {decision['split']} is {after:.2f} tuned and {before:.2f} base: ratio "
-            f"{decision['ratio']:.3f} is above evaluation.max_perplexity_ratio {decision['limit']:g}; the model is not "
+            f"perplexity on {decision.split} is {after:.2f} tuned and {before:.2f} base: ratio "
+            f"{decision.ratio:.3f} is above evaluation.max_perplexity_ratio {decision.limit:g}; the model is not "
             "promoted. Remedy: train longer or with another learning rate, or raise the limit"
         )
 
 
 def identity(config: EvaluationConfig) -> dict[str, Any]:
     """What of the configuration determines the figures; part of the evaluation's id."""
-    return {"code_version": CODE_VERSION, "evaluation": config.model_dump(mode="json", exclude={"num_actors"})}
+    return {"code_version": CODE_VERSION, "evaluation": identity_of(config)}
 
 
 def read_passages(
@@ -220,11 +222,11 @@ def compare(split: str, scores: dict[str, list[tuple[float, int]]]) -> dict[str,
     return found
 
 
-def gate(splits: dict[str, dict[str, Any]], config: EvaluationConfig) -> dict[str, Any]:
-    """Whether the tuned model is good enough on the last split."""
+def judge(splits: dict[str, dict[str, Any]], config: EvaluationConfig) -> Gate:
+    """Whether the tuned model is good enough on the last split, by the scores that the evaluation keeps."""
     split = config.splits[-1]
     ratio, limit = splits[split]["ratio"], config.max_perplexity_ratio
-    return {"split": split, "ratio": ratio, "limit": limit, "passed": ratio <= limit}
+    return Gate(split=split, ratio=ratio, limit=limit, passed=ratio <= limit)
 
 
 def table(splits: dict[str, dict[str, Any]]) -> list[str]:

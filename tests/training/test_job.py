@@ -205,7 +205,14 @@ def test_the_gate_stops_a_model_after_publishing_its_figures(calm: Artifact, mak
     measured = found.facts["splits"]["test"]
     assert measured["base"]["passages"] == measured["tuned"]["passages"] == 4
     assert measured["tuned"]["perplexity"] < measured["base"]["perplexity"]
-    assert found.facts["gate"] == {"split": "test", "ratio": measured["ratio"], "limit": 0.01, "passed": False}
+    decision = {"split": "test", "ratio": measured["ratio"], "limit": 0.01, "passed": False}
+    assert record.metrics == {"gate": decision} and "gate" not in found.facts
+    wide = make_run("wide", **CALM, evaluation={"splits": ("validation", "test"), "max_perplexity_ratio": 2})
+    run_train(wide)
+    with wide.stage("evaluate") as record:
+        evaluate(wide, record)
+    assert record.reused and record.artifact == found.id, "another limit scores nothing again"
+    assert record.metrics == {"gate": {**decision, "limit": 2.0, "passed": True}}
 
 
 def test_lora_with_a_loss_and_a_model_class_of_ones_own_is_exported_merged_with_the_adapter_beside(

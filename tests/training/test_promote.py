@@ -49,7 +49,7 @@ def make_run(directory: Path, store: Store, model: Artifact, *, ratio: float = 0
     split = {"base": {"perplexity": 60.0}, "tuned": {"perplexity": 60.0 * ratio}, "ratio": ratio}
     with staging(store, "evaluation", {"ratio": ratio}, [model]) as place:
         Path(place.uri("results.json")).write_text("{}")
-        evaluation = place.publish(facts={"splits": {"test": split}, "gate": gate})
+        evaluation = place.publish(facts={"splits": {"test": split}})
     run = RunDir(str(directory))
     training = TrainingConfig(base=BaseModelConfig(source="/models/base"), lora=LoraConfig(rank=4))
     config = {
@@ -57,8 +57,9 @@ def make_run(directory: Path, store: Store, model: Artifact, *, ratio: float = 0
         "promotion": PromotionConfig(model_name="poet").model_dump(),
     }
     run.create(store.root, config)
-    for stage, artifact in (("train", model), ("evaluate", evaluation)):
-        run.save(StageRecord(stage=stage, status="success", started=now(), ended=now(), artifact=artifact.id))
+    for stage, artifact, told in (("train", model, {}), ("evaluate", evaluation, {"gate": gate})):
+        times = {"started": now(), "ended": now()}
+        run.save(StageRecord(stage=stage, status="success", artifact=artifact.id, metrics=told, **times))
     return run
 
 
@@ -149,6 +150,18 @@ def test_an_interrupted_promotion_is_completed_not_repeated(
 def test_a_failed_gate_writes_nothing(home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", store, publish_model(store, tiny_corpus, "first"), ratio=0.95)
     with pytest.raises(GateFailed, match=r"perplexity on test is 0\.950 of the base model's, the limit is 0\.9"):
+        promoted(run)
+    assert not home.exists()
+
+
+def test_a_model_about_which_nothing_was_decided_is_not_promoted(
+    home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", store, publish_model(store, tiny_corpus, "first"))
+    evaluated = run.record("evaluate")
+    assert evaluated
+    run.save(evaluated.model_copy(update={"metrics": {}}))
+    with pytest.raises(GateFailed, match="Remedy: run the evaluate stage again"):
         promoted(run)
     assert not home.exists()
 

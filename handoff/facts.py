@@ -1,4 +1,4 @@
-"""What each kind of artifact's manifest tells besides files and rows, in the form that the report reads.
+"""What each kind of artifact's manifest tells besides files and rows, and what stages note in their records.
 
 A fact that is missing is None and shows as a dash; a fact of another type makes its section say so.
 """
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from handoff.errors import ArtifactError
 from handoff.manifest import Manifest
+from handoff.run_dir import StageRecord
 
 
 class Facts(BaseModel):
@@ -107,21 +108,22 @@ class SplitResult(Facts):
 
 
 class Gate(Facts):
+    """The gate's decision, in the metrics of the evaluate stage's record."""
+
     split: str
     ratio: float
     limit: float
     passed: bool
 
 
+def gate_of(record: StageRecord | None) -> Gate | None:
+    """What the gate decided; None where the evaluate stage did not get there."""
+    decision = record.metrics.get("gate") if record else None
+    return Gate.model_validate(decision) if decision else None
+
+
 class EvaluationFacts(Facts):
     splits: dict[str, SplitResult] = {}
-    gate: Gate | None = None
-
-    @property
-    def decisive(self) -> tuple[str, SplitResult] | None:
-        """The split that the gate looks at, else the last one."""
-        name = self.gate.split if self.gate and self.gate.split in self.splits else next(reversed(self.splits), None)
-        return (name, self.splits[name]) if name else None
 
 
 class PredictionFacts(Facts):
