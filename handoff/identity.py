@@ -24,6 +24,8 @@ class NotInId:
 Runtime = Annotated[T, NotInId()]  # how the work is done: on what, how fast, how safely. Sums may round differently.
 Input = Annotated[T, NotInId()]  # where an input is: the artifact of its contents is a parent, and so part of the id
 
+Limit = Annotated[T, NotInId()]  # what stored results are judged by, each time they are read
+
 
 def identity_of(config: BaseModel) -> dict[str, Any]:
     """The fields that go into an id, as JSON types; nested configurations likewise."""

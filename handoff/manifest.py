@@ -71,6 +71,10 @@ class Manifest(Frozen):
     def compute_id(self) -> str:
         return artifact_id(self.kind, self.config, [p.id for p in self.parents])
 
+    def parent(self, kind: str) -> str | None:
+        """Id of the first parent of a kind; None where there is none."""
+        return next((p.id for p in self.parents if kind_of(p.id) == kind), None)
+
     def sealed(self) -> "Manifest":
         """This manifest with its digest filled in."""
         return self.model_copy(update={"digest": self.compute_digest()})

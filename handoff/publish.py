@@ -21,6 +21,7 @@ from handoff.artifact import Artifact, load_manifest, open_artifact, read_footer
 from handoff.budget import Budget, check
 from handoff.crash_points import crash_point
 from handoff.errors import ArtifactError
+from handoff.facts import Facts
 from handoff.manifest import (
     MANIFEST_NAME,
     FileEntry,
@@ -68,7 +69,7 @@ class Staging:
         rows: dict[str, int] | None = None,
         budget: Budget | None = None,
         dropped: dict[str, int] | None = None,
-        facts: dict[str, Any] | None = None,
+        facts: Facts | dict[str, Any] | None = None,
         in_place: Sequence[FileEntry] = (),
     ) -> Artifact:
         """Read back what was written, check it, and make it visible.
@@ -107,7 +108,7 @@ class Staging:
             schema_fingerprint=schemas.fingerprint(schema) if schema else None,
             rows=counted,
             dropped=dropped or {},
-            facts=facts or {},
+            facts=facts.told() if isinstance(facts, Facts) else facts or {},
             parents=tuple(Parent(id=p.id, digest=p.manifest.digest) for p in self.parents),
             config=self.config,
             producer=current_producer(),

@@ -29,16 +29,16 @@ def find_inputs(run: RunDir, config: InferenceConfig) -> Inputs:
         ConfigError: a baseline is wanted and the model has no base model among its parents.
     """
     tuned = run.artifact(model_stage(run))
-    parents = {parent.id.split("-", 1)[0]: parent.id for parent in tuned.manifest.parents}
     base = corpus = None
     if config.baseline_prompts:
-        if "model" not in parents:
+        if (base_id := tuned.manifest.parent("model")) is None:
             raise ConfigError(
                 f"baseline_prompts: {tuned.id} was not tuned from a model of this store. Remedy: set it to 0"
             )
-        base = open_artifact(run.store, parents["model"])
-    if config.prompts is None and config.held_out_prompts and "corpus" in parents:
-        corpus = open_artifact(run.store, parents["corpus"])
+        base = open_artifact(run.store, base_id)
+    corpus_id = tuned.manifest.parent("corpus")
+    if config.prompts is None and config.held_out_prompts and corpus_id:
+        corpus = open_artifact(run.store, corpus_id)
     return Inputs(tuned, base, corpus)
 
 

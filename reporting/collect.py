@@ -10,6 +10,7 @@ from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ArtifactError, BatonError
 from handoff.facts import (
     AnyFacts,
+    BaseModelFacts,
     CorpusFacts,
     EvaluationFacts,
     Facts,
@@ -55,7 +56,7 @@ class Collected:
     timeline: Timeline
     corpus: Part[CorpusFacts]
     model: Part[ModelFacts]
-    base: Part[ModelFacts]
+    base: Part[BaseModelFacts]
     evaluation: Part[EvaluationFacts]
     gate: Gate | None
     predictions: Part[PredictionFacts]
@@ -91,7 +92,7 @@ def collect(run: RunDir) -> Collected:
         if "corpus" in stages
         else _parent(model, "corpus", CorpusFacts, "the model's manifest names no corpus"),
         model=model,
-        base=_parent(model, "model", ModelFacts, "the tuned model's manifest names no base model"),
+        base=_parent(model, "model", BaseModelFacts, "the tuned model's manifest names no base model"),
         evaluation=_part(store, stages.get("evaluate"), EvaluationFacts, "evaluation"),
         gate=_gate(stages.get("evaluate")),
         predictions=predictions,
@@ -133,10 +134,9 @@ def _parent(model: Part[ModelFacts], kind: str, facts: type[AnyFacts], lacks: st
     """The parent of this kind that a model's manifest names; ``lacks`` is the reason if it names none."""
     if model.artifact is None:
         return Part(facts(), why=model.why)
-    ids = [p.id for p in model.artifact.manifest.parents if p.id.startswith(f"{kind}-")]
-    if not ids:
+    if (found := model.artifact.manifest.parent(kind)) is None:
         return Part(facts(), why=lacks)
-    return _opened(model.artifact.store, ids[0], facts)
+    return _opened(model.artifact.store, found, facts)
 
 
 def _samples(predictions: Part[PredictionFacts]) -> tuple[Samples, str]:
@@ -149,7 +149,7 @@ def _promotion(stage: Stage | None) -> Promotion | None:
     if stage is None or stage.record is None or stage.record.status != "success":
         return None
     try:
-        return Promotion.model_validate(stage.record.metrics)
+        return Promotion.model_validate(stage.record.metrics, extra="ignore")
     except ValidationError:
         return None
 

@@ -55,7 +55,7 @@ def lineage(store: Store, roots: Sequence[str]) -> list[Node]:
 def _role(manifest: Manifest, child: Manifest | None) -> str:
     """What the artifact is in this chain: a model with a corpus among its parents was tuned, one without is a base."""
     if manifest.kind == "model":
-        return "tuned model" if any(p.id.startswith("corpus-") for p in manifest.parents) else "base model"
+        return "tuned model" if manifest.parent("corpus") else "base model"
     if manifest.kind == "raw" and child is not None:
         return {"corpus": "raw text", "predictions": "prompts", "model": "model files"}.get(child.kind, "raw")
     return manifest.kind

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from handoff.capacity import Group
-from handoff.identity import Input, NotInId, Runtime
+from handoff.identity import Input, Limit, NotInId, Runtime
 from handoff.manifest import Frozen
 from handoff.packages import require_pinned
 
@@ -225,7 +225,7 @@ class EvaluationConfig(Frozen):
     batch_size: Runtime[int] = Field(default=4, description="passages per forward pass", ge=1)
     num_actors: Runtime[int] = Field(default=1, description="model replicas", ge=1)
     use_gpu: bool = Field(default=False, description="one GPU per replica")
-    max_perplexity_ratio: Annotated[float, NotInId()] = Field(
+    max_perplexity_ratio: Limit[float] = Field(
         default=1.0, description="gate: greatest allowed tuned / base perplexity; above it nothing is promoted", gt=0
     )
 

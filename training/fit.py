@@ -15,6 +15,7 @@ from handoff.artifact import Artifact
 from handoff.causes import cause_of
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.errors import BatonError, InfrastructureError
+from handoff.facts import BaseModelFacts, facts_of
 from handoff.store import resolve
 from training.board import Board, Follower
 from training.checkpoint import EXPORT, TRACE, verify
@@ -227,7 +228,7 @@ pipeline_tag: text-generation
 
 | | |
 |---|---|
-| Base model | {base.manifest.facts.get("source")} (`{base.id}`) |
+| Base model | {facts_of(base.manifest, BaseModelFacts).source} (`{base.id}`) |
 | Data | corpus `{corpus.id}`, split `train` |
 | Trained on | {last["tokens"]:,} tokens in {last["step"]} steps |
 | Hardware | {outcome.sizes["world_size"]} workers x {config.cpus_per_worker:g} CPU cores, {outcome.sizes["device"]} |

@@ -82,7 +82,7 @@ def promote(run: RunDir, record: StageRecord) -> None:
 
 def check_gate(model: Artifact, evaluation: Artifact, gate: Gate | None) -> None:
     """Refuse a model that did not pass the gate, or that was not the one evaluated."""
-    if model.id not in [parent.id for parent in evaluation.manifest.parents]:
+    if evaluation.manifest.parent("model") != model.id:
         raise GateFailed(f"{evaluation.id} is not an evaluation of {model.id}. Remedy: run the evaluate stage again")
     if gate is None:
         raise GateFailed(f"nothing was decided about {model.id}. Remedy: run the evaluate stage again")

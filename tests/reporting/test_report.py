@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from handoff.facts import Facts
 from handoff.manifest import artifact_dir
 from handoff.publish import staging
 from handoff.run_dir import RunDir, StageRecord
@@ -219,11 +220,15 @@ def test_an_edited_manifest_shows_in_the_chain(tmp_path: Path) -> None:
     assert page.text.count("_MANIFEST.json was edited") >= 2  # in its section and in the chain
 
 
+class Odd(Facts):
+    documents: str
+
+
 def test_facts_of_a_wrong_type_are_named(tmp_path: Path) -> None:
     run = build_run(tmp_path)
     with staging(run.store, "corpus", {"wrong": True}, []) as place:
         Path(place.uri("a.txt")).write_text("text")
-        odd = place.publish(facts={"documents": "many"})
+        odd = place.publish(facts=Odd(documents="many"))
     record = run.record("corpus")
     assert record
     record.artifact = odd.id

@@ -11,6 +11,7 @@ import pytest
 from handoff.artifact import Artifact, open_artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.errors import BatonError, CapacityError, ConfigError, GateFailed
+from handoff.facts import ModelFacts
 from handoff.publish import Staging
 from handoff.run_dir import RunDir, StageRecord
 from orchestration.presets import gptj
@@ -75,6 +76,8 @@ def test_zero3_trains_and_exports_a_model(calm: Artifact, make_run: MakeRun, tin
     facts, corpus = calm.manifest.facts, make_run("look").artifact("corpus")
     assert calm.manifest.parents[0].id == corpus.id
     assert (facts["world_size"], facts["zero_stage"], facts["method"], facts["restarts"]) == (2, 3, "full", 0)
+    lacks = set(ModelFacts.model_fields) - set(facts)
+    assert lacks == {"pairs", "pairs_too_long"}, "a fact that is declared and never told"
     steps = facts["steps"]
     assert [s["step"] for s in steps] == list(range(1, len(steps) + 1)) and len(steps) > 6
     assert facts["train_tokens"] == steps[-1]["tokens"]
