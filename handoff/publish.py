@@ -69,7 +69,7 @@ class Staging:
         rows: dict[str, int] | None = None,
         budget: Budget | None = None,
         dropped: dict[str, int] | None = None,
-        facts: Facts | dict[str, Any] | None = None,
+        facts: Facts | None = None,
         in_place: Sequence[FileEntry] = (),
     ) -> Artifact:
         """Read back what was written, check it, and make it visible.
@@ -108,7 +108,7 @@ class Staging:
             schema_fingerprint=schemas.fingerprint(schema) if schema else None,
             rows=counted,
             dropped=dropped or {},
-            facts=facts.told() if isinstance(facts, Facts) else facts or {},
+            facts=facts.told() if facts else {},
             parents=tuple(Parent(id=p.id, digest=p.manifest.digest) for p in self.parents),
             config=self.config,
             producer=current_producer(),
