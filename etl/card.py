@@ -7,6 +7,7 @@ from etl import mixture, tally
 from etl.config import CorpusConfig
 from etl.funnel import Funnel
 from etl.source import Source
+from handoff.facts import Change, CorpusFacts, Example, MixedSource, TopDocument
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -37,31 +38,32 @@ def facts(
     marked: "DataFrame",
     changes: list[dict[str, str | None]],
     config: CorpusConfig,
-) -> dict[str, Any]:
+) -> CorpusFacts:
     """What the manifest and the card tell besides rows and drops."""
-    return {
-        "documents": counted.documents,
-        "documents_dropped": counted.dropped_documents,
-        "files": sum(len(source.files) for source in sources),
-        "raw_bytes": sum(source.total_bytes for source in sources),
-        "files_left_out": [name for source in sources for name in source.left_out],
-        "passages": counted.passages,
-        "text_bytes": counted.text_bytes,
-        "content_digests": dict(sorted(counted.digests.items())),
-        "estimated_tokens": counted.text_bytes // BYTES_PER_TOKEN,
-        "examples": counted.examples,
-        "changes": changes,
-        "clusters": counted.clusters,
-        "lengths": counted.lengths,
-        "placeholders": tallied.made,
-        **tallied.facts(counted.kept_chars, counted.dropped_chars),
-        "top_documents": top_documents(marked),
-        "sources": mixture.table(marked, config),
-    }
+    return CorpusFacts(
+        documents=counted.documents,
+        documents_dropped=counted.dropped_documents,
+        files=sum(len(source.files) for source in sources),
+        raw_bytes=sum(source.total_bytes for source in sources),
+        files_left_out=[name for source in sources for name in source.left_out],
+        passages=counted.passages,
+        text_bytes=counted.text_bytes,
+        content_digests=dict(sorted(counted.digests.items())),
+        estimated_tokens=counted.text_bytes // BYTES_PER_TOKEN,
+        examples=[Example.model_validate(example) for example in counted.examples],
+        changes=[Change.model_validate(change) for change in changes],
+        clusters=counted.clusters,
+        lengths=counted.lengths,
+        placeholders=tallied.made,
+        characters=tallied.characters(counted.kept_chars, counted.dropped_chars),
+        raw=tallied.raw,
+        top_documents=[TopDocument.model_validate(document) for document in top_documents(marked)],
+        sources=[MixedSource.model_validate(source) for source in mixture.table(marked, config)],
+    )
 
 
-def card(counted: Funnel, told: dict[str, Any], config: CorpusConfig) -> bytes:
+def card(counted: Funnel, told: CorpusFacts, config: CorpusConfig) -> bytes:
     """The card as JSON: the facts, the counts, and the settings that they follow from."""
     settings = config.model_dump(mode="json", exclude=PLACES)
-    everything = {**told, "rows": counted.rows, "dropped": counted.dropped, "settings": settings}
+    everything = {**told.told(), "rows": counted.rows, "dropped": counted.dropped, "settings": settings}
     return json.dumps(everything, indent=2, ensure_ascii=False).encode()

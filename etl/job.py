@@ -38,6 +38,8 @@ from etl.session import shuffle_partitions, spark_session
 from etl.source import Source
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
+from handoff.facts import CorpusFacts, facts_of
+from handoff.identity import identity_of
 from handoff.job import log, run_stage
 from handoff.packages import cache_dir
 from handoff.publish import find, staging
@@ -77,14 +79,7 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
 
 def snapshot_config(config: CorpusConfig) -> dict[str, Any]:
     """What determines the rows besides the raw bytes: the configuration without the sources' places, and the code."""
-    place = {"uri", "sha256", "members", "exclude"}
-    left_out: dict[str, Any] = {
-        "source": place,
-        "more_sources": {"__all__": place},
-        "decontamination": {"files"},
-        "dedup": {"keep_signatures"},
-    }
-    return {"code_version": CODE_VERSION, **config.model_dump(mode="json", exclude=left_out)}
+    return {"code_version": CODE_VERSION, **identity_of(config)}
 
 
 def make_snapshot(
@@ -242,7 +237,7 @@ def _finish(record: StageRecord, snapshot: Artifact, *, reused: bool) -> None:
     total = sum(manifest.rows.values())
     record.artifact, record.reused = snapshot.id, reused
     record.headline = (
-        f"{manifest.facts['documents']:,} documents → {total:,} passages "
+        f"{facts_of(manifest, CorpusFacts).documents:,} documents → {total:,} passages "
         f"({', '.join(f'{manifest.rows[s]:,} {s}' for s in split.SPLITS if s in manifest.rows)})"
     )
     record.metrics = {"rows": manifest.rows, "dropped": manifest.dropped}

@@ -4,7 +4,7 @@ Each document carries its counts in one column, ``tally``, through the chain tha
 once, by file, as soon as the passages are there.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +13,7 @@ from etl.config import CorpusConfig
 from etl.privacy import kinds_of
 from etl.records import UNREAD
 from etl.transforms import steps
+from handoff.facts import Characters, CorpusFacts, Raw
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -68,8 +69,20 @@ class Tally:
         """Placeholders that were put in, per kind of personal data; those of the source do not count."""
         return {kind: self._total[f"_made_{kind}"] for kind in self._kinds}
 
-    def facts(self, kept_chars: int, dropped_chars: int) -> dict[str, Any]:
-        """What the card tells: ``characters`` from read to kept, and ``raw``, what was read of the files.
+    @property
+    def raw(self) -> Raw:
+        """What was read of the files."""
+        total = self._total
+        return Raw(
+            unpacked_bytes=total["raw_bytes"],
+            records=total["records"],
+            unread_records=total["unread"],
+            replaced_bytes=total["invalid"],
+            replaced_files=self.replaced_files,
+        )
+
+    def characters(self, kept_chars: int, dropped_chars: int) -> Characters:
+        """What became of the characters, from read to kept.
 
         Args:
             kept_chars: of the kept passages.
@@ -81,46 +94,37 @@ class Tally:
         removed[PERSONAL] = total["_personal"]
         read = total["markup_chars"] + total["furniture_chars"] + total["_read"]
         dropped_documents = total["_unusable"] + total["_dropped"]
-        between = read - sum(removed.values()) - dropped_documents - dropped_chars - kept_chars
-        return {
-            "characters": {
-                "read": read,
-                "removed": removed,
-                "dropped_documents": dropped_documents,
-                "dropped_passages": dropped_chars,
-                "between_passages": between,
-                "kept": kept_chars,
-            },
-            "raw": {
-                "unpacked_bytes": total["raw_bytes"],
-                "records": total["records"],
-                "unread_records": total["unread"],
-                "replaced_bytes": total["invalid"],
-                "replaced_files": self.replaced_files,
-            },
-        }
+        return Characters(
+            read=read,
+            removed=removed,
+            dropped_documents=dropped_documents,
+            dropped_passages=dropped_chars,
+            between_passages=read - sum(removed.values()) - dropped_documents - dropped_chars - kept_chars,
+            kept=kept_chars,
+        )
 
 
-def table(facts: dict[str, Any]) -> list[str]:
+def table(facts: CorpusFacts) -> list[str]:
     """The same for people: aligned lines, a label, a count, a share of the characters read."""
-    chars, raw = facts["characters"], facts["raw"]
-    lines = [("characters read", chars["read"])]
-    lines += [(f"  - {name}", number) for name, number in chars["removed"].items() if number]
+    chars, raw, text_bytes = facts.characters, facts.raw, facts.text_bytes
+    assert chars is not None and raw is not None and text_bytes is not None
+    lines = [("characters read", chars.read)]
+    lines += [(f"  - {name}", number) for name, number in chars.removed.items() if number]
     later = {
-        "documents that were dropped": chars["dropped_documents"],
-        "passages that were dropped": chars["dropped_passages"],
-        "white space between passages": chars["between_passages"],
+        "documents that were dropped": chars.dropped_documents,
+        "passages that were dropped": chars.dropped_passages,
+        "white space between passages": chars.between_passages,
     }
     lines += [(f"  - {name}", number) for name, number in later.items() if number]
-    lines.append(("characters kept", chars["kept"]))
-    label, width, of = max(len(name) for name, _ in lines), max(len(f"{n:,}") for _, n in lines), max(chars["read"], 1)
+    lines.append(("characters kept", chars.kept))
+    label, width, of = max(len(name) for name, _ in lines), max(len(f"{n:,}") for _, n in lines), max(chars.read, 1)
     shown = [f"  {name:<{label}}  {n:>{width},}  {100 * n / of:5.1f} %" for name, n in lines]
-    share = 100 * facts["text_bytes"] / max(raw["unpacked_bytes"], 1)
-    shown.append(f"  {facts['text_bytes']:,} bytes of text kept of {raw['unpacked_bytes']:,} raw bytes: {share:.1f} %")
-    if raw["unread_records"]:
-        shown.append(f"  {raw['unread_records']:,} of {raw['records']:,} records could not be read")
-    if raw["replaced_bytes"]:
+    share = 100 * text_bytes / max(raw.unpacked_bytes, 1)
+    shown.append(f"  {text_bytes:,} bytes of text kept of {raw.unpacked_bytes:,} raw bytes: {share:.1f} %")
+    if raw.unread_records:
+        shown.append(f"  {raw.unread_records:,} of {raw.records:,} records could not be read")
+    if raw.replaced_bytes:
         shown.append(
-            f"  {raw['replaced_bytes']:,} bytes in {raw['replaced_files']:,} files were not in their encoding: now U+FFFD"
+            f"  {raw.replaced_bytes:,} bytes in {raw.replaced_files:,} files were not in their encoding: now U+FFFD"
         )
     return shown

@@ -8,13 +8,14 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from handoff.stages import require_declared
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "_MANIFEST.json"
-Kind = Literal["raw", "corpus", "signatures", "model", "evaluation", "predictions"]
 ENGINES = ("pyspark", "ray", "torch", "deepspeed", "transformers", "peft", "pyarrow", "apache-airflow")
 
 
@@ -49,7 +50,7 @@ class Producer(Frozen):
 
 class Manifest(Frozen):
     format_version: int = FORMAT_VERSION
-    kind: Kind
+    kind: Annotated[str, AfterValidator(require_declared)]
     id: str
     data: str = Field(description="directory of the data files, relative to the artifact's; '' for raw files in place")
     files: tuple[FileEntry, ...]
@@ -70,6 +71,10 @@ class Manifest(Frozen):
     def compute_id(self) -> str:
         return artifact_id(self.kind, self.config, [p.id for p in self.parents])
 
+    def parent(self, kind: str) -> str | None:
+        """Id of the first parent of a kind; None where there is none."""
+        return next((p.id for p in self.parents if kind_of(p.id) == kind), None)
+
     def sealed(self) -> "Manifest":
         """This manifest with its digest filled in."""
         return self.model_copy(update={"digest": self.compute_digest()})
@@ -85,14 +90,24 @@ def canonical(value: Any) -> str:
 
 
 def artifact_id(kind: str, config: dict[str, Any], parents: list[str]) -> str:
-    """``<kind>-<16 hex digits>`` from what the artifact is made of: the same work always has the same id."""
-    made_of = canonical({"kind": kind, "config": config, "parents": parents, "format": FORMAT_VERSION})
-    return f"{kind}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+    """``<kind>-<16 hex digits>`` from what the artifact is made of: the same work always has the same id.
+
+    Raises:
+        ValueError: no stage publishes this kind.
+    """
+    require_declared(kind)
+    identity = canonical({"kind": kind, "config": config, "parents": parents, "format": FORMAT_VERSION})
+    return f"{kind}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+
+
+def kind_of(identity: str) -> str:
+    """The kind of artifact that an id names."""
+    return identity.split("-", 1)[0]
 
 
 def artifact_dir(identity: str) -> str:
     """Where an artifact lives in a store: ``<kind>/<id>``."""
-    return f"{identity.split('-', 1)[0]}/{identity}"
+    return f"{kind_of(identity)}/{identity}"
 
 
 @functools.cache

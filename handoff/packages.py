@@ -18,7 +18,6 @@ from typing import IO
 
 from handoff.errors import ConfigError, EngineUnavailable, SourceError
 from handoff.home import baton_home
-from handoff.store import resolve, sha256_of
 
 CHUNK_BYTES = 1 << 20
 # pip says this while it retries. Its last line, "no matching distribution", is that of a version that does not exist.
@@ -64,6 +63,8 @@ def download_package(spec: str, sha256: str, cache_dir: Path) -> Path:
         SourceError: there is no such file, or it has another digest.
         EngineUnavailable: the package index does not answer.
     """
+    from handoff.store import resolve, sha256_of  # pyarrow, which the scheduler does not load to parse a DAG file
+
     if not _SPEC.fullmatch(spec):
         raise ConfigError(f"{spec!r} does not pin a package. Remedy: write NAME==VERSION")
     kept = cache_dir / "packages" / f"{spec.replace('==', '-')}-{sha256[:16]}"

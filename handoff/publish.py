@@ -21,10 +21,10 @@ from handoff.artifact import Artifact, load_manifest, open_artifact, read_footer
 from handoff.budget import Budget, check
 from handoff.crash_points import crash_point
 from handoff.errors import ArtifactError
+from handoff.facts import Facts
 from handoff.manifest import (
     MANIFEST_NAME,
     FileEntry,
-    Kind,
     Manifest,
     Parent,
     artifact_dir,
@@ -43,7 +43,7 @@ class Staging:
     """A place to write the files of one artifact, invisible until :meth:`publish`."""
 
     store: Store
-    kind: Kind
+    kind: str
     id: str
     config: dict[str, Any]
     parents: list[Artifact]
@@ -69,7 +69,7 @@ class Staging:
         rows: dict[str, int] | None = None,
         budget: Budget | None = None,
         dropped: dict[str, int] | None = None,
-        facts: dict[str, Any] | None = None,
+        facts: Facts | None = None,
         in_place: Sequence[FileEntry] = (),
     ) -> Artifact:
         """Read back what was written, check it, and make it visible.
@@ -108,7 +108,7 @@ class Staging:
             schema_fingerprint=schemas.fingerprint(schema) if schema else None,
             rows=counted,
             dropped=dropped or {},
-            facts=facts or {},
+            facts=facts.told() if facts else {},
             parents=tuple(Parent(id=p.id, digest=p.manifest.digest) for p in self.parents),
             config=self.config,
             producer=current_producer(),
@@ -177,7 +177,7 @@ class Staging:
                 self.store.delete(f"{artifact_dir(self.id)}/{attempt}")
 
 
-def find(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[Artifact]) -> Artifact | None:
+def find(store: Store, kind: str, config: dict[str, Any], parents: Sequence[Artifact]) -> Artifact | None:
     """The artifact that this work would make, opened and checked, if it is already published."""
     identity = artifact_id(kind, config, [p.id for p in parents])
     if not store.exists(f"{artifact_dir(identity)}/{MANIFEST_NAME}"):
@@ -186,7 +186,7 @@ def find(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[Art
 
 
 @contextlib.contextmanager
-def staging(store: Store, kind: Kind, config: dict[str, Any], parents: Sequence[Artifact]) -> Iterator[Staging]:
+def staging(store: Store, kind: str, config: dict[str, Any], parents: Sequence[Artifact]) -> Iterator[Staging]:
     """A place to write one artifact. If the block raises, what was written is removed.
 
     Args:

@@ -14,12 +14,10 @@ from handoff.artifact import Artifact, open_artifact
 from handoff.causes import cause_of
 from handoff.errors import ConfigError
 from handoff.manifest import now
+from handoff.stages import flow
 from handoff.store import Store
 
 Section = TypeVar("Section", bound=BaseModel)
-
-STAGES = ("plan", "corpus", "train", "evaluate", "promote", "predict", "report")
-INFERENCE_STAGES = ("plan", "predict", "report")  # of a run whose model was there before it
 
 
 class Phase(BaseModel):
@@ -69,7 +67,7 @@ class RunDir:
         self.uri = self._files.root
         self.name = self.uri.rstrip("/").rsplit("/", 1)[-1]
 
-    def create(self, storage: str, config: dict[str, Any], stages: Sequence[str] = STAGES) -> None:
+    def create(self, storage: str, config: dict[str, Any], stages: Sequence[str] = flow("training")) -> None:
         """Write ``run.json``: where artifacts go, the stages that the run has, and the whole validated configuration."""
         document = {"storage": storage, "stages": list(stages), "config": config}
         self._files.write("run.json", json.dumps(document, indent=2, ensure_ascii=False).encode())
@@ -97,9 +95,9 @@ class RunDir:
     def stages(self) -> tuple[str, ...]:
         """The run's stages in the order of its flow; those of a training run where ``run.json`` is missing."""
         try:
-            return tuple(self._document().get("stages", STAGES))
+            return tuple(self._document().get("stages", flow("training")))
         except ConfigError:
-            return STAGES
+            return flow("training")
 
     def record(self, stage: str) -> StageRecord | None:
         """The record of a stage, or None where it has not started."""

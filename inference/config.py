@@ -3,13 +3,14 @@
 from pydantic import Field
 
 from handoff.capacity import Group
+from handoff.identity import Input, Runtime
 from handoff.manifest import Frozen
 
 
 class InferenceConfig(Frozen):
     """Model + prompts → predictions."""
 
-    prompts: str | None = Field(
+    prompts: Input[str | None] = Field(
         default=None,
         description="path or URI of a .jsonl or .parquet file with columns id and prompt; "
         "unset: openings of held-out passages and a dozen prompts in modern English",
@@ -28,9 +29,9 @@ class InferenceConfig(Frozen):
     temperature: float = Field(default=0.8, description="0: greedy; higher: more varied", ge=0, le=10)
     top_p: float = Field(default=0.95, description="smallest probability mass to sample from", gt=0, le=1)
     seed: int = Field(default=0, description="the same model, prompt and seed give the same text", ge=0, lt=2**31)
-    batch_size: int = Field(default=8, description="prompts per batch", ge=1)
-    num_actors: int = Field(default=1, description="model replicas in the actor pool", ge=1)
-    cpus_per_actor: float = Field(default=1, description="CPU cores that each replica takes", gt=0)
+    batch_size: Runtime[int] = Field(default=8, description="prompts per batch", ge=1)
+    num_actors: Runtime[int] = Field(default=1, description="model replicas in the actor pool", ge=1)
+    cpus_per_actor: Runtime[float] = Field(default=1, description="CPU cores that each replica takes", gt=0)
     use_gpu: bool = Field(default=False, description="one GPU per replica")
 
     @property

@@ -13,6 +13,7 @@ from engines.ray import connect, require_room
 from handoff import schema
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError
+from handoff.facts import PredictionFacts, facts_of
 from handoff.job import log, run_stage
 from handoff.model_files import model_directory
 from handoff.parquet import batches
@@ -22,7 +23,7 @@ from handoff.run_dir import RunDir, StageRecord
 from handoff.store import resolve
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
-from inference.lineage import Inputs, find_inputs, made_of
+from inference.lineage import Inputs, find_inputs, identity
 from inference.pipeline import CPU_STAGE_SLOTS, ROWS_PER_FILE, predict
 from inference.progress import reported, start_counter
 from inference.prompts import load_prompts, publish_prompt_file, spread
@@ -38,11 +39,12 @@ def main_stage(run: RunDir, record: StageRecord) -> None:
     prompts = load_prompts(config, inputs.corpus)
     positions = check_models(config, inputs)
     prompt_file = publish_prompt_file(run.store, config.prompts) if config.prompts else None
-    settings, parents = made_of(config, inputs, prompt_file)
+    settings, parents = identity(config, inputs, prompt_file)
     if published := find(run.store, "predictions", settings, parents):
         log.info("%s is already published: reused", published.id)
         record.artifact, record.reused = published.id, True
-        record.headline, record.metrics = headline(published.manifest.facts), metrics(published.manifest.facts)
+        facts = facts_of(published.manifest, PredictionFacts)
+        record.headline, record.metrics = headline(facts), metrics(facts)
         return
 
     describe(config, inputs, prompts)
@@ -57,7 +59,7 @@ def main_stage(run: RunDir, record: StageRecord) -> None:
         with record.phase("generate"):
             seconds = write_predictions(prompts, inputs.tuned, positions, config, baseline, place.uri())
         with record.phase("publish"):
-            facts = count_facts(place.uri(), seconds) | {"model": inputs.tuned.id, "baseline_prompts": len(baseline)}
+            facts = count_facts(place.uri(), seconds, inputs.tuned.id, len(baseline))
             predictions = place.publish(schema=schema.PREDICTIONS, rows={"all": len(prompts)}, facts=facts)
     record.artifact = predictions.id
     record.headline, record.metrics = headline(facts), metrics(facts)
@@ -133,29 +135,31 @@ def write_predictions(
     return seconds
 
 
-def count_facts(target: str, seconds: float) -> dict[str, Any]:
+def count_facts(target: str, seconds: float, model: str, baseline_prompts: int) -> PredictionFacts:
     """Counts of what was written, read from the files themselves."""
     filesystem, path = resolve(target)
     table = pq.read_table(path, filesystem=filesystem, columns=["error", "completion_tokens"])
     tokens = pc.sum(table["completion_tokens"]).as_py() or 0
-    return {
-        "prompts": len(table),
-        "errors": len(table) - table["error"].null_count,
-        "completion_tokens": tokens,
-        "tokens_per_second": round(tokens / seconds, 1) if seconds else 0.0,
-    }
-
-
-def headline(facts: dict[str, Any]) -> str:
-    errors = f", {facts['errors']} with an error" if facts["errors"] else ""
-    return (
-        f"{facts['prompts']:,} predictions{errors}, {facts['completion_tokens']:,} tokens "
-        f"at {facts['tokens_per_second']:.1f} tokens/s"
+    return PredictionFacts(
+        model=model,
+        prompts=len(table),
+        errors=len(table) - table["error"].null_count,
+        completion_tokens=tokens,
+        tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
+        baseline_prompts=baseline_prompts,
     )
 
 
-def metrics(facts: dict[str, Any]) -> dict[str, Any]:
-    return {k: facts[k] for k in ("prompts", "errors", "completion_tokens", "tokens_per_second")}
+def headline(facts: PredictionFacts) -> str:
+    errors = f", {facts.errors} with an error" if facts.errors else ""
+    return (
+        f"{facts.prompts:,} predictions{errors}, {facts.completion_tokens:,} tokens "
+        f"at {facts.tokens_per_second:.1f} tokens/s"
+    )
+
+
+def metrics(facts: PredictionFacts) -> dict[str, Any]:
+    return {k: getattr(facts, k) for k in ("prompts", "errors", "completion_tokens", "tokens_per_second")}
 
 
 def show_samples(predictions: Artifact) -> None:

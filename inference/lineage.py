@@ -5,13 +5,11 @@ from typing import Any
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError
+from handoff.identity import identity_of
 from handoff.run_dir import RunDir
 from inference.config import InferenceConfig
 
 CODE_VERSION = 2  # part of the id: raise it when the same model, prompts and settings give other predictions
-# Settings that change how fast the work goes, not what comes out; left out of the id, as is the prompts' path, for
-# which the parent artifact stands.
-NOT_IN_ID = {"prompts", "batch_size", "num_actors", "cpus_per_actor"}
 
 
 @dataclass(frozen=True)
@@ -31,16 +29,16 @@ def find_inputs(run: RunDir, config: InferenceConfig) -> Inputs:
         ConfigError: a baseline is wanted and the model has no base model among its parents.
     """
     tuned = run.artifact(model_stage(run))
-    parents = {parent.id.split("-", 1)[0]: parent.id for parent in tuned.manifest.parents}
     base = corpus = None
     if config.baseline_prompts:
-        if "model" not in parents:
+        if (base_id := tuned.manifest.parent("model")) is None:
             raise ConfigError(
                 f"baseline_prompts: {tuned.id} was not tuned from a model of this store. Remedy: set it to 0"
             )
-        base = open_artifact(run.store, parents["model"])
-    if config.prompts is None and config.held_out_prompts and "corpus" in parents:
-        corpus = open_artifact(run.store, parents["corpus"])
+        base = open_artifact(run.store, base_id)
+    corpus_id = tuned.manifest.parent("corpus")
+    if config.prompts is None and config.held_out_prompts and corpus_id:
+        corpus = open_artifact(run.store, corpus_id)
     return Inputs(tuned, base, corpus)
 
 
@@ -49,9 +47,9 @@ def model_stage(run: RunDir) -> str:
     return "train" if "train" in run.stages else "plan"
 
 
-def made_of(
+def identity(
     config: InferenceConfig, inputs: Inputs, prompt_file: Artifact | None
 ) -> tuple[dict[str, Any], list[Artifact]]:
     """Configuration and parents that the predictions' id follows from."""
     parents = [a for a in (inputs.tuned, inputs.base, inputs.corpus, prompt_file) if a is not None]
-    return {"code_version": CODE_VERSION, **config.model_dump(mode="json", exclude=NOT_IN_ID)}, parents
+    return {"code_version": CODE_VERSION, **identity_of(config)}, parents

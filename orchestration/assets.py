@@ -16,30 +16,33 @@ PROMOTED_MODEL = Asset("promoted_model", group="baton")
 
 def describe_snapshot(context: "Context", result: Any = None) -> None:
     """A task's ``post_execute``: the event of the snapshot says which, where, and how many rows."""
+    from handoff.facts import CorpusFacts, facts_of
+
     artifact = run_of(context).artifact("corpus")
     manifest = artifact.manifest
     context["outlet_events"][CORPUS_SNAPSHOT].extra = {
         **_facts(context, artifact),
         "rows": dict(manifest.rows),
         "dropped": dict(manifest.dropped),
-        "documents": manifest.facts.get("documents"),
+        "documents": facts_of(manifest, CorpusFacts).documents,
     }
 
 
 def describe_model(context: "Context", result: Any = None) -> None:
     """A task's ``post_execute``: the event of the promoted model says which version of what, made from what."""
+    from handoff.facts import ModelFacts, facts_of, gate_of
+
     run = run_of(context)
-    artifact, gate = run.artifact("train"), run.artifact("evaluate").manifest.facts["gate"]
+    artifact, gate = run.artifact("train"), gate_of(run.record("evaluate"))
     plan, promoted = run.record("plan"), run.record("promote")
-    assert plan and promoted
-    parents = {parent.id.split("-", 1)[0]: parent.id for parent in artifact.manifest.parents}
+    assert plan and promoted and gate
     context["outlet_events"][PROMOTED_MODEL].extra = {
         **_facts(context, artifact),
         **{name: promoted.metrics[name] for name in ("model", "version", "alias", "tracking_uri")},
-        "corpus": parents.get("corpus"),
-        "base": parents.get("model"),
-        "train_tokens": artifact.manifest.facts.get("train_tokens"),
-        "perplexity_ratio": gate["ratio"],
+        "corpus": artifact.manifest.parent("corpus"),
+        "base": artifact.manifest.parent("model"),
+        "train_tokens": facts_of(artifact.manifest, ModelFacts).train_tokens,
+        "perplexity_ratio": gate.ratio,
         "stamp": plan.metrics.get("stamp"),
     }
 

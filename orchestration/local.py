@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 
 from handoff.errors import EXIT_INFRASTRUCTURE, EXIT_USER_ERROR, BatonError, InfrastructureError
-from handoff.run_dir import STAGES, RunDir
+from handoff.run_dir import RunDir
+from handoff.stages import flow
 from orchestration.airflow_api import AirflowApi
 from orchestration.form_fields import TRAINING
 from orchestration.paths import ALLOWED_ROOTS, run_key, run_uri
@@ -99,7 +100,7 @@ def _follow(api: AirflowApi, run_id: str) -> str:
             told.add("queued")
             print(f"still queued: {DAG_ID} runs one at a time, and another run of it may be active", flush=True)
         tasks = api.task_states(DAG_ID, run_id)
-        for stage in STAGES:
+        for stage in flow("training"):
             if tasks.get(stage) == "up_for_retry" and (attempt := f"{stage} again") not in told:
                 told.add(attempt)
                 print(

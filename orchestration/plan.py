@@ -10,7 +10,8 @@ import yaml
 from handoff.errors import ConfigError
 from handoff.manifest import now
 from handoff.packages import cache_dir
-from handoff.run_dir import INFERENCE_STAGES, STAGES, RunDir, StageRecord
+from handoff.run_dir import RunDir, StageRecord
+from handoff.stages import flow
 from orchestration import preflight
 from orchestration.chosen_model import find_model, settings_of
 from orchestration.form_fields import INFERENCE, TRAINING
@@ -65,7 +66,7 @@ def plan_training(request: Request) -> str:
     found = preflight.check_training(config, cache_dir())
     record = StageRecord(stage="plan", started=started, headline=f"preset {config.preset}; " + "; ".join(found))
     record.metrics = {"checks": found, "stamp": stamp_of(config)}
-    return write_run(request, config, STAGES, record)
+    return write_run(request, config, flow("training"), record)
 
 
 def plan_inference(request: Request) -> str:
@@ -90,7 +91,7 @@ def plan_inference(request: Request) -> str:
     found = [label, *preflight.check_inference(config, settings_of(model))]
     record = StageRecord(stage="plan", started=started, headline="; ".join(found), artifact=model.id)
     record.metrics = {"checks": found, "model": label}
-    return write_run(request, config, INFERENCE_STAGES, record)
+    return write_run(request, config, flow("inference"), record)
 
 
 def show(config: RunConfig | InferenceRunConfig) -> None:

@@ -1,12 +1,13 @@
 """PlanOperator: the first task of a DAG, which makes a run's directory out of a request, or says what is wrong with it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from handoff.causes import cause_of, safe_traceback
+from handoff.stages import Flow
 from orchestration.assets import PROMOTED_MODEL, newest_extras
 from orchestration.links import ReportLink
 from orchestration.task_context import run_type_of
@@ -34,7 +35,7 @@ class PlanOperator(BaseOperator):
     operator_extra_links = (ReportLink(),)
     template_fields: Sequence[str] = ()
 
-    def __init__(self, *, flow: Literal["training", "inference"], **kwargs: Any) -> None:
+    def __init__(self, *, flow: Flow, **kwargs: Any) -> None:
         super().__init__(inlets=[PROMOTED_MODEL], **kwargs)
         self.flow = flow
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from reporting.facts import Step
+from handoff.facts import Step
 
 MOST_POINTS = 400  # more are not distinguishable at the width of the page
 WIDTH_INCHES, HEIGHT_INCHES = 6.0, 2.9  # 432 x 209 points

@@ -8,19 +8,22 @@ from pydantic import ValidationError
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ArtifactError, BatonError
-from handoff.manifest import Manifest, artifact_dir
-from handoff.run_dir import RunDir
-from handoff.store import Store
-from reporting.facts import (
+from handoff.facts import (
     AnyFacts,
+    BaseModelFacts,
     CorpusFacts,
     EvaluationFacts,
     Facts,
+    Gate,
     ModelFacts,
     PredictionFacts,
     Promotion,
     facts_of,
+    gate_of,
 )
+from handoff.manifest import Manifest, artifact_dir, kind_of
+from handoff.run_dir import RunDir
+from handoff.store import Store
 from reporting.lineage import Node, lineage
 from reporting.samples import Samples, read_samples
 from reporting.stages import Stage, Timeline, stages_of, timeline_of
@@ -53,8 +56,9 @@ class Collected:
     timeline: Timeline
     corpus: Part[CorpusFacts]
     model: Part[ModelFacts]
-    base: Part[ModelFacts]
+    base: Part[BaseModelFacts]
     evaluation: Part[EvaluationFacts]
+    gate: Gate | None
     predictions: Part[PredictionFacts]
     promotion: Promotion | None
     samples: Samples
@@ -88,8 +92,9 @@ def collect(run: RunDir) -> Collected:
         if "corpus" in stages
         else _parent(model, "corpus", CorpusFacts, "the model's manifest names no corpus"),
         model=model,
-        base=_parent(model, "model", ModelFacts, "the tuned model's manifest names no base model"),
+        base=_parent(model, "model", BaseModelFacts, "the tuned model's manifest names no base model"),
         evaluation=_part(store, stages.get("evaluate"), EvaluationFacts, "evaluation"),
+        gate=_gate(stages.get("evaluate")),
         predictions=predictions,
         promotion=_promotion(stages.get("promote")),
         samples=samples,
@@ -129,10 +134,9 @@ def _parent(model: Part[ModelFacts], kind: str, facts: type[AnyFacts], lacks: st
     """The parent of this kind that a model's manifest names; ``lacks`` is the reason if it names none."""
     if model.artifact is None:
         return Part(facts(), why=model.why)
-    ids = [p.id for p in model.artifact.manifest.parents if p.id.startswith(f"{kind}-")]
-    if not ids:
+    if (found := model.artifact.manifest.parent(kind)) is None:
         return Part(facts(), why=lacks)
-    return _opened(model.artifact.store, ids[0], facts)
+    return _opened(model.artifact.store, found, facts)
 
 
 def _samples(predictions: Part[PredictionFacts]) -> tuple[Samples, str]:
@@ -145,7 +149,14 @@ def _promotion(stage: Stage | None) -> Promotion | None:
     if stage is None or stage.record is None or stage.record.status != "success":
         return None
     try:
-        return Promotion.model_validate(stage.record.metrics)
+        return Promotion.model_validate(stage.record.metrics, extra="ignore")
+    except ValidationError:
+        return None
+
+
+def _gate(stage: Stage | None) -> Gate | None:
+    try:
+        return gate_of(stage.record) if stage else None
     except ValidationError:
         return None
 
@@ -153,7 +164,7 @@ def _promotion(stage: Stage | None) -> Promotion | None:
 def _made(stages: Sequence[Stage]) -> list[str]:
     """Ids of the run's artifacts, the last stage's first, so that the lineage begins at its end."""
     made = [s.record.artifact for s in reversed(stages) if s.record and s.record.artifact]
-    branches = [i for i in made if i.startswith("evaluation-")]  # not part of the chain: listed after it
+    branches = [i for i in made if kind_of(i) == "evaluation"]  # not part of the chain: listed after it
     return [i for i in made if i not in branches] + branches
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from handoff.artifact import check_manifest, load_manifest
 from handoff.errors import ArtifactError
-from handoff.manifest import Manifest, Parent, artifact_dir
+from handoff.manifest import Manifest, Parent, artifact_dir, kind_of
 from handoff.store import Store
 
 
@@ -38,7 +38,7 @@ def lineage(store: Store, roots: Sequence[str]) -> list[Node]:
         try:
             manifest = load_manifest(store, wanted.id)
         except ArtifactError as error:
-            nodes.append(Node(wanted.id, depth, wanted.id.split("-", 1)[0], directory, None, error.problems))
+            nodes.append(Node(wanted.id, depth, kind_of(wanted.id), directory, None, error.problems))
             return
         problems = check_manifest(manifest, wanted.id)
         if wanted.digest and manifest.digest != wanted.digest:
@@ -55,7 +55,7 @@ def lineage(store: Store, roots: Sequence[str]) -> list[Node]:
 def _role(manifest: Manifest, child: Manifest | None) -> str:
     """What the artifact is in this chain: a model with a corpus among its parents was tuned, one without is a base."""
     if manifest.kind == "model":
-        return "tuned model" if any(p.id.startswith("corpus-") for p in manifest.parents) else "base model"
+        return "tuned model" if manifest.parent("corpus") else "base model"
     if manifest.kind == "raw" and child is not None:
         return {"corpus": "raw text", "predictions": "prompts", "model": "model files"}.get(child.kind, "raw")
     return manifest.kind

@@ -53,7 +53,7 @@ def render(run: Collected, machine: dict[str, str]) -> str:
         loss_chart=charts.loss_chart(model.steps),
         speed_chart=charts.speed_chart(model.steps),
         steps_per_point=charts.steps_per_point(len(model.steps)),
-        perplexities=sections.perplexities(run.evaluation.facts),
+        perplexities=sections.perplexities(run.evaluation.facts, run.gate),
         versions=versions(run),
         machine=machine,
         config=json.dumps(run.config, indent=2, ensure_ascii=False),

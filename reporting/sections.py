@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from handoff.facts import CorpusFacts, EvaluationFacts, Gate, SplitResult
 from handoff.manifest import Manifest
 from reporting import text
-from reporting.collect import Collected, Part
-from reporting.facts import CorpusFacts, EvaluationFacts
+from reporting.collect import Collected
 
 SPLITS = {"train": 0, "validation": 1, "test": 2}
 
@@ -122,9 +122,9 @@ def unaccounted(manifest: Manifest, facts: CorpusFacts) -> int:
     return facts.passages - dropped_passages - sum(manifest.rows.values())
 
 
-def perplexities(facts: EvaluationFacts) -> list[Compared]:
+def perplexities(facts: EvaluationFacts, gate: Gate | None) -> list[Compared]:
     """All splits on one scale that begins at zero."""
-    limits = {facts.gate.split: facts.gate.limit} if facts.gate else {}
+    limits = {gate.split: gate.limit} if gate else {}
     absolute = {n: limits[n] * s.base.perplexity for n, s in facts.splits.items() if n in limits}
     measured = [p for s in facts.splits.values() for p in (s.base.perplexity, s.tuned.perplexity)]
     scale = 100 / max([*measured, *absolute.values()], default=100)
@@ -161,7 +161,7 @@ def title(run: Collected) -> str:
 
 def outcome(run: Collected) -> tuple[str, str]:
     """One sentence on how the run ended, and its tone (``good`` or ``bad``)."""
-    gate = run.evaluation.facts.gate
+    gate = run.gate
     left_out = next((s for s in run.stages.values() if s.state == "skipped"), None)
     if run.failed is None and left_out:
         return f"The run ended early, on purpose, before its {left_out.name} stage: {left_out.why}.", "good"
@@ -180,7 +180,7 @@ def outcome(run: Collected) -> tuple[str, str]:
 
 def figures(run: Collected) -> list[Figure]:
     """The few numbers that a reader wants first."""
-    shown = [_perplexity(run.evaluation), _gate(run)]
+    shown = [_perplexity(run), _gate(run.gate)]
     model, predictions = run.model.facts, run.predictions.facts
     if run.model.manifest:
         method = {"lora": "LoRA", "full": "full fine-tuning"}.get(model.method or "", model.method or "")
@@ -206,16 +206,21 @@ def figures(run: Collected) -> list[Figure]:
     return shown
 
 
-def _perplexity(evaluation: Part[EvaluationFacts]) -> Figure:
-    if not (decisive := evaluation.facts.decisive):
-        return Figure("Perplexity", "–", evaluation.why or "not measured")
-    split, result = decisive
+def decisive(splits: dict[str, SplitResult], gate: Gate | None) -> str | None:
+    """The split that the gate looked at, else the last one."""
+    return gate.split if gate and gate.split in splits else next(reversed(splits), None)
+
+
+def _perplexity(run: Collected) -> Figure:
+    splits = run.evaluation.facts.splits
+    if not (split := decisive(splits, run.gate)):
+        return Figure("Perplexity", "–", run.evaluation.why or "not measured")
+    result = splits[split]
     value = f"{text.perplexity(result.base.perplexity)} → {text.perplexity(result.tuned.perplexity)}"
     return Figure("Perplexity", value, f"{text.change(result.ratio)} on the {split} split, base → tuned", "lead")
 
 
-def _gate(run: Collected) -> Figure:
-    gate = run.evaluation.facts.gate
+def _gate(gate: Gate | None) -> Figure:
     if gate is None:
         return Figure("Gate", "–", "not reached")
     detail = f"tuned / base {gate.ratio:.3f}, limit {gate.limit:g}"

@@ -4,31 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from handoff.run_dir import STAGES, Phase, StageRecord
+from handoff.run_dir import Phase, StageRecord
+from handoff.stages import declared, flow
 
 LONG_PAUSE_SECONDS = 600.0  # a stage that was rerun the next day must not squeeze the others to hair lines
 TICK_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 MOST_TICKS = 6
 
-ENGINE = {
-    "plan": "Airflow",
-    "corpus": "Spark",
-    "train": "Ray",
-    "evaluate": "Ray",
-    "promote": "MLflow",
-    "predict": "Ray",
-    "report": "Airflow",
-}
-PUBLISHING = ("corpus", "train", "evaluate", "predict")
-WORK = {
-    "plan": "validates the configuration",
-    "corpus": "cleans, cuts, filters, splits",
-    "train": "Ray Train + DeepSpeed",
-    "evaluate": "Ray Data, two models",
-    "promote": "registers the model",
-    "predict": "Ray Data, actor pool",
-    "report": "this page",
-}
 STATES = {
     "made": "✓ made",
     "reused": "↺ reused",
@@ -52,11 +34,11 @@ class Stage:
 
     @property
     def engine(self) -> str:
-        return ENGINE[self.name]
+        return declared(self.name).engine
 
     @property
     def work(self) -> str:
-        return WORK[self.name]
+        return declared(self.name).summary
 
     @property
     def mark(self) -> str:
@@ -73,13 +55,13 @@ class Stage:
         return None if self.record is None or self.state in ("absent", "unfinished", "skipped") else self.record.seconds
 
 
-def stages_of(records: Sequence[StageRecord], flow: Sequence[str] = STAGES) -> list[Stage]:
-    """All stages of the flow in order, the ones without a record too. What follows a skipped stage is skipped with it."""
+def stages_of(records: Sequence[StageRecord], names: Sequence[str] = flow("training")) -> list[Stage]:
+    """All stages named, in order, the ones without a record too. What follows a skipped stage is skipped with it."""
     by_name = {r.stage: r for r in records}
     broken = next((r.stage for r in records if r.status == "failed" and r.stage != "report"), None)
     skipped = next((r.stage for r in records if r.status == "skipped"), None)
     found: list[Stage] = []
-    for name in flow:
+    for name in names:
         record = by_name.get(name)
         if record is None and skipped and not broken and name != "report":
             found.append(Stage(name, "skipped", None, f"the {skipped} stage was skipped before it"))
@@ -98,7 +80,7 @@ def stages_of(records: Sequence[StageRecord], flow: Sequence[str] = STAGES) -> l
         elif record.status == "running":
             found.append(Stage(name, "unfinished", record, "its end was not recorded: it was killed, or still runs"))
         else:
-            made = "reused" if record.reused else "made" if name in PUBLISHING else "done"
+            made = "reused" if record.reused else "made" if declared(name).publishes else "done"
             found.append(Stage(name, made, record))
     return found
 

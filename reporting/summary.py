@@ -1,10 +1,10 @@
 """A run in plain text, for the terminal: one line per stage, and the closing lines of ``make demo``."""
 
 from handoff.run_dir import RunDir, StageRecord
+from handoff.stages import declared
 from reporting import sections, text
 from reporting.collect import Collected, collect, directory_of
 from reporting.report import NAME
-from reporting.stages import ENGINE
 
 WIDTH = 100
 PREDICTIONS_SHOWN = 3
@@ -19,7 +19,7 @@ def stage_line(record: StageRecord) -> str:
     """
     mark = "↺" if record.reused and record.status == "success" else MARKS[record.status]
     time = _plain(text.duration(record.seconds))
-    start = f"{mark} {record.stage:<9}{time:>13}  {ENGINE.get(record.stage, ''):<8}"
+    start = f"{mark} {record.stage:<9}{time:>13}  {declared(record.stage).engine:<8}"
     if record.status == "failed":
         return f"{start}{text.shorten(text.one_line(record.error or 'failed'), LONGEST_ERROR)}"
     return text.shorten(f"{start}{text.one_line(record.headline)}".rstrip(), WIDTH)
@@ -44,8 +44,8 @@ def _perplexities(run: Collected) -> list[str]:
     for name, split in facts.splits.items():
         base, tuned = text.perplexity(split.base.perplexity), text.perplexity(split.tuned.perplexity)
         line = f"  {text.one_line(name):<12}{base:>9}{tuned:>9}{split.ratio:>8.3f}"
-        if facts.gate and facts.gate.split == name:
-            line += f"   gate {facts.gate.limit:g}: {'passed' if facts.gate.passed else 'FAILED'}"
+        if run.gate and run.gate.split == name:
+            line += f"   gate {run.gate.limit:g}: {'passed' if run.gate.passed else 'FAILED'}"
         lines.append(line)
     return lines
 

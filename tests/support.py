@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 from handoff import schema
 from handoff.artifact import Artifact
+from handoff.facts import CorpusFacts
 from handoff.publish import describe_in_place, staging
 from handoff.store import Store
 
@@ -42,7 +43,9 @@ def publish_corpus(store: Store, raw_file: Path, rows: dict[str, int], files: in
                     schema=schema.CORPUS,
                 )
                 pq.write_table(table, f"{place.uri(split)}/part-{part:05d}.parquet")
-        return place.publish(schema=schema.CORPUS, rows=rows, facts={"documents": 1, "passages": sum(rows.values())})
+        return place.publish(
+            schema=schema.CORPUS, rows=rows, facts=CorpusFacts(documents=1, passages=sum(rows.values()))
+        )
 
 
 def publish_pairs(store: Store, raw: Artifact, pairs: dict[str, list[tuple[str, str]]], files: int = 1) -> Artifact:

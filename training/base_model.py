@@ -11,6 +11,7 @@ from typing import Any
 
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
+from handoff.facts import BaseModelFacts, RawFacts
 from handoff.positions import refuse_too_long
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
@@ -197,14 +198,14 @@ def _files(directory: Path) -> list[Path]:
     return [directory / n for n in sorted(small | set(weight_names(directory, names)))]
 
 
-def _facts(directory: Path, config: BaseModelConfig) -> dict[str, Any]:
+def _facts(directory: Path, config: BaseModelConfig) -> BaseModelFacts:
     """Of the manifest; the files are compared with the model's class first."""
     seen = _look_into_directory(directory, config.source)
-    return {
-        "parameters": count_parameters(seen.model),
-        "architecture": _architecture(_read_settings(directory)),
-        "source": config.source,
-    }
+    return BaseModelFacts(
+        parameters=count_parameters(seen.model),
+        architecture=_architecture(_read_settings(directory)),
+        source=config.source,
+    )
 
 
 def _from_package(config: BaseModelConfig, store: Store, cache: Path) -> Artifact:
@@ -217,7 +218,7 @@ def _from_package(config: BaseModelConfig, store: Store, cache: Path) -> Artifac
         if raw is None:
             with staging(store, "raw", origin, []) as place:
                 put_directory(file.parent, place)
-                raw = place.publish(facts={"source": config.source})
+                raw = place.publish(facts=RawFacts(source=config.source))
         directory = Path(scratch, "model")
         gguf.convert(file, directory)
         facts = _facts(directory, config)

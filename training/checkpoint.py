@@ -176,4 +176,6 @@ def _set_random_state(states: dict[str, str]) -> None:
 
     setters = {"cpu": torch.set_rng_state, "cuda": torch.cuda.set_rng_state}
     for device, state in states.items():
+        if device == "cuda" and not torch.cuda.is_available():
+            continue  # an attempt on GPUs left this checkpoint; use_gpu is no part of the model's id
         setters[device](torch.frombuffer(bytearray(base64.b64decode(state)), dtype=torch.uint8))

@@ -1,10 +1,11 @@
 """Configuration of training, evaluation and promotion."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from handoff.capacity import Group
+from handoff.identity import Input, Limit, NotInId, Runtime
 from handoff.manifest import Frozen
 from handoff.packages import require_pinned
 
@@ -45,12 +46,23 @@ class LoraConfig(Frozen):
     )
 
 
+def _has_adapters(config: "TrainingConfig") -> bool:
+    return config.method == "lora"
+
+
+def _validation_decides(config: "TrainingConfig") -> bool:
+    """Whether the weights follow from what validation finds."""
+    return config.keep == "best" or config.early_stop_patience is not None
+
+
 class TrainingConfig(Frozen):
     """Snapshot → packed blocks → Ray Train + DeepSpeed → model."""
 
-    base: BaseModelConfig = Field(description="the model to tune")
+    base: Input[BaseModelConfig] = Field(description="the model to tune")
     method: Literal["lora", "full"] = Field(default="lora", description="low-rank adapters, or all weights")
-    lora: LoraConfig = Field(default=LoraConfig(), description="used where method is lora")
+    lora: Annotated[LoraConfig, NotInId(unless=_has_adapters)] = Field(
+        default=LoraConfig(), description="used where method is lora"
+    )
     seq_len: int = Field(default=512, description="tokens in a block", ge=8, le=1_048_576)
     packing: Literal["packed", "padded"] = Field(
         default="packed",
@@ -77,7 +89,7 @@ class TrainingConfig(Frozen):
     zero_stage: Literal[0, 1, 2, 3] = Field(default=2, description="DeepSpeed ZeRO: what is sharded over the workers")
     offload_optimizer: bool = Field(default=False, description="optimizer state in host memory (ZeRO 1 to 3)")
     offload_parameters: bool = Field(default=False, description="parameters in host memory (ZeRO 3)")
-    activation_checkpointing: bool = Field(
+    activation_checkpointing: Runtime[bool] = Field(
         default=False, description="recompute activations in the backward pass: less memory, a third more time"
     )
     torch_compile: bool = Field(
@@ -85,26 +97,30 @@ class TrainingConfig(Frozen):
     )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="of weights and activations")
     num_workers: int = Field(default=1, description="Ray Train workers, one per GPU where use_gpu", ge=1, le=4096)
-    min_workers: int | None = Field(
+    min_workers: Runtime[int | None] = Field(
         default=None,
         description="go on with as few workers as this while the cluster lacks room for num_workers; unset: wait for all",
         ge=1,
     )
-    cpus_per_worker: float = Field(default=1, description="CPU cores that each worker takes", gt=0)
-    use_gpu: bool = Field(default=False, description="one GPU and NCCL per worker; else CPU and gloo")
-    hang_seconds: float = Field(
+    cpus_per_worker: Runtime[float] = Field(default=1, description="CPU cores that each worker takes", gt=0)
+    use_gpu: Runtime[bool] = Field(default=False, description="one GPU and NCCL per worker; else CPU and gloo")
+    hang_seconds: Runtime[float] = Field(
         default=900, description="a worker that neither answers nor moves on for so long is lost: restart", ge=10
     )
-    max_failures: int = Field(default=2, description="restarts from the last checkpoint before the stage fails", ge=0)
-    checkpoint_every_steps: int = Field(default=100, description="optimizer steps between checkpoints", ge=1)
-    checkpoint_every_seconds: float | None = Field(
+    max_failures: Runtime[int] = Field(
+        default=2, description="restarts from the last checkpoint before the stage fails", ge=0
+    )
+    checkpoint_every_steps: Runtime[int] = Field(default=100, description="optimizer steps between checkpoints", ge=1)
+    checkpoint_every_seconds: Runtime[float | None] = Field(
         default=None, description="seconds after which a checkpoint is written besides", gt=0
     )
-    checkpoints_kept: int = Field(default=2, description="the newest ones; older ones are removed", ge=1)
-    validate_every_steps: int | None = Field(
+    checkpoints_kept: Runtime[int] = Field(default=2, description="the newest ones; older ones are removed", ge=1)
+    validate_every_steps: Annotated[int | None, NotInId(unless=_validation_decides)] = Field(
         default=None, description="optimizer steps between looks at the validation split; unset: none", ge=1
     )
-    validation_blocks: int = Field(default=32, description="blocks of the validation split that are looked at", ge=1)
+    validation_blocks: Annotated[int, NotInId(unless=_validation_decides)] = Field(
+        default=32, description="blocks of the validation split that are looked at", ge=1
+    )
     early_stop_patience: int | None = Field(
         default=None, description="stop after so many validations without a lower loss; unset: never", ge=1
     )
@@ -206,10 +222,10 @@ class EvaluationConfig(Frozen):
     )
     max_passages: int = Field(default=1000, description="passages per split, taken in the snapshot's order", ge=1)
     max_tokens: int = Field(default=1024, description="longest passage in tokens; the rest is not scored", ge=8)
-    batch_size: int = Field(default=4, description="passages per forward pass", ge=1)
-    num_actors: int = Field(default=1, description="model replicas", ge=1)
+    batch_size: Runtime[int] = Field(default=4, description="passages per forward pass", ge=1)
+    num_actors: Runtime[int] = Field(default=1, description="model replicas", ge=1)
     use_gpu: bool = Field(default=False, description="one GPU per replica")
-    max_perplexity_ratio: float = Field(
+    max_perplexity_ratio: Limit[float] = Field(
         default=1.0, description="gate: greatest allowed tuned / base perplexity; above it nothing is promoted", gt=0
     )
 

@@ -13,6 +13,8 @@ import pyarrow as pa
 from engines.ray import connect, require_room
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError, GateFailed
+from handoff.facts import EvaluationFacts, Gate, Measured, SplitResult, facts_of
+from handoff.identity import identity_of
 from handoff.job import Progress, run_stage
 from handoff.model_files import model_directory
 from handoff.publish import find, staging
@@ -38,14 +40,16 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
     with record.phase("open inputs"):
         corpus = open_corpus(run)
         tuned = run.artifact("train")
-        base = open_artifact(run.store, tuned.manifest.parents[1].id)
+        base_id = tuned.manifest.parent("model")
+        assert base_id, "it was tuned from one"
+        base = open_artifact(run.store, base_id)
         tokenizer = ModelTokenizer.of_model(tuned)
         passages: dict[str, list[tuple[list[int], int]]] = {
             split: read_passages(corpus, split, tokenizer, config) for split in config.splits
         }
-    models, made_of = {"base": base, "tuned": tuned}, identity(config)
+    models, settings = {"base": base, "tuned": tuned}, identity(config)
     parents = [tuned, base, corpus]
-    if evaluation := find(run.store, "evaluation", made_of, parents):
+    if evaluation := find(run.store, "evaluation", settings, parents):
         log.info("%s is already published: reused", evaluation.id)
         record.reused = True
     else:
@@ -56,30 +60,30 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
             require_room(config.actors)
         with record.phase("score"):
             splits = measure(models, passages, tokenizer, config)
-        with record.phase("publish"), staging(run.store, "evaluation", made_of, parents) as place:
-            facts = {"splits": splits, "gate": gate(splits, config)}
-            place.store.write(f"{place.path}/metrics.json", json.dumps(facts, indent=2).encode())
-            evaluation = place.publish(facts=facts)
-    facts = evaluation.manifest.facts
-    decision = facts["gate"]
-    record.artifact, record.metrics = evaluation.id, {"gate": decision}
-    for line in table(facts["splits"]):
+        with record.phase("publish"), staging(run.store, "evaluation", settings, parents) as place:
+            scores = EvaluationFacts(splits=splits)
+            place.store.write(f"{place.path}/metrics.json", json.dumps(scores.told(), indent=2).encode())
+            evaluation = place.publish(facts=scores)
+    scores = facts_of(evaluation.manifest, EvaluationFacts)
+    decision = judge(scores, config)
+    record.artifact, record.metrics = evaluation.id, {"gate": decision.model_dump()}
+    for line in table(scores):
         log.info("%s", line)
     log.info("evaluation: %s", evaluation.directory)
-    shown = facts["splits"][decision["split"]]
-    before, after = shown["base"]["perplexity"], shown["tuned"]["perplexity"]
-    record.headline = f"perplexity {before:.2f} → {after:.2f} on {decision['split']} (x {decision['ratio']:.3f})"
-    if not decision["passed"]:
+    shown = scores.splits[decision.split]
+    before, after = shown.base.perplexity, shown.tuned.perplexity
+    record.headline = f"perplexity {before:.2f} → {after:.2f} on {decision.split} (x {decision.ratio:.3f})"
+    if not decision.passed:
         raise GateFailed(
-            f"perplexity on {decision['split']} is {after:.2f} tuned and {before:.2f} base: ratio "
-            f"{decision['ratio']:.3f} is above evaluation.max_perplexity_ratio {decision['limit']:g}; the model is not "
+            f"perplexity on {decision.split} is {after:.2f} tuned and {before:.2f} base: ratio "
+            f"{decision.ratio:.3f} is above evaluation.max_perplexity_ratio {decision.limit:g}; the model is not "
             "promoted. Remedy: train longer or with another learning rate, or raise the limit"
         )
 
 
 def identity(config: EvaluationConfig) -> dict[str, Any]:
     """What of the configuration determines the figures; part of the evaluation's id."""
-    return {"code_version": CODE_VERSION, "evaluation": config.model_dump(mode="json", exclude={"num_actors"})}
+    return {"code_version": CODE_VERSION, "evaluation": identity_of(config)}
 
 
 def read_passages(
@@ -115,7 +119,7 @@ def measure(
     passages: dict[str, list[tuple[list[int], int]]],
     tokenizer: ModelTokenizer,
     config: EvaluationConfig,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, SplitResult]:
     """Score all passages under both models on one pool of actors.
 
     The batches of the base model come first: each actor holds one model at a time and changes once.
@@ -201,40 +205,40 @@ class Scorer:
         self._model, self._loaded = model.to(self._device).eval(), name
 
 
-def compare(split: str, scores: dict[str, list[tuple[float, int]]]) -> dict[str, Any]:
+def compare(split: str, scores: dict[str, list[tuple[float, int]]]) -> SplitResult:
     """Perplexities of base and tuned on one split, and tuned / base.
 
     Raises:
         ConfigError: one of them is not a number.
     """
-    found: dict[str, Any] = {
-        name: {"perplexity": perplexity(s), "tokens": sum(n for _, n in s), "passages": len(s)}
+    found = {
+        name: Measured(perplexity=perplexity(s), tokens=sum(n for _, n in s), passages=len(s))
         for name, s in scores.items()
     }
-    if bad := [name for name in scores if not math.isfinite(found[name]["perplexity"])]:
+    if bad := [name for name in scores if not math.isfinite(found[name].perplexity)]:
         raise ConfigError(
             f"the perplexity of the {' and the '.join(bad)} model on {split} is not a number, so nothing can be compared. "
             "Remedy: check its weights for NaN and infinite values; bf16 or fp32 weights overflow less than fp16"
         )
-    found["ratio"] = found["tuned"]["perplexity"] / found["base"]["perplexity"]
-    return found
+    base, tuned = found["base"], found["tuned"]
+    return SplitResult(base=base, tuned=tuned, ratio=tuned.perplexity / base.perplexity)
 
 
-def gate(splits: dict[str, dict[str, Any]], config: EvaluationConfig) -> dict[str, Any]:
-    """Whether the tuned model is good enough on the last split."""
+def judge(scores: EvaluationFacts, config: EvaluationConfig) -> Gate:
+    """Whether the tuned model is good enough on the last split, by the scores that the evaluation keeps."""
     split = config.splits[-1]
-    ratio, limit = splits[split]["ratio"], config.max_perplexity_ratio
-    return {"split": split, "ratio": ratio, "limit": limit, "passed": ratio <= limit}
+    ratio, limit = scores.splits[split].ratio, config.max_perplexity_ratio
+    return Gate(split=split, ratio=ratio, limit=limit, passed=ratio <= limit)
 
 
-def table(splits: dict[str, dict[str, Any]]) -> list[str]:
+def table(scores: EvaluationFacts) -> list[str]:
     """The figures for people, a line per split."""
     lines = [f"{'split':12} {'passages':>8} {'tokens':>9} {'base':>9} {'tuned':>9} {'ratio':>7}   (perplexity)"]
-    for split, found in splits.items():
-        base, tuned = found["base"], found["tuned"]
+    for split, found in scores.splits.items():
+        base, tuned = found.base, found.tuned
         lines.append(
-            f"{split:12} {base['passages']:8,} {base['tokens']:9,} {base['perplexity']:9.2f} "
-            f"{tuned['perplexity']:9.2f} {found['ratio']:7.3f}"
+            f"{split:12} {base.passages:8,} {base.tokens:9,} {base.perplexity:9.2f} "
+            f"{tuned.perplexity:9.2f} {found.ratio:7.3f}"
         )
     return lines
 

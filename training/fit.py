@@ -15,6 +15,7 @@ from handoff.artifact import Artifact
 from handoff.causes import cause_of
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.errors import BatonError, InfrastructureError
+from handoff.facts import BaseModelFacts, facts_of
 from handoff.store import resolve
 from training.checkpoint import EXPORT, TRACE, verify
 from training.config import TrainingConfig
@@ -104,11 +105,11 @@ def fit(
     if len(ray.nodes()) == 1:  # nothing to move to: saves a process, 5 s of CPU at each start
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     os.environ[HANG_VARIABLE] = str(config.hang_seconds)
-    # Beside this driver: a node that is lost with the board on it would end the training.
+    # Beside this driver: a node that is lost with the events on it would end the training.
     here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board = ray.remote(num_cpus=0, scheduling_strategy=here)(Events).remote()
+    events = ray.remote(num_cpus=0, scheduling_strategy=here)(Events).remote()
     crash_at = os.environ.get(ENVIRONMENT_VARIABLE, "")
-    plan = Plan(config, base, passages, validation, total_steps, board, recipe, f"{storage}/{name}", crash_at)
+    plan = Plan(config, base, passages, validation, total_steps, events, recipe, f"{storage}/{name}", crash_at)
     scaling: dict[str, Any] = {
         "num_workers": (config.min_workers, config.num_workers) if config.min_workers else config.num_workers,
         "elastic_resize_monitor_interval_s": RESIZE_SECONDS,
@@ -136,11 +137,11 @@ def fit(
     )
     log.info("checkpoints every %d steps in %s/%s", config.checkpoint_every_steps, storage, name)
     try:
-        with EventLogger(board, config, total_steps, live) as follower:
+        with EventLogger(events, config, total_steps, live) as follower:
             result = trainer.fit()
     except TrainingFailedError as error:
-        raise (_failure(board) or _plain(error)) from error
-    if failure := _failure(board):
+        raise (_failure(events) or _plain(error)) from error
+    if failure := _failure(events):
         if live:
             live.failed()
         if result.checkpoint is not None:
@@ -154,11 +155,11 @@ def fit(
     return Outcome(result.checkpoint, noted["steps"], restarts, noted["sizes"])
 
 
-def _failure(board: Any) -> BatonError | None:
+def _failure(events: Any) -> BatonError | None:
     import ray
 
     try:
-        return ray.get(board.failure.remote())
+        return ray.get(events.failure.remote())
     except ray.exceptions.RayError:  # the cluster is gone, and its error is the one to show
         return None
 
@@ -181,11 +182,11 @@ class WorkerFault(BatonError):
 
 
 def _work(settings: dict[str, Any]) -> None:
-    """Body of a worker: a fault that a restart would only meet again is told to the board, and ends the training."""
+    """Body of a worker: a fault that a restart would only meet again is told to the events, and ends the training."""
     import ray
     import ray.train
 
-    board = settings["plan"].events
+    events = settings["plan"].events
     try:
         train_worker(settings)
     except Exception as error:
@@ -193,17 +194,17 @@ def _work(settings: dict[str, Any]) -> None:
         if cause.explained or cause.retry_helps:
             raise
         traceback.print_exc()
-        ray.get(board.failed.remote(WorkerFault(cause.sentence)))
-        if not _every_rank_failed(board, ray.train.get_context().get_world_size()):
-            raise  # the others wait for this rank until the group is ended; the next one finds the failure on the board
+        ray.get(events.failed.remote(WorkerFault(cause.sentence)))
+        if not _every_rank_failed(events, ray.train.get_context().get_world_size()):
+            raise  # the others wait for this rank until the group is ended; the next one finds the failure on the events
 
 
-def _every_rank_failed(board: Any, ranks: int) -> bool:
+def _every_rank_failed(events: Any, ranks: int) -> bool:
     """Whether all ranks come to the same end within SETTLE_SECONDS: then the group ends without a restart."""
     import ray
 
     deadline = time.monotonic() + SETTLE_SECONDS
-    while ray.get(board.failures.remote()) < ranks:
+    while ray.get(events.failures.remote()) < ranks:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.2)
@@ -224,7 +225,7 @@ pipeline_tag: text-generation
 
 | | |
 |---|---|
-| Base model | {base.manifest.facts.get("source")} (`{base.id}`) |
+| Base model | {facts_of(base.manifest, BaseModelFacts).source} (`{base.id}`) |
 | Data | corpus `{corpus.id}`, split `train` |
 | Trained on | {last["tokens"]:,} tokens in {last["step"]} steps |
 | Hardware | {outcome.sizes["world_size"]} workers x {config.cpus_per_worker:g} CPU cores, {outcome.sizes["device"]} |

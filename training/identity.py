@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from handoff.errors import ConfigError
+from handoff.identity import identity_of
 from handoff.run_dir import RunDir
 from training.config import TrainingConfig
 from training.mlflow_run import flat
@@ -14,14 +15,7 @@ BEGUN = "training-begun.json"  # in the run's directory: what its first attempt 
 
 def identity(config: TrainingConfig) -> dict[str, Any]:
     """What of the configuration determines the weights; part of the model's id. The base model is a parent."""
-    left_out = {
-        "base", "max_failures", "checkpoint_every_steps", "checkpoint_every_seconds", "checkpoints_kept",
-        "cpus_per_worker", "activation_checkpointing", "hang_seconds",
-    }  # fmt: skip
-    return {
-        "code_version": CODE_VERSION,
-        "training": config.model_dump(mode="json", exclude=left_out | ({"lora"} if config.method == "full" else set())),
-    }
+    return {"code_version": CODE_VERSION, "training": identity_of(config)}
 
 
 def refuse_changes(run: RunDir, settings: dict[str, Any]) -> None:

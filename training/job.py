@@ -13,6 +13,7 @@ from engines.ray import connect, require_room
 from handoff.artifact import Artifact
 from handoff.crash_points import crash_point
 from handoff.errors import ConfigError
+from handoff.facts import BaseModelFacts, ModelFacts, Step, facts_of
 from handoff.job import run_stage
 from handoff.packages import cache_dir
 from handoff.publish import find, staging
@@ -52,9 +53,9 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
         base = publish_base_model(config.base, run.store, cache_dir())
     log.info("corpus %s: %d train passages", corpus.id, corpus.manifest.rows["train"])
     log.info("base model %s: %s", base.id, _described(base))
-    made_of = identity(config) | recipe.identity()
-    refuse_changes(run, made_of | {"corpus": corpus.id, "base": base.id})
-    if found := find(run.store, "model", made_of, [corpus, base]):
+    settings = identity(config) | recipe.identity()
+    refuse_changes(run, settings | {"corpus": corpus.id, "base": base.id})
+    if found := find(run.store, "model", settings, [corpus, base]):
         log.info("%s is already published: reused", found.id)
         record.artifact, record.reused = found.id, True
         record.headline = f"model {found.id} reused"
@@ -80,7 +81,7 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
         total_steps, config.tokens_per_step, config.num_workers, config.blocks_per_rank(config.num_workers),
         config.seq_len,
     )  # fmt: skip
-    with staging(run.store, "model", made_of, [corpus, base]) as place:
+    with staging(run.store, "model", settings, [corpus, base]) as place:
         params = flat(config.model_dump(mode="json"))
         # Without a server MLflow is a file of this deployment: on a cluster's head it would be one that nobody reads.
         seen = run.store.is_local or "MLFLOW_TRACKING_URI" in os.environ
@@ -98,16 +99,15 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
                     put_directory(exported, place)
                     put_directory(Path(scratch), place)
             crash_point("train.exported")
-            left_out = {"pairs": counted.rows, "pairs_too_long": counted.too_long} if passages.pairs else {}
-            model = place.publish(facts=facts(config, base, outcome) | left_out)
+            known = facts(config, base, outcome, counted if passages.pairs else None)
+            model = place.publish(facts=known)
             run.store.delete(f"{CHECKPOINTS}/{model.id}")
     last = outcome.trace[-1]
     record.artifact = model.id
     record.metrics = {"steps": last["step"], "loss": last["loss"], "tokens": last["tokens"]}
-    known = model.manifest.facts
     log.info(
         "%.1f %% of the trained places were real tokens, the others pads; %.1f %% of the time went into waiting for data",
-        100 * known["real_token_share"], 100 * known["data_wait_share"],
+        100 * (known.real_token_share or 0), 100 * (known.data_wait_share or 0),
     )  # fmt: skip
     log.info(
         "checked: loaded in a fresh process, the exported model has the tokens, end tokens, logits and losses of training"
@@ -188,24 +188,26 @@ def steps_of(counted: Count, config: TrainingConfig) -> int:
     return min(steps, config.max_steps) if config.max_steps else steps
 
 
-def facts(config: TrainingConfig, base: Artifact, outcome: Outcome) -> dict[str, Any]:
-    """What the model's manifest tells besides."""
+def facts(config: TrainingConfig, base: Artifact, outcome: Outcome, pairs: Count | None) -> ModelFacts:
+    """What the model's manifest tells besides; ``pairs`` counts those of prompt and completion, where there are any."""
     last = outcome.trace[-1]
-    return {
-        "steps": [{k: v for k, v in entry.items() if k != "blocks"} for entry in outcome.trace],
-        "train_tokens": last["tokens"],
-        "blocks": last["blocks"],
-        "data_wait_share": data_wait_share(outcome.trace),
-        "real_token_share": last["tokens"] / (last["step"] * config.tokens_per_step),
-        "parameters": base.manifest.facts.get("parameters"),
-        "restarts": outcome.restarts,
+    counted = {"pairs": pairs.rows, "pairs_too_long": pairs.too_long} if pairs else {}
+    return ModelFacts(
+        steps=[Step.model_validate({k: v for k, v in entry.items() if k != "blocks"}) for entry in outcome.trace],
+        train_tokens=last["tokens"],
+        blocks=last["blocks"],
+        data_wait_share=data_wait_share(outcome.trace),
+        real_token_share=last["tokens"] / (last["step"] * config.tokens_per_step),
+        parameters=facts_of(base.manifest, BaseModelFacts).parameters,
+        restarts=outcome.restarts,
         **outcome.sizes,
-        "seconds": last["seconds"],
-        "core_seconds": outcome.worker_seconds * config.cpus_per_worker,
-        "gpu_seconds": outcome.worker_seconds if config.use_gpu else 0.0,
-        "method": config.method,
-        "zero_stage": config.zero_stage,
-    }
+        seconds=last["seconds"],
+        core_seconds=outcome.worker_seconds * config.cpus_per_worker,
+        gpu_seconds=outcome.worker_seconds if config.use_gpu else 0.0,
+        method=config.method,
+        zero_stage=config.zero_stage,
+        **counted,
+    )
 
 
 def data_wait_share(trace: Sequence[dict[str, Any]]) -> float:
@@ -215,9 +217,8 @@ def data_wait_share(trace: Sequence[dict[str, Any]]) -> float:
 
 
 def _described(base: Artifact) -> str:
-    known = base.manifest.facts
-    count = known.get("parameters")
-    return f"{known.get('architecture')}" + (f", {count / 1e6:.1f} M parameters" if count else "")
+    known = facts_of(base.manifest, BaseModelFacts)
+    return f"{known.architecture}" + (f", {known.parameters / 1e6:.1f} M parameters" if known.parameters else "")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from typing import Any
 
 from handoff.artifact import Artifact
+from handoff.facts import EvaluationFacts, ModelFacts, facts_of
 
 EXPERIMENT = "baton"
 MODEL_TAG = "baton.model"  # on runs and on model versions: the artifact that they stand for
@@ -32,13 +33,9 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 def tags_of(model: Artifact, evaluation: Artifact) -> dict[str, str]:
     """Manifest ids of the model, its evaluation and its parents."""
-    parents = {parent.id.split("-", 1)[0]: parent.id for parent in model.manifest.parents}
-    tags = {MODEL_TAG: model.id, "baton.evaluation": evaluation.id}
-    if "corpus" in parents:
-        tags["baton.corpus"] = parents["corpus"]
-    if "model" in parents:
-        tags["baton.base"] = parents["model"]
-    return tags
+    parents = {"baton.corpus": model.manifest.parent("corpus"), "baton.base": model.manifest.parent("model")}
+    known = {tag: identity for tag, identity in parents.items() if identity}
+    return {MODEL_TAG: model.id, "baton.evaluation": evaluation.id, **known}
 
 
 def step_metrics(entry: dict[str, Any], otherwise_ms: int = 0) -> list[tuple[str, float, int, int]]:
@@ -53,20 +50,18 @@ def metrics_of(model: Artifact, evaluation: Artifact) -> list[tuple[str, float, 
 
     Times come from the manifests, not from the clock: logging the same run again writes the same rows.
     """
-    facts = model.manifest.facts
+    facts = facts_of(model.manifest, ModelFacts)
     end = int(model.manifest.created.timestamp() * 1000)
-    begin = end - int(1000 * facts.get("seconds", 0))
+    begin = end - int(1000 * (facts.seconds or 0))
     metrics = [
-        row
-        for entry in facts.get("steps", [])
-        for row in step_metrics(entry, begin + int(1000 * entry.get("seconds", 0)))
+        row for step in facts.steps for row in step_metrics(step.told(), begin + int(1000 * (step.seconds or 0)))
     ]
-    found = [(f"train/{name}", facts.get(name), end, 0) for name in TOTALS]
+    found = [(f"train/{name}", getattr(facts, name), end, 0) for name in TOTALS]
     measured = int(evaluation.manifest.created.timestamp() * 1000)
-    for split, values in evaluation.manifest.facts["splits"].items():
-        found.append((f"{split}/perplexity_base", values["base"]["perplexity"], measured, 0))
-        found.append((f"{split}/perplexity_tuned", values["tuned"]["perplexity"], measured, 0))
-        found.append((f"{split}/perplexity_ratio", values["ratio"], measured, 0))
+    for split, values in facts_of(evaluation.manifest, EvaluationFacts).splits.items():
+        found.append((f"{split}/perplexity_base", values.base.perplexity, measured, 0))
+        found.append((f"{split}/perplexity_tuned", values.tuned.perplexity, measured, 0))
+        found.append((f"{split}/perplexity_ratio", values.ratio, measured, 0))
     return metrics + [(name, float(value), time, step) for name, value, time, step in found if value is not None]
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError, EngineUnavailable, GateFailed
+from handoff.facts import Gate, gate_of
 from handoff.home import baton_home
 from handoff.job import log, run_stage
 from handoff.run_dir import RunDir, StageRecord
@@ -48,7 +49,7 @@ def promote(run: RunDir, record: StageRecord) -> None:
     """
     config = run.section("promotion", PromotionConfig)
     model, evaluation = run.artifact("train"), run.artifact("evaluate")
-    check_gate(model, evaluation)
+    check_gate(model, evaluation, gate_of(run.record("evaluate")))
     registry = open_registry()
     log.info("model: %s; MLflow: %s", model.id, registry.shown)
     from mlflow.exceptions import MlflowException
@@ -79,15 +80,16 @@ def promote(run: RunDir, record: StageRecord) -> None:
     log.info("registered: models:/%s@%s (version %s)", config.model_name, config.alias, version.version)
 
 
-def check_gate(model: Artifact, evaluation: Artifact) -> None:
-    """Refuse a model whose evaluation failed, or that was not the one evaluated."""
-    gate = evaluation.manifest.facts["gate"]
-    if model.id not in [parent.id for parent in evaluation.manifest.parents]:
+def check_gate(model: Artifact, evaluation: Artifact, gate: Gate | None) -> None:
+    """Refuse a model that did not pass the gate, or that was not the one evaluated."""
+    if evaluation.manifest.parent("model") != model.id:
         raise GateFailed(f"{evaluation.id} is not an evaluation of {model.id}. Remedy: run the evaluate stage again")
-    if not gate["passed"]:
+    if gate is None:
+        raise GateFailed(f"nothing was decided about {model.id}. Remedy: run the evaluate stage again")
+    if not gate.passed:
         raise GateFailed(
-            f"{model.id} is not promoted: its perplexity on {gate['split']} is {gate['ratio']:.3f} of the base model's, "
-            f"the limit is {gate['limit']:g}. Remedy: train longer or on more data, or raise max_perplexity_ratio"
+            f"{model.id} is not promoted: its perplexity on {gate.split} is {gate.ratio:.3f} of the base model's, "
+            f"the limit is {gate.limit:g}. Remedy: train longer or on more data, or raise max_perplexity_ratio"
         )
 
 

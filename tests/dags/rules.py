@@ -81,6 +81,23 @@ def is_in_its_engines_pool(file: DagFile) -> list[str]:
     return found
 
 
+def runs_on_its_stages_engine(file: DagFile) -> list[str]:
+    """A stage's operator submits to the engine that handoff/stages.py, and so the report, name."""
+    from handoff.stages import declared
+
+    found = []
+    for task in file.dag.tasks:
+        kinds = [kind.__name__ for kind in type(task).__mro__]
+        engine = "Ray" if "RayJobOperator" in kinds else "Spark" if "SparkSubmitOperator" in kinds else None
+        said = declared(task.task_id).engine
+        if said != engine and (engine or said in ("Ray", "Spark")):
+            found.append(
+                f"{file.name}: task {task.task_id} is a {kinds[0]}, its stage's engine is {said or 'not declared'}. "
+                "Remedy: take the engine's operator, or correct handoff/stages.py"
+            )
+    return found
+
+
 def retries_as_the_policy_says(file: DagFile) -> list[str]:
     from orchestration.policy import DEFAULT_ARGS
 
@@ -238,6 +255,7 @@ RULES: tuple[Rule, ...] = (
     has_owner_and_tags,
     ends_in_time,
     is_in_its_engines_pool,
+    runs_on_its_stages_engine,
     retries_as_the_policy_says,
     tells_of_a_failure,
     bounds_its_runs,

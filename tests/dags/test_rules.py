@@ -42,6 +42,11 @@ class Mutation:
 
 
 TASK = 'task_id="train",'
+ON_RAY = """RayJobOperator(
+        task_id="predict",
+        doc_md="Ray Data: an actor pool answers the prompts with the tuned model.",
+        entrypoint=["python", "-m", "inference.job", RUN_DIR],"""
+IN_THE_WORKER = 'JobOperator(task_id="predict", doc_md="x", module="inference.job", run_dir=RUN_DIR,'
 MUTATIONS = [
     Mutation("says_what_it_is", "| **Owner** | data-platform |\n", "", "**Owner**"),
     Mutation("says_what_it_is", "    doc_md=__doc__,\n", "", "**Input**"),
@@ -53,6 +58,8 @@ MUTATIONS = [
     Mutation("ends_in_time", "        response_timeout=APPROVAL_TIMEOUT,\n", "", "approve"),
     Mutation("is_in_its_engines_pool", "        pool=SPARK_POOL,\n", "", "corpus"),
     Mutation("is_in_its_engines_pool", '"promote",', '"promote", pool="ray",', "promote"),
+    Mutation("runs_on_its_stages_engine", ON_RAY, IN_THE_WORKER, "predict"),
+    Mutation("runs_on_its_stages_engine", TASK, 'task_id="tune",', "not declared"),
     Mutation("retries_as_the_policy_says", TASK, f"{TASK} retries=9,", "train"),
     Mutation("retries_as_the_policy_says", TASK, f"{TASK} retry_exponential_backoff=0,", "train"),
     Mutation("tells_of_a_failure", TASK, f"{TASK} on_failure_callback=None,", "train"),

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from handoff.artifact import open_artifact
-from handoff.run_dir import STAGES
+from handoff.stages import flow
 from handoff.verify import main as verify
 from tests.e2e.conftest import Baton, Ran
 
@@ -34,8 +34,8 @@ def first(baton: Baton, conf: dict[str, Any]) -> Ran:
 
 
 def test_every_stage_succeeds_and_says_so(first: Ran) -> None:
-    assert [(r.stage, r.status) for r in first.directory.records()] == [(s, "success") for s in STAGES]
-    for stage in STAGES:
+    assert [(r.stage, r.status) for r in first.directory.records()] == [(s, "success") for s in flow("training")]
+    for stage in flow("training"):
         assert re.search(rf"\b{stage}\b.*\d s", first.printed), first.printed
     assert "perplexity" in first.printed
     assert first.printed.strip().split("\n")[-1].endswith("report.html")
@@ -76,7 +76,7 @@ def test_deepspeed_trained_on_two_workers_with_zero_3(first: Ran) -> None:
 
 def test_logs_are_short_and_plain(baton: Baton, first: Ran) -> None:
     api = baton.api()
-    for stage in STAGES:
+    for stage in flow("training"):
         log = api.task_log("spark_to_ray", first.run_id, stage)
         assert len(log.split("\n")) <= LONGEST_LOG_LINES, f"{stage}: {len(log.splitlines())} lines"
         assert "\x1b[" not in log, f"{stage} prints terminal escapes"

@@ -19,6 +19,7 @@ from etl.config import CorpusConfig, SourceConfig
 from etl.job import prepare
 from etl.source import resolved
 from handoff.errors import BatonError, ConfigError, SourceError
+from handoff.facts import CorpusFacts
 from handoff.run_dir import RunDir
 from handoff.verify import verify_chain
 from tests.etl.corpus_run import NO_HELD_OUT, nothing_published, prose, rows, run, snapshot
@@ -51,6 +52,7 @@ def test_texts_become_a_snapshot_that_verifies_and_is_reused(spark: Any, plays: 
         "no_text": 1,
     }
     facts = made.manifest.facts
+    assert set(facts) == set(CorpusFacts.model_fields), "a fact that is declared and never told"
     assert (facts["documents"], facts["documents_dropped"]) == (12, 1)
     assert facts["passages"] == len(everything) + made.manifest.dropped["exact_duplicate"]
     assert facts["text_bytes"] == sum(len(r["text"].encode()) for r in everything)

@@ -19,7 +19,8 @@ from handoff.errors import (
     InfrastructureError,
 )
 from handoff.job import run_stage
-from handoff.run_dir import STAGES, RunDir, StageRecord
+from handoff.run_dir import RunDir, StageRecord
+from handoff.stages import STAGES
 
 LONGEST_RECORD_BYTES = 50_000
 
@@ -108,7 +109,7 @@ def test_every_exception_with_every_kind_of_argument(run: RunDir, capsys: pytest
     cases = made()
     assert len(cases) > 1500 and len({type(error) for _, error in cases}) > 100
     for number, (what, error) in enumerate(cases):
-        stage = STAGES[number % len(STAGES)]
+        stage = STAGES[number % len(STAGES)].name
 
         def body(run: RunDir, record: StageRecord, error: BaseException = error) -> None:
             raise error
@@ -124,7 +125,7 @@ def test_every_exception_with_every_kind_of_argument(run: RunDir, capsys: pytest
         out.encode("utf-8")
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [stage.name for stage in STAGES])
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, ValueError, errors.EngineUnavailable])
 def test_each_stage_is_closed_by_each_kind(run: RunDir, stage: str, kind: type[BaseException]) -> None:
     def body(run: RunDir, record: StageRecord) -> None:

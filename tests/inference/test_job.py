@@ -12,6 +12,7 @@ from engines.ray import require_room
 from handoff import schema
 from handoff.artifact import Artifact
 from handoff.errors import CapacityError, ConfigError
+from handoff.facts import PredictionFacts
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
@@ -68,6 +69,7 @@ def test_predictions_of_the_default_prompts_on_two_actors(
     corpus = next(p.id for p in tuned.manifest.parents if p.id.startswith("corpus-"))
     assert [p.id for p in predictions.manifest.parents] == [tuned.id, base.id, corpus]
     facts = predictions.manifest.facts
+    assert set(facts) == set(PredictionFacts.model_fields), "a fact that is declared and never told"
     assert (facts["prompts"], facts["errors"], facts["baseline_prompts"], facts["model"]) == (15, 0, 5, tuned.id)
     assert facts["completion_tokens"] == sum(r["completion_tokens"] for r in rows) and facts["tokens_per_second"] > 0
     assert all(not link.problems for link in verify_chain(store, predictions.id))

@@ -8,7 +8,8 @@ from handoff.artifact import Artifact
 from handoff.errors import ConfigError
 from handoff.manifest import now
 from handoff.publish import staging
-from handoff.run_dir import INFERENCE_STAGES, STAGES, RunDir, StageRecord
+from handoff.run_dir import RunDir, StageRecord
+from handoff.stages import flow
 from handoff.store import Store
 from inference.config import InferenceConfig
 from inference.lineage import find_inputs
@@ -24,7 +25,7 @@ def models(store: Store, tiny_corpus: Artifact) -> list[Artifact]:
     return made
 
 
-@pytest.mark.parametrize(("stages", "expected"), [(STAGES, 0), (INFERENCE_STAGES, 1)])
+@pytest.mark.parametrize(("stages", "expected"), [(flow("training"), 0), (flow("inference"), 1)])
 def test_the_runs_kind_decides(
     stages: tuple[str, ...], expected: int, models: list[Artifact], store: Store, tmp_path: Path
 ) -> None:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from handoff.facts import Step
 from reporting.charts import loss_chart, running_mean, speed_chart, thin
-from reporting.facts import Step
 
 
 def steps(*losses: float | None) -> list[Step]:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from handoff.facts import Facts
 from handoff.manifest import artifact_dir
 from handoff.publish import staging
-from handoff.run_dir import INFERENCE_STAGES, STAGES, RunDir, StageRecord
+from handoff.run_dir import RunDir, StageRecord
+from handoff.stages import STAGES, flow
 from reporting import report
-from reporting.stages import PUBLISHING
 from tests.reporting.build_run import GATE_ERROR, ROWS, STARTED, Story, build_run, prediction
 
+FLOW = flow("training")
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
 
@@ -81,7 +83,7 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
     ):
         assert expected in page.text
     assert "do not add up" not in page.text
-    assert page.text.count("✓ made") == len(PUBLISHING)
+    assert page.text.count("✓ made") == sum(stage.publishes is not None for stage in STAGES)
     for stage in ("corpus", "train", "evaluate", "predict"):
         record = run.record(stage)
         assert record and record.artifact and record.artifact in page.text
@@ -174,16 +176,16 @@ def test_credentials_in_addresses_are_masked(complete: tuple[RunDir, Page]) -> N
     assert "https://…@mlflow.example.com" in page.text
 
 
-@pytest.mark.parametrize("stage", STAGES[:-1])
+@pytest.mark.parametrize("stage", FLOW[:-1])
 def test_written_after_a_failure_of_any_stage(tmp_path: Path, stage: str) -> None:
     run = build_run(tmp_path, Story(fails=stage, error="SourceError: no file matches x\nRemedy: correct the path"))
     page = written(run)
     assert f"The {stage} stage failed" in page.text
     assert "SourceError: no file matches x Remedy: correct the path" in page.text
-    missing = [s for s in ("corpus", "train", "evaluate", "predict") if STAGES.index(s) > STAGES.index(stage)]
+    missing = [s for s in ("corpus", "train", "evaluate", "predict") if FLOW.index(s) > FLOW.index(stage)]
     assert page.text.count(f"the {stage} stage failed before it") >= len(missing)
-    assert ("77 documents" in page.text) == (STAGES.index(stage) > STAGES.index("corpus"))
-    assert page.tags["svg"] == (2 if STAGES.index(stage) > STAGES.index("train") else 0)
+    assert ("77 documents" in page.text) == (FLOW.index(stage) > FLOW.index("corpus"))
+    assert page.tags["svg"] == (2 if FLOW.index(stage) > FLOW.index("train") else 0)
 
 
 def test_a_failed_gate_shows_both_figures(tmp_path: Path) -> None:
@@ -233,11 +235,15 @@ def test_an_edited_manifest_shows_in_the_chain(tmp_path: Path) -> None:
     assert page.text.count("_MANIFEST.json was edited") >= 2  # in its section and in the chain
 
 
+class Odd(Facts):
+    documents: str
+
+
 def test_facts_of_a_wrong_type_are_named(tmp_path: Path) -> None:
     run = build_run(tmp_path)
     with staging(run.store, "corpus", {"wrong": True}, []) as place:
         Path(place.uri("a.txt")).write_text("text")
-        odd = place.publish(facts={"documents": "many"})
+        odd = place.publish(facts=Odd(documents="many"))
     record = run.record("corpus")
     assert record
     record.artifact = odd.id
@@ -270,7 +276,7 @@ def test_a_run_that_was_ended_on_purpose_is_no_failure(tmp_path: Path) -> None:
 def test_a_run_of_inference_alone_shows_its_model_and_where_that_came_from(tmp_path: Path) -> None:
     whole = build_run(tmp_path)
     run = RunDir(str(tmp_path / "runs" / "inference-1"))
-    run.create(whole.store.root, {"inference": {}, "model": {}, "preset": "inference"}, INFERENCE_STAGES)
+    run.create(whole.store.root, {"inference": {}, "model": {}, "preset": "inference"}, flow("inference"))
     for stage, source in (("plan", "train"), ("predict", "predict")):
         made = whole.record(source)
         assert made

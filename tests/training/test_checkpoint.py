@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from handoff.errors import ArtifactError
-from training.checkpoint import TrainingProgress, previous_ranks, problems_of, progress_of, save, verify
+from training.checkpoint import (
+    TrainingProgress,
+    _random_state,
+    _set_random_state,
+    previous_ranks,
+    problems_of,
+    progress_of,
+    save,
+    verify,
+)
 from training.ingest import Cursor
 
 
@@ -95,3 +104,14 @@ def test_the_error_survives_the_way_from_a_worker(directory: Path) -> None:
         verify(directory, 2)
     sent = pickle.loads(pickle.dumps(error.value))
     assert str(sent) == str(error.value) and sent.problems == error.value.problems
+
+
+def test_a_checkpoint_from_gpus_is_taken_where_there_are_none() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there are GPUs")
+    states = _random_state()
+    expected = torch.rand(3)
+    _set_random_state({**states, "cuda": states["cpu"]})
+    assert torch.rand(3).equal(expected)

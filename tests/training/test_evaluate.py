@@ -64,4 +64,4 @@ def test_fp16_weights_are_scored_in_a_precision_that_holds_them(tiny_model: Path
 def test_a_figure_that_is_no_number_is_an_error_that_names_the_model(bad: float) -> None:
     with pytest.raises(ConfigError, match=r"perplexity of the tuned model on test is not a number.* Remedy"):
         compare("test", {"base": [(4.0, 2)], "tuned": [(4.0, 2), (bad, 2)]})
-    assert compare("test", {"base": [(4.0, 2)], "tuned": [(2.0, 2)]})["ratio"] == pytest.approx(math.exp(-1))
+    assert compare("test", {"base": [(4.0, 2)], "tuned": [(2.0, 2)]}).ratio == pytest.approx(math.exp(-1))

@@ -11,6 +11,7 @@ import pytest
 from handoff.artifact import Artifact, open_artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.errors import ArtifactError, BatonError, CapacityError, ConfigError, GateFailed
+from handoff.facts import ModelFacts
 from handoff.publish import Staging
 from handoff.run_dir import RunDir, StageRecord
 from orchestration.presets import gptj
@@ -75,6 +76,8 @@ def test_zero3_trains_and_exports_a_model(calm: Artifact, make_run: MakeRun, tin
     facts, corpus = calm.manifest.facts, make_run("look").artifact("corpus")
     assert calm.manifest.parents[0].id == corpus.id
     assert (facts["world_size"], facts["zero_stage"], facts["method"], facts["restarts"]) == (2, 3, "full", 0)
+    lacks = set(ModelFacts.model_fields) - set(facts)
+    assert lacks == {"pairs", "pairs_too_long"}, "a fact that is declared and never told"
     steps = facts["steps"]
     assert [s["step"] for s in steps] == list(range(1, len(steps) + 1)) and len(steps) > 6
     assert facts["train_tokens"] == steps[-1]["tokens"]
@@ -205,7 +208,14 @@ def test_the_gate_stops_a_model_after_publishing_its_figures(calm: Artifact, mak
     measured = found.facts["splits"]["test"]
     assert measured["base"]["passages"] == measured["tuned"]["passages"] == 4
     assert measured["tuned"]["perplexity"] < measured["base"]["perplexity"]
-    assert found.facts["gate"] == {"split": "test", "ratio": measured["ratio"], "limit": 0.01, "passed": False}
+    decision = {"split": "test", "ratio": measured["ratio"], "limit": 0.01, "passed": False}
+    assert record.metrics == {"gate": decision} and "gate" not in found.facts
+    wide = make_run("wide", **CALM, evaluation={"splits": ("validation", "test"), "max_perplexity_ratio": 2})
+    run_train(wide)
+    with wide.stage("evaluate") as record:
+        evaluate(wide, record)
+    assert record.reused and record.artifact == found.id, "another limit scores nothing again"
+    assert record.metrics == {"gate": {**decision, "limit": 2.0, "passed": True}}
 
 
 def test_lora_with_a_loss_and_a_model_class_of_ones_own_is_exported_merged_with_the_adapter_beside(

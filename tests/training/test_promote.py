@@ -18,6 +18,7 @@ import pytest
 
 from handoff.artifact import Artifact
 from handoff.errors import EngineUnavailable, GateFailed
+from handoff.facts import EvaluationFacts, Measured, ModelFacts, SplitResult, Step
 from handoff.job import run_stage
 from handoff.manifest import now
 from handoff.publish import staging
@@ -29,8 +30,8 @@ from training.promote import promote
 from training.tracking import LiveRun
 
 STEPS = [
-    {"step": n, "loss": 4.0 - n / 10, "learning_rate": 1e-3, "tokens": 100 * n, "tokens_per_second": 50.0,
-     "grad_norm": 1.0, "seconds": 2.0 * n, "time_ms": 1_790_000_000_000 + 2000 * n}
+    Step(step=n, loss=4.0 - n / 10, learning_rate=1e-3, tokens=100 * n, tokens_per_second=50.0, grad_norm=1.0,
+         seconds=2.0 * n, time_ms=1_790_000_000_000 + 2000 * n)
     for n in (1, 2, 3)
 ]  # fmt: skip
 
@@ -41,15 +42,15 @@ def publish_model(store: Store, corpus: Artifact, name: str) -> Artifact:
         base = place.publish()
     with staging(store, "model", {"name": name}, [corpus, base]) as place:
         Path(place.uri("config.json")).write_text(json.dumps({"name": name}))
-        return place.publish(facts={"steps": STEPS, "train_tokens": 300, "seconds": 6.0})
+        return place.publish(facts=ModelFacts(steps=STEPS, train_tokens=300, seconds=6.0))
 
 
 def make_run(directory: Path, store: Store, model: Artifact, *, ratio: float = 0.7) -> RunDir:
     gate = {"split": "test", "ratio": ratio, "limit": 0.9, "passed": ratio <= 0.9}
-    split = {"base": {"perplexity": 60.0}, "tuned": {"perplexity": 60.0 * ratio}, "ratio": ratio}
+    split = SplitResult(base=Measured(perplexity=60.0), tuned=Measured(perplexity=60.0 * ratio), ratio=ratio)
     with staging(store, "evaluation", {"ratio": ratio}, [model]) as place:
         Path(place.uri("results.json")).write_text("{}")
-        evaluation = place.publish(facts={"splits": {"test": split}, "gate": gate})
+        evaluation = place.publish(facts=EvaluationFacts(splits={"test": split}))
     run = RunDir(str(directory))
     training = TrainingConfig(base=BaseModelConfig(source="/models/base"), lora=LoraConfig(rank=4))
     config = {
@@ -57,8 +58,9 @@ def make_run(directory: Path, store: Store, model: Artifact, *, ratio: float = 0
         "promotion": PromotionConfig(model_name="poet").model_dump(),
     }
     run.create(store.root, config)
-    for stage, artifact in (("train", model), ("evaluate", evaluation)):
-        run.save(StageRecord(stage=stage, status="success", started=now(), ended=now(), artifact=artifact.id))
+    for stage, artifact, told in (("train", model, {}), ("evaluate", evaluation, {"gate": gate})):
+        times = {"started": now(), "ended": now()}
+        run.save(StageRecord(stage=stage, status="success", artifact=artifact.id, metrics=told, **times))
     return run
 
 
@@ -153,6 +155,18 @@ def test_a_failed_gate_writes_nothing(home: Path, store: Store, tiny_corpus: Art
     assert not home.exists()
 
 
+def test_a_model_about_which_nothing_was_decided_is_not_promoted(
+    home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", store, publish_model(store, tiny_corpus, "first"))
+    evaluated = run.record("evaluate")
+    assert evaluated
+    run.save(evaluated.model_copy(update={"metrics": {}}))
+    with pytest.raises(GateFailed, match="Remedy: run the evaluate stage again"):
+        promoted(run)
+    assert not home.exists()
+
+
 def test_the_evaluation_of_another_model_does_not_count(
     home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path
 ) -> None:
@@ -220,7 +234,7 @@ def followed(model: Artifact) -> LiveRun:
     live = LiveRun("manual-1", model.id, {"lora.rank": "4"})
     live.begin()
     for entry in STEPS:
-        live.step(entry)
+        live.step(entry.told())
     live.flush()
     return live
 

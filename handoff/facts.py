@@ -1,18 +1,28 @@
-"""What each kind of artifact's manifest tells besides files and rows, in the form that the report reads.
+"""What each kind of artifact's manifest tells besides files and rows, and what stages note in their records.
 
-A fact that is missing is None and shows as a dash; a fact of another type makes its section say so.
+Writers fill these models: an unknown name or a wrong type is an error. Readers are lenient: what other versions wrote
+besides is ignored, and a fact that is missing is None.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from handoff.errors import ArtifactError
 from handoff.manifest import Manifest
+from handoff.run_dir import StageRecord
 
 
 class Facts(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def told(self) -> dict[str, Any]:
+        """As JSON types, without what was not set."""
+        return self.model_dump(mode="json", exclude_unset=True, warnings="error")
+
+
+class RawFacts(Facts):
+    source: str | None = None
 
 
 class Example(Facts):
@@ -71,10 +81,12 @@ class Raw(Facts):
 
 class CorpusFacts(Facts):
     documents: int | None = None
+    files: int | None = None
     documents_dropped: int = 0  # never became passages; counted in the manifest's `dropped`
     raw_bytes: int | None = None
     passages: int | None = None  # before the rules
     text_bytes: int | None = None  # kept
+    content_digests: dict[str, str] = {}  # per split, of the set of its rows
     estimated_tokens: int | None = None
     examples: list[Example] = []
     changes: list[Change] = []
@@ -92,18 +104,35 @@ class Step(Facts):
     """One optimizer step; ``loss`` is None where it was not finite."""
 
     step: int
+    workers: int | None = None
     loss: float | None = None
+    validation_loss: float | None = None
     learning_rate: float | None = None
+    grad_norm: float | None = None
     tokens: int | None = None  # cumulative
     tokens_per_second: float | None = None
     seconds: float | None = None  # since training began
+    step_seconds: float | None = None
+    time_ms: int | None = None  # since 1970
+    data_wait_share: float | None = None  # of the step's time, on rank 0
+    memory_bytes: int | None = None  # of rank 0
+    mfu: float | None = None  # on a GPU whose peak is known
+
+
+class BaseModelFacts(Facts):
+    parameters: int | None = None
+    architecture: str | None = None
+    source: str | None = None
 
 
 class ModelFacts(Facts):
+    """Of a tuned model."""
+
     steps: list[Step] = []
     train_tokens: int | None = None
     blocks: int | None = None
-    real_token_share: float | None = None
+    data_wait_share: float | None = None  # of the steps' time, without the first step
+    real_token_share: float | None = None  # of the places in blocks; the others are pads
     pairs: int | None = None  # of prompt and completion that were looked at
     pairs_too_long: int | None = None  # of these, left out as no block holds them
     parameters: int | None = None
@@ -111,11 +140,13 @@ class ModelFacts(Facts):
     restarts: int | None = None
     world_size: int | None = None
     device: str | None = None
+    exported_step: int | None = None  # whose weights the model has
+    auto_tokenizer: str | None = None  # whether AutoTokenizer reads its tokenizer.json as it is: same or differs
     seconds: float | None = None  # the training loop
+    core_seconds: float | None = None
+    gpu_seconds: float | None = None
     method: str | None = None
     zero_stage: int | None = None
-    architecture: str | None = None  # of a base model
-    source: str | None = None
 
 
 class Measured(Facts):
@@ -131,24 +162,26 @@ class SplitResult(Facts):
 
 
 class Gate(Facts):
+    """The gate's decision, in the metrics of the evaluate stage's record."""
+
     split: str
     ratio: float
     limit: float
     passed: bool
 
 
+def gate_of(record: StageRecord | None) -> Gate | None:
+    """What the gate decided; None where the evaluate stage did not get there."""
+    decision = record.metrics.get("gate") if record else None
+    return Gate.model_validate(decision, extra="ignore") if decision else None
+
+
 class EvaluationFacts(Facts):
     splits: dict[str, SplitResult] = {}
-    gate: Gate | None = None
-
-    @property
-    def decisive(self) -> tuple[str, SplitResult] | None:
-        """The split that the gate looks at, else the last one."""
-        name = self.gate.split if self.gate and self.gate.split in self.splits else next(reversed(self.splits), None)
-        return (name, self.splits[name]) if name else None
 
 
 class PredictionFacts(Facts):
+    model: str | None = None  # id of the tuned model
     prompts: int | None = None
     errors: int | None = None
     completion_tokens: int | None = None
@@ -172,7 +205,7 @@ AnyFacts = TypeVar("AnyFacts", bound=Facts)
 def facts_of(manifest: Manifest, model: type[AnyFacts]) -> AnyFacts:
     """The facts of a manifest. Raises ArtifactError naming each fact of a wrong type."""
     try:
-        return model.model_validate(manifest.facts)
+        return model.model_validate(manifest.facts, extra="ignore")
     except ValidationError as error:
         problems = [f"fact {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ArtifactError(manifest.id, problems, "remove this artifact and rerun its stage") from None
