@@ -100,50 +100,29 @@ class LanguageConfig(Frozen):
     )
 
 
-# Of passages of prose, most of them Gopher's. A short answer is no bad passage: pairs are judged by the rules that are set.
-PASSAGE_RULES: dict[str, float] = {
-    "min_words": 20,
-    "min_mean_word_chars": 2.0,
-    "max_mean_word_chars": 12.0,
-    "min_letter_share": 0.6,
-    "max_repeated_line_share": 0.2,
-    "max_symbol_word_ratio": 0.1,
-    "max_digit_share": 0.3,
-    "max_bullet_line_share": 0.9,
-    "max_ellipsis_line_share": 0.3,
-}
+def _rule(of_passages: float, description: str, **bounds: Any) -> Any:
+    """A threshold that is unset: then the given one, most of them Gopher's, holds for passages of prose.
 
-
-def _rule(name: str, description: str, **bounds: Any) -> Any:
-    """A threshold that is unset: then the one above holds for passages, and none for prompts with completions."""
-    told = f"{description}; unset: {PASSAGE_RULES[name]:g}, of prompts with completions no rule"
-    return Field(default=None, description=told, **bounds)
+    A short answer is no bad passage: pairs are judged by the rules alone that are set.
+    """
+    told = f"{description}; unset: {of_passages:g}, of prompts with completions no rule"
+    return Field(default=None, description=told, json_schema_extra={"of_passages": of_passages}, **bounds)
 
 
 class QualityConfig(Frozen):
     """Rules that drop a passage; each dropped passage is counted under the first rule it breaks."""
 
-    min_words: int | None = _rule(
-        "min_words", "fewest words; of scripts without blanks (Chinese, Thai) characters", ge=1
-    )
-    min_mean_word_chars: float | None = _rule("min_mean_word_chars", "least mean word length in characters", ge=0)
-    max_mean_word_chars: float | None = _rule("max_mean_word_chars", "greatest mean word length in characters", gt=0)
-    min_letter_share: float | None = _rule(
-        "min_letter_share", "least share of letters in visible characters", ge=0, le=1
-    )
+    min_words: int | None = _rule(20, "fewest words; of scripts without blanks (Chinese, Thai) characters", ge=1)
+    min_mean_word_chars: float | None = _rule(2.0, "least mean word length in characters", ge=0)
+    max_mean_word_chars: float | None = _rule(12.0, "greatest mean word length in characters", gt=0)
+    min_letter_share: float | None = _rule(0.6, "least share of letters in visible characters", ge=0, le=1)
     max_repeated_line_share: float | None = _rule(
-        "max_repeated_line_share", "greatest share of characters in lines that repeat an earlier one", ge=0, le=1
+        0.2, "greatest share of characters in lines that repeat an earlier one", ge=0, le=1
     )
-    max_symbol_word_ratio: float | None = _rule("max_symbol_word_ratio", "most `#` and ellipses per word", ge=0)
-    max_digit_share: float | None = _rule(
-        "max_digit_share", "greatest share of digits in visible characters", ge=0, le=1
-    )
-    max_bullet_line_share: float | None = _rule(
-        "max_bullet_line_share", "greatest share of lines that begin with a bullet", ge=0, le=1
-    )
-    max_ellipsis_line_share: float | None = _rule(
-        "max_ellipsis_line_share", "greatest share of lines that end with an ellipsis", ge=0, le=1
-    )
+    max_symbol_word_ratio: float | None = _rule(0.1, "most `#` and ellipses per word", ge=0)
+    max_digit_share: float | None = _rule(0.3, "greatest share of digits in visible characters", ge=0, le=1)
+    max_bullet_line_share: float | None = _rule(0.9, "greatest share of lines that begin with a bullet", ge=0, le=1)
+    max_ellipsis_line_share: float | None = _rule(0.3, "greatest share of lines that end with an ellipsis", ge=0, le=1)
     max_repeated_ngram_share: float = Field(
         default=1.0,
         description="greatest share of repeated runs of five words; not for verse (Gopher: 0.15)",
@@ -169,8 +148,9 @@ class QualityConfig(Frozen):
 
     def for_passages(self) -> Self:
         """The same with the thresholds that hold for passages where none is set."""
-        unset = {name: value for name, value in PASSAGE_RULES.items() if getattr(self, name) is None}
-        return self.model_copy(update=unset)
+        extras = {name: field.json_schema_extra for name, field in type(self).model_fields.items()}
+        rules = {name: extra["of_passages"] for name, extra in extras.items() if isinstance(extra, dict)}
+        return self.model_copy(update={name: rule for name, rule in rules.items() if getattr(self, name) is None})
 
 
 class PrivacyConfig(Frozen):

@@ -78,7 +78,7 @@ def tasks_of(sources: Sequence[Source], cores: int) -> list[Task]:
     tasks: list[Task] = [[]]
     held = 0
     for number, part in parts:
-        if tasks[-1] and held + _weight(part) > size:
+        if tasks[-1] and held + _weight(part) / 2 > size:  # to the nearest part: as many tasks as cores, not one more
             tasks.append([])
             held = 0
         tasks[-1].append((number, part))

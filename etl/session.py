@@ -28,7 +28,7 @@ SQL_CONF = {
     # two tasks at a time ran out of a heap of 2 GiB on 1 GB of text.
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": str(16 << 20),
     "spark.sql.files.maxPartitionBytes": str(PARTITION_BYTES),
-    "spark.sql.legacy.javaCharsets": "true",  # decode() else knows seven encodings, and cp1252 is not among them
+    "spark.sql.legacy.javaCharsets": "true",  # encode() else knows seven encodings, not Windows-1252
 }
 
 

@@ -30,7 +30,7 @@ def retry_succeeds(run: RunDir) -> None:
     [
         ("read, clean, cut", "jvm"),
         ("de-duplicate, split", "jvm"),
-        ("de-duplicate, split", "python"),
+        ("read, clean, cut", "python"),
         ("shuffle, write", "jvm"),
         ("de-duplicate, split", "memory"),
     ],
