@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from training.attention import one_row
 from training.config import TrainingConfig
-from training.deepspeed_config import learning_rate
-from training.engine import make_engine
-from training.packing import IGNORED
+from training.data.packing import IGNORED
 from training.recipe import next_token_loss
-from training.step import Rows, Stepper, targets_of
+from training.worker.attention import one_row
+from training.worker.deepspeed_config import learning_rate
+from training.worker.engine import make_engine
+from training.worker.step import Rows, Stepper, targets_of
 
 
 def load(file: str) -> Rows:

@@ -16,11 +16,11 @@ import numpy as np
 
 from handoff.errors import BatonError
 from tests.tokenizers import digits, write_tokenizer
-from training.attention import check_boundaries, check_causal
 from training.config import BaseModelConfig, TrainingConfig
-from training.export import gather, save_model
-from training.export_check import measure, weight_problems
-from training.model import load_model
+from training.export.check import measure, weight_problems
+from training.export.model import gather, save_model
+from training.worker.attention import check_boundaries, check_causal
+from training.worker.model import load_model
 
 LARGEST = 20_000_000  # parameters of a model that counts as small
 SIZES: dict[str, Any] = {

@@ -21,10 +21,10 @@ from bench.train import HOME, WARM_UP, apart, shown, speed
 from bench.train_data import make_model
 from reporting.hardware import describe_machine, gpus
 from training.config import BaseModelConfig, TrainingConfig
+from training.data.packing import IGNORED
 from training.estimate import Shape
-from training.meters import flops_per_token, mfu
-from training.packing import IGNORED
-from training.step import Rows
+from training.worker.meters import flops_per_token, mfu
+from training.worker.step import Rows
 
 LLAMA_1B = {
     "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22, "num_attention_heads": 16,

@@ -12,8 +12,8 @@ from typing import Any
 from transformers import LlamaForCausalLM  # noqa: TID253 - only the training's processes import this module
 
 from handoff.job import run_stage
+from training.data.packing import IGNORED
 from training.job import train
-from training.packing import IGNORED
 from training.recipe import Batch, Recipe
 
 SMOOTHING = 0.1

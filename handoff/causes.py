@@ -206,7 +206,7 @@ def _frames(lines: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def _place(frames: Sequence[tuple[str, int]]) -> str | None:
-    """``training/packing.py, line 88``: the last frame of this project or the user's; None where all are libraries'."""
+    """``training/data/packing.py, line 88``: the last frame of this project or the user's; None where all are libraries'."""
     for file, line in reversed(frames):
         if "site-packages" not in file and "/lib/python3" not in file and not file.startswith("<"):
             return f"{safe_text(file).removeprefix(ROOT + '/')}, line {line}"

@@ -18,7 +18,7 @@ from handoff.errors import BatonError, CapacityError, ConfigError, EngineUnavail
 from handoff.positions import completion_length, refuse_too_long
 from inference.prompts import check_prompts
 from orchestration.run_config import InferenceRunConfig, RunConfig
-from training.base_model import check_fit, look_into
+from training.base.artifact import check_fit, look_into
 from training.estimate import memory_line
 
 log = logging.getLogger(__name__)

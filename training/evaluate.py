@@ -21,7 +21,7 @@ from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.tokenizer import ModelTokenizer
 from training.config import EvaluationConfig
-from training.rows import open_corpus, read_rows
+from training.data.rows import open_corpus, read_rows
 from training.scoring import passage_nll, perplexity
 
 log = logging.getLogger("baton")

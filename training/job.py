@@ -19,19 +19,19 @@ from handoff.packages import cache_dir
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.tokenizer import ModelTokenizer
-from training.base_model import publish_base_model
+from training.base.artifact import publish_base_model
 from training.config import TrainingConfig
-from training.data_slots import data_slots
-from training.export_check import AUTO_TOKENIZER_DIFFERS
+from training.data.ingest import Passages, count_blocks
+from training.data.packing import Count
+from training.data.rows import open_corpus, reader_bytes
+from training.data.slots import data_slots
+from training.export.check import AUTO_TOKENIZER_DIFFERS
 from training.files import put_directory
 from training.fit import Outcome, fit, model_card
 from training.identity import identity, refuse_changes
-from training.ingest import Passages, count_blocks
-from training.mlflow_run import flat
-from training.packing import Count
 from training.recipe import DEFAULT_RECIPE, Recipe
-from training.rows import open_corpus, reader_bytes
-from training.tracking import LiveRun
+from training.registry.mlflow_run import flat
+from training.registry.tracking import LiveRun
 
 log = logging.getLogger("baton")
 

@@ -17,7 +17,7 @@ from handoff.home import baton_home
 from handoff.job import log, run_stage
 from handoff.run_dir import RunDir, StageRecord
 from training.config import PromotionConfig, TrainingConfig
-from training.mlflow_run import EXPERIMENT, MODEL_TAG, flat, log_run, tags_of
+from training.registry.mlflow_run import EXPERIMENT, MODEL_TAG, flat, log_run, tags_of
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from training.packing import IGNORED
+from training.data.packing import IGNORED
 
 Batch = dict[str, Any]  # int64 tensors input_ids, position_ids, labels, each of shape (rows, tokens)
 LossFunction = Callable[[Any, Batch], Any]

@@ -15,7 +15,7 @@ from handoff.schema import PAIRS
 from inference.config import InferenceConfig
 from inference.prompts import held_out
 from tests.etl.corpus_run import NO_HELD_OUT, prose, rows, run
-from training.rows import open_corpus
+from training.data.rows import open_corpus
 
 COLUMNS = {"text_column": "question", "completion_column": "answer", "id_column": "name"}
 

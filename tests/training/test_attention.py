@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from handoff.errors import ConfigError, SourceError
-from training.attention import check_boundaries, check_causal
 from training.config import BaseModelConfig, TrainingConfig
-from training.ingest import rows_of
-from training.packing import Block, Passage, pack
+from training.data.ingest import rows_of
+from training.data.packing import Block, Passage, pack
 from training.recipe import next_token_loss
-from training.step import micro_batches
+from training.worker.attention import check_boundaries, check_causal
+from training.worker.step import micro_batches
 
 CONFIG = TrainingConfig(base=BaseModelConfig(source="/models/m"))
 LENGTHS = (9, 30, 1, 17, 5, 21, 13)

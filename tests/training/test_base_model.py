@@ -10,7 +10,7 @@ from handoff.errors import ConfigError, EngineUnavailable, SourceError
 from handoff.model_files import model_directory
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
-from training.base_model import look_into, publish_base_model
+from training.base.artifact import look_into, publish_base_model
 from training.config import BaseModelConfig
 
 

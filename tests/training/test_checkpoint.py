@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from handoff.errors import ArtifactError
-from training.checkpoint import (
+from training.checkpoints.checkpoint import (
     TrainingProgress,
     _random_state,
     _set_random_state,
@@ -19,7 +19,7 @@ from training.checkpoint import (
     save,
     verify,
 )
-from training.ingest import Cursor
+from training.data.ingest import Cursor
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Tokenising finds a place beside workers that fill the cluster."""
 
 from training.config import BaseModelConfig, TrainingConfig
-from training.data_slots import data_slots
+from training.data.slots import data_slots
 
 
 def config(**values: object) -> TrainingConfig:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from training.config import BaseModelConfig, TrainingConfig
-from training.deepspeed_config import deepspeed_config, learning_rate, parameter_groups
+from training.worker.deepspeed_config import deepspeed_config, learning_rate, parameter_groups
 
 
 def config(**values: Any) -> TrainingConfig:

@@ -12,8 +12,8 @@ import pytest
 
 from bench.bare_train import save
 from training.config import BaseModelConfig, TrainingConfig
-from training.ingest import rows_of
-from training.packing import Passage, pack
+from training.data.ingest import rows_of
+from training.data.packing import Passage, pack
 
 STEPS, SEQ_LEN = 3, 32
 

@@ -21,14 +21,14 @@ from inference.generator import Generator
 from inference.prompts import PROMPTS
 from inference.text_stages import ModelReference, finish, render, render_arguments
 from tests.tokenizers import TOKENIZERS, appending, digits, metaspace, sums, write_model
-from training import export
 from training.config import BaseModelConfig, LoraConfig, TrainingConfig
-from training.export_check import ExportDiffers, check, compare, reference
-from training.ingest import Passages, rows_of
-from training.model import load_model
-from training.packing import pack
+from training.data.ingest import Passages, rows_of
+from training.data.packing import pack
+from training.export import model as export
+from training.export.check import ExportDiffers, check, compare, reference
 from training.recipe import next_token_loss
-from training.step import micro_batches, targets_of
+from training.worker.model import load_model
+from training.worker.step import micro_batches, targets_of
 
 SEQ_LEN = 64
 

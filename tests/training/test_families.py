@@ -6,8 +6,8 @@ import pytest
 
 from handoff.errors import SourceError
 from tests.training.families import build, families, sees_what_follows
-from training.model_check import compare, make_model
-from training.weight_files import headers, weight_names
+from training.base.model_check import compare, make_model
+from training.base.weight_files import headers, weight_names
 
 # Composite models whose text part has a configuration that AutoModelForCausalLM does not take back.
 PARTS = {"emu3", "mllama"}

@@ -12,11 +12,11 @@ import pytest
 from handoff.errors import BatonError, ConfigError
 from handoff.positions import completion_length, positions_of, refuse_too_long
 from tests.tokenizers import digits, write_model
-from training.base_model import check_fit, look_into
+from training.base.artifact import check_fit, look_into
+from training.base.fit_check import refuse_targets
+from training.base.model_check import make_model
 from training.config import BaseModelConfig, LoraConfig, TrainingConfig
-from training.export_check import AUTO_TOKENIZER_DIFFERS
-from training.fit_check import refuse_targets
-from training.model_check import make_model
+from training.export.check import AUTO_TOKENIZER_DIFFERS
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_worker_of_airflow_without_torch_checks_what_it_can_and_says_what_come
 import sys
 sys.modules.update(dict.fromkeys(["torch", "transformers", "safetensors", "huggingface_hub"]))
 from pathlib import Path
-from training.base_model import check_fit, look_into
+from training.base.artifact import check_fit, look_into
 from training.config import BaseModelConfig, TrainingConfig
 base = BaseModelConfig(source={str(model)!r})
 seen = look_into(base, Path("unused"))

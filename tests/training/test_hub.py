@@ -13,7 +13,7 @@ import pytest
 
 from handoff.errors import SourceError
 from handoff.store import Store
-from training.base_model import look_into, publish_base_model
+from training.base.artifact import look_into, publish_base_model
 from training.config import BaseModelConfig
 
 NAME, COMMIT = "owner/tiny", "0" * 40

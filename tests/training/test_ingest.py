@@ -9,10 +9,10 @@ import pytest
 from handoff.artifact import Artifact, open_artifact
 from handoff.tokenizer import ModelTokenizer
 from tests.support import VERSES, publish_pairs
-from training.base_model import publish_base_model
+from training.base.artifact import publish_base_model
 from training.config import BaseModelConfig
-from training.ingest import BlockFeeder, Cursor, Deal, Passages, Share, count_blocks
-from training.packing import IGNORED, WINDOW
+from training.data.ingest import BlockFeeder, Cursor, Deal, Passages, Share, count_blocks
+from training.data.packing import IGNORED, WINDOW
 
 SEQ_LEN, WORLD_SIZE, PER_RANK, EPOCHS = 48, 2, 2, 2
 

@@ -15,10 +15,10 @@ from handoff.facts import ModelFacts
 from handoff.publish import Staging
 from handoff.run_dir import RunDir, StageRecord
 from orchestration.presets import gptj
+from training.checkpoints.scratch import Scratch
 from training.evaluate import evaluate
 from training.job import CHECKPOINTS, train
 from training.recipe import DEFAULT_RECIPE, Recipe, next_token_loss
-from training.scratch import Scratch
 
 MakeRun = Callable[..., RunDir]
 

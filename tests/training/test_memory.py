@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from training.config import BaseModelConfig, TrainingConfig
-from training.memory import OutOfMemory, explain_out_of_memory, knobs
+from training.worker.memory import OutOfMemory, explain_out_of_memory, knobs
 
 
 def config(**values: Any) -> TrainingConfig:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.meters import flops_per_token, mfu
+from training.worker.meters import flops_per_token, mfu
 
 
 def test_full_training_takes_six_flops_per_parameter_and_adapters_spare_a_third() -> None:

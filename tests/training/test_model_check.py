@@ -11,9 +11,9 @@ import pytest
 
 from handoff.errors import SourceError
 from tests.training.families import build
-from training.base_model import look_into
+from training.base.artifact import look_into
 from training.config import BaseModelConfig, TrainingConfig
-from training.model import load_model
+from training.worker.model import load_model
 
 State = dict[str, Any]
 

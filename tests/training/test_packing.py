@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from training.packing import IGNORED, Block, Count, Passage, Position, best_fit, count, pack
+from training.data.packing import IGNORED, Block, Count, Passage, Position, best_fit, count, pack
 
 PAD = 0
 

@@ -27,7 +27,7 @@ from handoff.store import Store
 from tests.e2e.waiting import wait_until
 from training.config import BaseModelConfig, LoraConfig, PromotionConfig, TrainingConfig
 from training.promote import promote
-from training.tracking import LiveRun
+from training.registry.tracking import LiveRun
 
 STEPS = [
     Step(step=n, loss=4.0 - n / 10, learning_rate=1e-3, tokens=100 * n, tokens_per_second=50.0, grad_norm=1.0,
@@ -259,7 +259,7 @@ def test_a_training_is_seen_while_it_runs_and_its_promotion_completes_the_same_r
 def test_the_machine_is_watched_while_a_model_trains(
     home: Path, store: Store, tiny_corpus: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.tracking.SYSTEM_SECONDS", 0.05)
+    monkeypatch.setattr("training.registry.tracking.SYSTEM_SECONDS", 0.05)
     model = publish_model(store, tiny_corpus, "first")
     live = LiveRun("manual-1", model.id, {})
     live.begin()

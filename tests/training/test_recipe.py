@@ -6,8 +6,8 @@ import pytest
 
 from handoff.errors import ConfigError
 from training.config import BaseModelConfig, TrainingConfig
-from training.model import load_model
 from training.recipe import DEFAULT_RECIPE, Recipe
+from training.worker.model import load_model
 
 
 def config(directory: Path) -> TrainingConfig:

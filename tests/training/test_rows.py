@@ -15,12 +15,12 @@ from handoff.run_dir import RunDir
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from tests.support import VERSES, publish_pairs
-from training.base_model import publish_base_model
+from training.base.artifact import publish_base_model
 from training.config import BaseModelConfig, EvaluationConfig
+from training.data.ingest import Passages, read_and_tokenise
+from training.data.packing import IGNORED, pack
+from training.data.rows import open_corpus
 from training.evaluate import read_passages
-from training.ingest import Passages, read_and_tokenise
-from training.packing import IGNORED, pack
-from training.rows import open_corpus
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from handoff.artifact import open_artifact
+from training.checkpoints.scratch import Scratch
 from training.job import train
-from training.scratch import Scratch
 
 SCRATCH = Path(tempfile.gettempdir())
 

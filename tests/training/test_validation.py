@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.validation import best_step, patience_is_over
+from training.worker.validation import best_step, patience_is_over
 
 
 def trace(*losses: float | None) -> list[dict[str, float]]:

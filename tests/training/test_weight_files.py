@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from handoff.errors import SourceError
-from training.base_model import look_into
+from training.base.artifact import look_into
+from training.base.weight_files import headers, weight_names
 from training.config import BaseModelConfig
-from training.weight_files import headers, weight_names
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from handoff.errors import ConfigError
-from training.attention import attention_of
+from training.base.model_check import compare, make_model, quiet, refuse_differences
+from training.base.weight_files import headers, listed, weight_names
 from training.config import LoraConfig, TrainingConfig
-from training.deepspeed_config import deepspeed_config
-from training.model_check import compare, make_model, quiet, refuse_differences
-from training.weight_files import headers, listed, weight_names
+from training.worker.attention import attention_of
+from training.worker.deepspeed_config import deepspeed_config
 
 
 def import_deepspeed() -> None:

@@ -9,7 +9,7 @@ asked. WINDOW of them at a time are laid into blocks by best fit, longest first,
 pair longer than a block is left out and counted (:class:`Count`).
 
 A passage never sees another one: positions start again at 0 with each piece, and attention stays within it (see
-``training.attention``). Pads, the first token of a piece (nothing of its passage comes before it in the block) and
+``training.worker.attention``). Pads, the first token of a piece (nothing of its passage comes before it in the block) and
 the tokens of a prompt are no targets of the loss.
 """
 

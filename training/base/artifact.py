@@ -15,12 +15,12 @@ from handoff.facts import BaseModelFacts, RawFacts
 from handoff.positions import refuse_too_long
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
-from training import gguf, hub
+from training.base import gguf, hub
+from training.base.fit_check import check_tokenizer, refuse_targets
+from training.base.model_check import compare, count_parameters, make_model, quiet, refuse_by_settings
+from training.base.weight_files import Tensor, headers, refuse_pointer, weight_names
 from training.config import BaseModelConfig, TrainingConfig
 from training.files import put_directory
-from training.fit_check import check_tokenizer, refuse_targets
-from training.model_check import compare, count_parameters, make_model, quiet, refuse_by_settings
-from training.weight_files import Tensor, headers, refuse_pointer, weight_names
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 ADAPTER = "adapter_config.json"

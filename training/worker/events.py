@@ -8,7 +8,7 @@ from typing import Any
 from handoff.errors import BatonError
 from handoff.job import Progress
 from training.config import TrainingConfig
-from training.tracking import LiveRun
+from training.registry.tracking import LiveRun
 
 log = logging.getLogger("baton")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from handoff.errors import SourceError
-from training.weight_files import Tensor, listed
+from training.base.weight_files import Tensor, listed
 
 # Causal-mask and position buffers that older versions of transformers saved; the classes of today compute them.
 OLD_BUFFERS = re.compile(r"(attn|attention)\.(masked_bias|bias)$|rotary_emb\.inv_freq$|(^|\.)position_ids$")

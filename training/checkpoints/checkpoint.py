@@ -12,7 +12,7 @@ from typing import Any
 
 from handoff.errors import ArtifactError
 from handoff.store import resolve, sha256_of
-from training.ingest import Cursor
+from training.data.ingest import Cursor
 
 TAG = "engine"
 EXPORT = "model"  # directory of the exported model in the last checkpoint

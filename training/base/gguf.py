@@ -12,8 +12,8 @@ from typing import Any
 
 from handoff.errors import SourceError
 from handoff.packages import download_package, extract_members
+from training.base.model_check import quiet
 from training.config import BaseModelConfig
-from training.model_check import quiet
 
 log = logging.getLogger("baton")
 

@@ -1,6 +1,6 @@
 """The guard before a model is published: is what will be served what was learnt?
 
-``python -m training.export_check DIRECTORY REQUEST`` loads an exported model in a fresh process with plain transformers
+``python -m training.export.check DIRECTORY REQUEST`` loads an exported model in a fresh process with plain transformers
 and compares it with what training saw and computed: the tokens of a few rows, the stop tokens, the parameters, and the
 logits and losses of one block. It prints a JSON object with the ``problems``, each naming what differs and where, and
 ``auto_tokenizer``, which says whether AutoTokenizer reads the tokenizer files as they are.
@@ -20,9 +20,9 @@ import numpy as np
 from handoff.errors import ArtifactError, ConfigError
 from handoff.tokenizer import ModelTokenizer
 from training.config import TrainingConfig
-from training.ingest import Passages
-from training.packing import pack
-from training.rows import first_rows
+from training.data.ingest import Passages
+from training.data.packing import pack
+from training.data.rows import first_rows
 
 AUTO_TOKENIZER_DIFFERS = (
     "transformers' AutoTokenizer does not read this model's tokenizer.json as it is (it builds the pre-tokenizer of the "
@@ -85,7 +85,7 @@ def check(directory: Path, request: dict[str, Any], timeout_seconds: float) -> s
         rest = {name: value for name, value in request.items() if name not in arrays}
         Path(scratch, "request.json").write_text(json.dumps(rest))
         done = subprocess.run(
-            [sys.executable, "-m", "training.export_check", str(directory), scratch],
+            [sys.executable, "-m", "training.export.check", str(directory), scratch],
             capture_output=True, text=True, timeout=timeout_seconds,
             # The GPU is full of the trained model; the modules of this project are where this process found them.
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -158,7 +158,7 @@ def token_problems(tokenizer: Any, rows: list[dict[str, Any]], learnt: ModelToke
 
     Args:
         tokenizer: as plain transformers loads it.
-        rows: of :func:`training.rows.first_rows`.
+        rows: of :func:`training.data.rows.first_rows`.
         learnt: what training tokenised with.
     """
     problems = []

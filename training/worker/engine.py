@@ -3,10 +3,10 @@
 import os
 from typing import Any
 
-from training.attention import check_boundaries, check_causal
 from training.config import TrainingConfig
-from training.deepspeed_config import deepspeed_config, make_optimizer
-from training.model import import_deepspeed, load_model
+from training.worker.attention import check_boundaries, check_causal
+from training.worker.deepspeed_config import deepspeed_config, make_optimizer
+from training.worker.model import import_deepspeed, load_model
 
 
 def make_engine(
@@ -26,7 +26,7 @@ def make_engine(
         device: this rank's torch device.
         rank: world rank.
         model_class: see :class:`training.recipe.Recipe`.
-        repartitioned: it will load a universal checkpoint, see :mod:`training.repartition`.
+        repartitioned: it will load a universal checkpoint, see :mod:`training.checkpoints.repartition`.
 
     Returns:
         The engine, and the model inside.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from training import checkpoint
+from training.checkpoints import checkpoint
 from training.config import TrainingConfig
 
 

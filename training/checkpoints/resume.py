@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from handoff.errors import ArtifactError
-from training import checkpoint
+from training.checkpoints import checkpoint
 
 VALIDATION_LOSS = "validation_loss"  # of a checkpoint's step, where there was one: what the best are kept by
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from handoff.errors import EngineUnavailable, SourceError
+from training.base.weight_files import Tensor, headers, weight_names
 from training.config import BaseModelConfig
-from training.weight_files import Tensor, headers, weight_names
 
 # Configuration, index of weights and tokenizer: a few megabytes at most.
 SMALL = ("*.json", "tokenizer.model", "vocab.txt", "merges.txt", "*.jinja")

@@ -8,10 +8,10 @@ from typing import Any
 
 from handoff.errors import BatonError, ConfigError, SourceError
 from handoff.tokenizer import ModelTokenizer
+from training.base.model_check import quiet
+from training.base.weight_files import listed, refuse_pointer
 from training.config import LoraConfig
-from training.export_check import AUTO_TOKENIZER_DIFFERS, token_problems
-from training.model_check import quiet
-from training.weight_files import listed, refuse_pointer
+from training.export.check import AUTO_TOKENIZER_DIFFERS, token_problems
 
 SAMPLE = "On 12/25/1999 we'd sold 2,500 of them (100 %):\n\tfür 34€, naïve café — 你好 _x=1;"  # where tokenizers differ
 
@@ -32,7 +32,7 @@ def refuse_targets(model: Any, lora: LoraConfig) -> None:
     from peft import get_peft_model
     from peft.tuners.lora import LoraLayer
 
-    from training.model import peft_config
+    from training.worker.model import peft_config
 
     linear = {n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) or type(m).__name__ == "Conv1D"}
     names = sorted({name.rsplit(".", 1)[-1] for name in linear})

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.packing import IGNORED, Ids
+from training.data.packing import IGNORED, Ids
 from training.recipe import Batch, LossFunction
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Blocks of one rank: int32 arrays, each of shape (blocks, seq_len); see :class:`training.packing.Block`."""
+    """Blocks of one rank: int32 arrays, each of shape (blocks, seq_len); see :class:`training.data.packing.Block`."""
 
     ids: Ids
     positions: Ids

@@ -13,21 +13,23 @@ from handoff.artifact import Artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE, crash_point
 from handoff.errors import BatonError, ConfigError
 from handoff.model_files import model_directory
-from training import checkpoint, export, export_check
-from training.attention import one_row
+from training.checkpoints import checkpoint
+from training.checkpoints.repartition import is_sharded, load_of_other_group
+from training.checkpoints.resume import VALIDATION_LOSS, last_whole_checkpoint, whole_checkpoint
+from training.checkpoints.scratch import Scratch
 from training.config import TrainingConfig
-from training.deepspeed_config import learning_rate
-from training.engine import make_engine
-from training.ingest import BlockFeeder, Deal, Passages, Share, rows_of
-from training.memory import OutOfMemory, explain_out_of_memory
-from training.meters import Meters
-from training.packing import pack
+from training.data.ingest import BlockFeeder, Deal, Passages, Share, rows_of
+from training.data.packing import pack
+from training.export.check import check_on_every_rank, reference
+from training.export.model import gather, save_model
 from training.recipe import Recipe
-from training.repartition import is_sharded, load_of_other_group
-from training.resume import VALIDATION_LOSS, last_whole_checkpoint, whole_checkpoint
-from training.scratch import Scratch
-from training.step import Rows, Stepper
-from training.validation import best_step, patience_is_over
+from training.worker.attention import one_row
+from training.worker.deepspeed_config import learning_rate
+from training.worker.engine import make_engine
+from training.worker.memory import OutOfMemory, explain_out_of_memory
+from training.worker.meters import Meters
+from training.worker.step import Rows, Stepper
+from training.worker.validation import best_step, patience_is_over
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Plan:
         passages: the train split.
         validation: the validation split, where it is looked at during training.
         total_steps: most optimizer steps.
-        events: actor handle of :class:`training.events.Events`.
+        events: actor handle of :class:`training.worker.events.Events`.
         recipe: the loss, and the model's class.
         storage: where the checkpoints go; no two trainings share it.
         crash_at: crash point of a test, from the driver's environment.
@@ -277,16 +279,16 @@ class Trainer:
         """
         import ray.train
 
-        request = export_check.reference(self.engine, self.plan.passages, self.config, self.device)
-        weights = export.gather(
+        request = reference(self.engine, self.plan.passages, self.config, self.device)
+        weights = gather(
             self.model, self.rank, zero_stage=self.config.zero_stage, trainable_only=self.config.method == "lora"
         )
         with tempfile.TemporaryDirectory() as scratch:
             directory = Path(scratch)
             checkpoint.write_audit(directory / checkpoint.EXPORT / checkpoint.AUDIT, self.rank, self.progress)
             if self.rank == 0:
-                export.save_model(weights, self.model, self.base_directory, directory / checkpoint.EXPORT, self.config)
-            auto_tokenizer = export_check.check_on_every_rank(
+                save_model(weights, self.model, self.base_directory, directory / checkpoint.EXPORT, self.config)
+            auto_tokenizer = check_on_every_rank(
                 directory / checkpoint.EXPORT, request, self.rank, self.config.hang_seconds
             )
             if self.rank == 0:

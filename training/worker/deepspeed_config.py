@@ -15,7 +15,7 @@ def deepspeed_config(config: TrainingConfig, world_size: int, *, repartitioned: 
     Args:
         config: the training section.
         world_size: workers there are.
-        repartitioned: the checkpoint that will be loaded is a universal one, see :mod:`training.repartition`.
+        repartitioned: the checkpoint that will be loaded is a universal one, see :mod:`training.checkpoints.repartition`.
 
     The optimizer is torch's AdamW (fused on a GPU), so that nothing is compiled: DeepSpeed's own CPUAdam and
     FusedAdam build C++ or CUDA code first (90 s for CPUAdam on 2 cores). Only on a GPU with offloaded
