@@ -30,8 +30,8 @@ def stamp_of(config: RunConfig) -> str:
             seen.append(_files(sorted(str(f) for f in Path(place).iterdir() if f.is_file())))
         elif place and ("://" in place or Path(place).is_file()):
             seen.append(_files([place]))
-    made_of = {"config": config.model_dump(mode="json"), "files": seen, "code": current_producer().commit}
-    return hashlib.sha256(canonical(made_of).encode()).hexdigest()[:16]
+    identity = {"config": config.model_dump(mode="json"), "files": seen, "code": current_producer().commit}
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
 
 
 def unchanged_since(promoted: Iterable[Mapping[str, Any]], config: RunConfig) -> str | None:
