@@ -1,7 +1,7 @@
 # Baton: `make help` lists the targets. Each sets up what it needs.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families lint format constraints clean
+.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families bench-presets lint format constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-train: setup  ## Ray Train beside torchrun, packing, ZeRO 3, work lost wit
 
 bench-train-gpu: setup  ## MFU on one GPU, and Hugging Face's Trainer beside; prints SKIPPED without a GPU
 	@$(PY) -m bench.train_gpu
+
+bench-presets: setup  ## tiny and demo on two corpora that are not Shakespeare: held-out perplexity, base and tuned
+	@$(PY) -m bench.presets
 
 model-families: setup  ## load, change, export and compare a small model of each family that transformers knows (3 min)
 	@TQDM_DISABLE=1 $(PY) -m bench.model_families

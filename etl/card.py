@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from etl import mixture
+from etl import mixture, tally
 from etl.config import CorpusConfig
 from etl.funnel import Funnel
 from etl.source import Source
@@ -32,6 +32,7 @@ def top_documents(marked: "DataFrame") -> list[dict[str, Any]]:
 
 def facts(
     counted: Funnel,
+    tallied: tally.Tally,
     sources: list[Source],
     marked: "DataFrame",
     changes: list[dict[str, str | None]],
@@ -43,6 +44,7 @@ def facts(
         "documents_dropped": counted.dropped_documents,
         "files": sum(len(source.files) for source in sources),
         "raw_bytes": sum(source.total_bytes for source in sources),
+        "files_left_out": [name for source in sources for name in source.left_out],
         "passages": counted.passages,
         "text_bytes": counted.text_bytes,
         "content_digests": dict(sorted(counted.digests.items())),
@@ -51,7 +53,8 @@ def facts(
         "changes": changes,
         "clusters": counted.clusters,
         "lengths": counted.lengths,
-        "placeholders": counted.placeholders,
+        "placeholders": tallied.made,
+        **tallied.facts(counted.kept_chars, counted.dropped_chars),
         "top_documents": top_documents(marked),
         "sources": mixture.table(marked, config),
     }

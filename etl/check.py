@@ -1,27 +1,27 @@
-"""Looking at raw files before any engine starts: wrong formats and encodings are found in seconds, by name."""
+"""Looking at raw files before any engine starts: wrong formats and encodings are found in seconds, by name.
+
+What is looked at is read with :mod:`etl.raw_file` and :mod:`etl.records`, as the stage itself reads it.
+"""
 
 import codecs
-import gzip
-import json
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.config import SourceConfig
-from etl.read import csv_header
-from etl.source import Source, SourceFile, resolved
+from etl.decoding import beyond_ascii, decoded, encoding_named, encoding_of, in_another_encoding, invalid_bytes
+from etl.raw_file import MOST_PAGE_BYTES, MOST_PARTS, PART_BYTES, Part, SourceFile, chunks, head_of, kind_of, opened
+from etl.records import too_large_a_page
+from etl.source import Source, resolved
+from etl.structured import csv_rows, json_objects
 from handoff.errors import ConfigError, SourceError
-from handoff.store import Store
+from handoff.job import log
+from handoff.store import resolve
 
-HEAD_BYTES = 64 << 10
-LONGEST_FIRST_LINE_BYTES = 8 << 20
-CHUNK_BYTES = 8 << 20
-NAMED_FAULTS = 5
+NAMED = 5  # files in a message
 
 
 def check_source(config: SourceConfig, cache: Path) -> list[tuple[str, int]]:
@@ -46,103 +46,85 @@ def check_files(source: Source) -> None:
         SourceError: naming up to five files that cannot be read as configured.
     """
     config = source.settings
-    try:
-        "".encode(config.encoding)
-    except LookupError:
-        raise ConfigError(f"{config.encoding!r} is no text encoding. Remedy: correct corpus.source.encoding") from None
+    if left_out := source.left_out:
+        some = ", ".join(left_out[:NAMED])
+        log.info("source: %s: %d files with hidden names are left out (%s)", config.uri, len(left_out), some)
+    encoding_named(config.encoding)
     if config.paired and source.format in ("txt", "markup"):
         raise ConfigError(
             f"{source.files[0].uri} has no columns. Remedy: unset corpus.source.completion_column, or give .jsonl, .csv "
             "or .parquet"
         )
-    checks = {"txt": _check_text, "markup": _check_text, "jsonl": _check_jsonl, "csv": _check_csv}
-    check = {**checks, "parquet": _check_parquet}[source.format]
     with ThreadPoolExecutor(max_workers=16) as pool:
-        faults = [f for f in pool.map(lambda file: check(file, config), source.files) if f]
-        if not faults and source.format == "csv":
-            faults = _differing_headers(source, pool.map(lambda file: csv_header(file, config.encoding), source.files))
+        faults = [f for f in pool.map(lambda file: _fault(file, config), source.files) if f]
     if faults:
-        more = f" (and {len(faults) - NAMED_FAULTS} more files)" if len(faults) > NAMED_FAULTS else ""
-        raise SourceError("; ".join(faults[:NAMED_FAULTS]) + more)
+        more = f" (and {len(faults) - NAMED} more files)" if len(faults) > NAMED else ""
+        raise SourceError("; ".join(faults[:NAMED]) + more)
 
 
-def _differing_headers(source: Source, headers: Iterable[list[str]]) -> list[str]:
-    """The first .csv file whose columns are not those of the first one."""
-    (first, wanted), *others = zip(source.files, headers, strict=True)
-    return [
-        f"{file.uri} has the columns {', '.join(columns)}, {first.uri} has {', '.join(wanted)}. "
-        "Remedy: give files of one header, or write .jsonl"
-        for file, columns in others
-        if columns != wanted
-    ][:1]
-
-
-def find_undecodable(sources: Sequence[Source]) -> str:
-    """Name the first text file that is not in its encoding, by reading all of them: for the message of a failure."""
-    for file, encoding in ((file, source.settings.encoding) for source in sources for file in source.files):
-        decoder = codecs.getincrementaldecoder(encoding)()
-        done = 0
-        with _open(file) as stream:
-            try:
-                while chunk := stream.read(CHUNK_BYTES):
-                    decoder.decode(chunk)
-                    done += len(chunk)
-                decoder.decode(b"", final=True)
-            except UnicodeDecodeError as error:
-                return _not_decodable(file, encoding, error, done)
-    encodings = " or ".join(sorted({source.settings.encoding for source in sources}))
-    return f"a file is not {encodings} text. Remedy: correct corpus.source.encoding"
-
-
-def _open(file: SourceFile) -> IO[bytes]:
-    filesystem, path = Store("/").locate(file.uri)
-    return filesystem.open_input_stream(path, compression=None)  # type: ignore[no-any-return]
-
-
-def _check_text(file: SourceFile, config: SourceConfig) -> str | None:
-    with _open(file) as stream:
-        head = stream.read(HEAD_BYTES)
+def _fault(file: SourceFile, config: SourceConfig) -> str | None:
+    look = {"txt": _text, "markup": _page, "jsonl": _jsonl, "csv": _csv, "parquet": _parquet}
+    format_ = kind_of(file.name)[0]
+    assert format_ is not None
     try:
-        text = codecs.getincrementaldecoder(config.encoding)().decode(head, final=len(head) == file.bytes)
-    except UnicodeDecodeError as error:
-        if b"\0" in head:
-            return _binary(file)
-        return _not_decodable(file, config.encoding, error, 0)
-    return _binary(file) if "\0" in text else None
+        return look[format_](file, config)
+    except SourceError as error:
+        return str(error)
 
 
-def _binary(file: SourceFile) -> str:
-    return f"{file.uri} is binary: it contains NUL bytes. Remedy: exclude it, or set corpus.source.encoding (UTF-16?)"
+def _text(file: SourceFile, config: SourceConfig) -> str | None:
+    if kind_of(file.name) == ("txt", "") and file.bytes > MOST_PARTS * PART_BYTES:
+        return f"{file.uri} has more than {MOST_PARTS * PART_BYTES >> 30} GiB. Remedy: split it"
+    return _head(file, config)
 
 
-def _not_decodable(file: SourceFile, encoding: str, error: UnicodeDecodeError, offset: int) -> str:
-    value = error.object[error.start] if error.start < len(error.object) else 0
+def _page(file: SourceFile, config: SourceConfig) -> str | None:
+    return too_large_a_page(file.uri) if file.bytes > MOST_PAGE_BYTES else _head(file, config)
+
+
+def _head(file: SourceFile, config: SourceConfig, *, may_have_nul: bool = False) -> str | None:
+    head, encoding = head_of(file, config.encoding)
+    before = invalid_bytes()
+    text = decoded(head, encoding)
+    if "\0" in text and not may_have_nul:
+        return (
+            f"{file.uri} is binary: it contains NUL bytes. Remedy: exclude it, or set corpus.source.encoding (UTF-16?)"
+        )
+    wrong = in_another_encoding(invalid_bytes() - before, beyond_ascii(head))
+    return undecodable(file, config) if wrong else None
+
+
+def undecodable(file: SourceFile, config: SourceConfig) -> str:
+    """The message for a file in another encoding: names the first byte that shows it, by reading the file up to there."""
+    if kind_of(file.name)[0] == "parquet":
+        return f"{file.uri} has strings that are not UTF-8. Remedy: write it again, or exclude it"
+    encoding, place, done = config.encoding, "", 0
+    strict: codecs.IncrementalDecoder | None = None
+    with opened(Part(file)) as stream:
+        for data in chunks(stream, Part(file)):
+            if strict is None:
+                encoding, done = encoding_of(data, config.encoding)
+                strict, data = codecs.getincrementaldecoder(encoding)(), data[done:]
+            try:
+                strict.decode(data)
+            except UnicodeDecodeError as error:
+                at = done + error.start - (len(error.object) - len(data))  # it holds what the last chunk ended with
+                place = f": byte 0x{error.object[error.start]:02x} near offset {at:,}"
+                break
+            done += len(data)
     return (
-        f"{file.uri} is not {encoding} text: byte 0x{value:02x} near offset {offset + error.start:,}. "
-        "Remedy: set corpus.source.encoding (such as iso-8859-1), or exclude the file"
+        f"{file.uri} is not {encoding} text{place}. Remedy: set corpus.source.encoding (cp1252 for what Windows writes in "
+        "Western Europe and America), or exclude the file"
     )
 
 
-def _check_jsonl(file: SourceFile, config: SourceConfig) -> str | None:
-    try:
-        with _open(file) as raw:
-            if file.name.endswith(".gz"):
-                stream: Any = gzip.GzipFile(fileobj=raw)
-            else:
-                stream = pa.CompressedInputStream(raw, "zstd") if file.name.endswith(".zst") else raw
-            line = stream.read(HEAD_BYTES).lstrip()
-            while b"\n" not in line and len(line) < LONGEST_FIRST_LINE_BYTES and (more := stream.read(HEAD_BYTES)):
-                line = (line + more).lstrip()
-    except (OSError, EOFError, zlib.error) as error:
-        return f"{file.uri} cannot be unpacked ({error}): it is damaged or cut short. Remedy: fetch it again"
-    line, newline, _ = line.partition(b"\n")
-    if not line or (not newline and len(line) >= LONGEST_FIRST_LINE_BYTES):
-        return None
-    try:
-        record = json.loads(line)
-    except ValueError:
-        record = None
-    if not isinstance(record, dict):
+def _jsonl(file: SourceFile, config: SourceConfig) -> str | None:
+    if fault := _head(file, config, may_have_nul=True):  # in a line that is counted
+        return fault
+    record, reason, _ = next(json_objects(Part(file), config.encoding), (None, None, None))
+    if record is None:
+        if reason is None:  # an empty file
+            return None
         return f"{file.uri}: its first line is no JSON object. Remedy: give one JSON object per line"
     if fault := _lacks_text(file, config, list(record)):
         return fault
@@ -152,33 +134,39 @@ def _check_jsonl(file: SourceFile, config: SourceConfig) -> str | None:
     return None
 
 
-def _check_csv(file: SourceFile, config: SourceConfig) -> str | None:
-    if fault := _check_text(file, config):
+def _csv(file: SourceFile, config: SourceConfig) -> str | None:
+    if fault := _head(file, config):
         return fault
-    columns = csv_header(file, config.encoding)
-    if fault := _lacks_text(file, config, columns):
-        return fault
-    if fault := _lacks_id(file, config, columns):
-        return fault
+    columns = next(csv_rows(Part(file), config.encoding), ([], None))[0] or []
     if twice := next((c for c in columns if columns.count(c) > 1), None):
         return f"{file.uri}: two columns are named {twice!r}. Remedy: rename one"
-    return None
+    return _lacks_text(file, config, columns) or _lacks_id(file, config, columns)
 
 
-def _check_parquet(file: SourceFile, config: SourceConfig) -> str | None:
-    filesystem, path = Store("/").locate(file.uri)
+def _parquet(file: SourceFile, config: SourceConfig) -> str | None:
+    filesystem, path = resolve(file.uri)
     try:
         with pq.ParquetFile(path, filesystem=filesystem) as parquet:
             schema = parquet.schema_arrow
     except pa.ArrowInvalid as error:
         return f"{file.uri} is not readable as Parquet ({error}). Remedy: write it again, or exclude it"
-    if fault := _lacks_text(file, config, schema.names):
+    if fault := _lacks_text(file, config, schema.names) or _lacks_id(file, config, schema.names):
         return fault
     for key, column in _text_columns(config):
-        type_ = schema.field(column).type
-        if not (pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)):
+        if not _is_text(type_ := schema.field(column).type):
             return f"{file.uri}: column {column!r} is {type_}, not a string. Remedy: set corpus.source.{key}"
-    return _lacks_id(file, config, schema.names)
+    if config.id_column and not (_is_text(type_ := schema.field(config.id_column).type) or pa.types.is_integer(type_)):
+        return (
+            f"{file.uri}: column {config.id_column!r} is {type_}, neither a string nor an integer. "
+            "Remedy: set or unset corpus.source.id_column"
+        )
+    return None
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    if pa.types.is_dictionary(type_):
+        type_ = type_.value_type
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
 
 
 def _text_columns(config: SourceConfig) -> list[tuple[str, str]]:
@@ -187,13 +175,13 @@ def _text_columns(config: SourceConfig) -> list[tuple[str, str]]:
     return [(key, column) for key, column in named if column]
 
 
-def _lacks_id(file: SourceFile, config: SourceConfig, columns: list[str]) -> str | None:
+def _lacks_id(file: SourceFile, config: SourceConfig, columns: Sequence[str]) -> str | None:
     if not config.id_column or config.id_column in columns:
         return None
     return f"{file.uri} has no column {config.id_column!r}. Remedy: set corpus.source.id_column"
 
 
-def _lacks_text(file: SourceFile, config: SourceConfig, columns: list[str]) -> str | None:
+def _lacks_text(file: SourceFile, config: SourceConfig, columns: Sequence[str]) -> str | None:
     for key, column in _text_columns(config):
         if column not in columns:
             return (

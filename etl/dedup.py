@@ -12,6 +12,7 @@ from etl.collisions import collisions
 from etl.components import components
 from etl.config import DedupConfig
 from etl.minhash import sets_of, signatures_of
+from etl.words import spaced
 from handoff.job import log
 
 if TYPE_CHECKING:
@@ -24,10 +25,13 @@ KEEPER = ("_held", "doc_id", "position", "row_id", "_id")  # the least of a clus
 
 
 def normalised(text: "Column") -> "Column":
-    """The words of a text in lower case with one blank between them; letters, marks and digits of any script count."""
+    """The words of a text in lower case with one blank between them; letters, marks and digits of any script count.
+
+    In scripts that write no blanks (:mod:`etl.words`) each character is a word, so that an n-gram is n characters.
+    """
     from pyspark.sql import functions as F
 
-    return F.trim(F.regexp_replace(F.lower(text), r"[^\p{L}\p{M}\p{N}]+", " "))
+    return F.trim(F.regexp_replace(spaced(F.lower(text)), r"[^\p{L}\p{M}\p{N}]+", " "))
 
 
 def words_of(text: "Column") -> "Column":

@@ -3,13 +3,15 @@
 Looked for in the first documents only; a step that changes none of them is not in the list.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from etl import privacy, read, transforms
+from etl import privacy, transforms
 from etl.config import CorpusConfig
-from etl.source import Source, SourceFile
+from etl.raw_file import SourceFile, parts_of
+from etl.records import Record, records
+from etl.source import Source
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -28,7 +30,7 @@ def changes(spark: "SparkSession", sources: Sequence[Source], config: CorpusConf
     from pyspark.sql import functions as F
 
     steps = transforms.steps(config.cleaning)
-    kinds = [kind for kind in privacy.PATTERNS if kind in config.privacy.replace]
+    kinds = privacy.kinds_of(config.privacy)
     public = privacy.redact(first_documents(spark, sources), config.privacy)
     texts = public.select("doc_id", F.col("text").alias("text_0"))
     for number, (_, step) in enumerate(steps):
@@ -55,15 +57,18 @@ def changes(spark: "SparkSession", sources: Sequence[Source], config: CorpusConf
 
 def first_documents(spark: "SparkSession", sources: Sequence[Source]) -> "DataFrame":
     """``doc_id, text`` of the usable ones among each source's first documents, by file name; the same every time."""
-    from pyspark.sql import functions as F
-
-    heads = [replace(source, files=first_files(source)) for source in sources]
     rows = []
-    for head in heads:
-        documents = read.read_documents(spark, head)
-        usable = documents.where(F.col("reason").isNull() & (F.octet_length("text") <= DOCUMENT_BYTES))
-        rows += usable.select("doc_id", "text").limit(DOCUMENTS).collect()  # taken in the file's order
+    for source in sources:
+        usable = (r for r in _first_records(source) if r.text is not None and r.reason is None and not r.part)
+        short = ((r.doc_id, r.text) for r in usable if len((r.text or "").encode()) <= DOCUMENT_BYTES)
+        rows += list(islice(short, DOCUMENTS))
     return spark.createDataFrame(sorted(rows), "doc_id string, text string")
+
+
+def _first_records(source: Source) -> Iterator[Record]:
+    for file in first_files(source):
+        for part in parts_of(file, 0, source.settings.encoding, FILES_BYTES)[:1]:
+            yield from records(part, source.settings)
 
 
 def first_files(source: Source) -> tuple[SourceFile, ...]:

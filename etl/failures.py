@@ -1,10 +1,11 @@
-"""What a Spark failure means for the user: the cause behind pages of JVM stack, where it is the input or a lost process."""
+"""What a Spark failure means for the user: whatever Py4J or Spark wraps is told by its innermost cause, in one sentence."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from handoff.errors import ConfigError, EngineUnavailable, SourceError
+from handoff import errors
+from handoff.errors import BatonError, ConfigError, EngineUnavailable, InfrastructureError
 
 SPACE = (
     "free space, or name larger disks, for its scratch files (SPARK_LOCAL_DIRS, else /tmp) and for the snapshot "
@@ -13,61 +14,73 @@ SPACE = (
 MEMORY = "give Spark more memory (DRIVER_MEMORY in the DAG, executor memory in the spark_default connection), and rerun"
 
 
-@contextmanager
-def explained(undecodable: Callable[[], str]) -> Iterator[None]:
-    """Turn failures whose cause is input, configuration or a process that died into one line; let all others through.
+# A job that was cancelled since its context was shut down: nobody shuts it down while the job is at work but a dying JVM.
+SHUT_DOWN = ("SparkContext was shut down", "SparkContext has been shutdown", "stopped SparkContext", "after shutdown")
+_CAUSE = re.compile(
+    r"^(?:Caused by: )?((?:[\w$]+\.)*[\w$]*(?:Error|Exception|Throwable|Failure)): ([^\n]+)", re.MULTILINE
+)
+# Of Python workers: the last line of a traceback, in front of Java's stack.
+_IN_PYTHON = re.compile(r"^((?:\w+\.)*\w+): ([^\n]*)\n+\s*(?:SQLSTATE[^\n]*\n+)?\s*at [\w.$]+\(", re.MULTILINE)
 
-    Args:
-        undecodable: finds out which text file is not in the configured encoding; called only if one is not.
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn failures of Spark into one sentence; let everything else through.
 
     Raises:
-        SourceError: a file is damaged, gone, or in another encoding.
-        ConfigError: an encoding or a regular expression that Java does not know.
-        ConfigError: Spark lacks the connector for a URI's scheme.
+        BatonError: as a Python worker raised it, about a file or a setting.
+        ConfigError: a regular expression that Java does not know; Spark lacks the connector for a URI's scheme.
         EngineUnavailable: Spark's JVM or a Python worker of it died, or memory or a disk ran out; a retry may pass.
+        RuntimeError: anything else that Spark or Py4J raised, by its innermost cause.
     """
     from py4j.protocol import Py4JError, Py4JNetworkError
+    from pyspark.errors import PySparkException
 
     try:
         yield
-    except Exception as error:
+    except (BatonError, InfrastructureError):
+        raise
+    except (Py4JError, PySparkException, ConnectionError) as error:
         try:
-            explanation, gone = explain(str(error), undecodable), False
-        except (Py4JError, OSError):  # what it says is kept in the JVM
-            explanation, gone = None, True
+            text = (
+                f"{error}\n{getattr(error, '_stackTrace', '')}"  # without it, PySpark's errors do not name their causes
+            )
+        except (Py4JError, OSError):  # what it says is kept in the JVM, which is gone
+            text = ""
         # A call that the JVM did not survive is a plain Py4JError; those that follow find nobody to answer.
-        gone = gone or isinstance(error, Py4JNetworkError | ConnectionError) or type(error) is Py4JError
-        if explanation is None and gone:
+        gone = not text or isinstance(error, Py4JNetworkError | ConnectionError) or type(error) is Py4JError
+        if (explanation := explain(text)) is None and gone:
             explanation = EngineUnavailable(f"Spark's JVM died: it was killed, or memory ran out. Remedy: {MEMORY}")
-        if explanation is None:
-            raise
-        raise explanation from error
+        raise explanation or RuntimeError(innermost(text)) from error
 
 
-def explain(text: str, undecodable: Callable[[], str]) -> Exception | None:
-    """The error to raise instead of a Spark error with this text, or None where the text tells nothing of the input."""
-    if "MALFORMED_CHARACTER_CODING" in text or "UnicodeDecodeError" in text:
-        return SourceError(undecodable())
+def explain(text: str) -> Exception | None:
+    """The error to raise instead of a Spark error with this text, or None where the text tells of nothing known."""
+    if found := re.search(r"handoff\.errors\.(\w+): ([^\n]+)", text):  # raised in a Python worker
+        return getattr(errors, found.group(1), RuntimeError)(found.group(2).strip())
     if found := re.search(r"(?:No FileSystem for scheme|FAILED_READ_FILE.UNSUPPORTED_FILE_SYSTEM)[^\n]*", text):
         return ConfigError(
             f"Spark cannot reach this storage ({found.group().strip()}). Remedy: add the connector's jar to spark_default"
         )
-    if found := re.search(
-        r"\[FAILED_READ_FILE[^\]]*\] Encountered error while reading file (.+?)\.\s+(?:SQLSTATE|$)", text
-    ):
-        causes = re.findall(r"Caused by: (?:[\w$]+\.)*([^\n]+)", text)
-        return SourceError(
-            f"{found.group(1).removeprefix('file://')} cannot be read ({causes[-1] if causes else 'no cause given'}). "
-            "Remedy: the file is damaged, cut short or gone: fetch it again or exclude it"
-        )
     if "No space left on device" in text:
         return EngineUnavailable(f"a disk that Spark writes to is full. Remedy: {SPACE}")
-    if "java.lang.OutOfMemoryError" in text:
+    if "MemoryError" in text:  # Java's OutOfMemoryError, and Python's
         return EngineUnavailable(f"Spark ran out of memory. Remedy: {MEMORY}")
     if "Python worker exited unexpectedly" in text or "PythonWorkerFactory.createThroughDaemon" in text:
         return EngineUnavailable(
             f"a Python worker of Spark died: it was killed, or memory ran out. Remedy: leave it more memory, or {MEMORY}"
         )
-    if found := re.search(r"\[INVALID_PARAMETER_VALUE\.(?:CHARSET|PATTERN)\] ([^\n]+?)\s*SQLSTATE", text):
-        return ConfigError(f"{found.group(1)} Remedy: correct corpus.source.encoding or corpus.split.group_pattern")
+    if any(words in text for words in SHUT_DOWN):
+        return EngineUnavailable(f"Spark's JVM died while it was at work. Remedy: {MEMORY}")
+    if found := re.search(r"\[INVALID_PARAMETER_VALUE\.PATTERN\] ([^\n]+?)\s*SQLSTATE", text):
+        return ConfigError(f"{found.group(1)} Remedy: correct corpus.split.group_pattern")
     return None
+
+
+def innermost(text: str) -> str:
+    """The last cause that an error's text names, as one sentence: the type, and what it says."""
+    causes = _IN_PYTHON.findall(text) or _CAUSE.findall(text)
+    if not causes:
+        return f"Spark failed: {text.strip().splitlines()[0] if text.strip() else 'it does not say why'}"
+    kind, said = causes[-1]
+    return f"Spark failed: {kind.rsplit('.', 1)[-1]}: {said.strip()}"

@@ -1,13 +1,11 @@
 """From documents to rows: what was kept and what was dropped for which reason, counted in one pass."""
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from etl.config import SplitConfig
 from etl.layout import RowBytes, row_bytes
 from etl.pairs import shown
-from etl.privacy import PLACEHOLDERS
 from etl.split import SPLITS, matches
 
 if TYPE_CHECKING:
@@ -30,7 +28,8 @@ class Funnel:
     examples: list[dict[str, Any]]  # of each reason a dropped passage: reason, doc_id, text, value that was measured
     clusters: dict[str, int]  # kept passages that stand for duplicates, by class of their cluster's size
     lengths: dict[str, int]  # kept passages by class of their bytes
-    placeholders: dict[str, int]  # in kept passages, per kind of personal data
+    kept_chars: int
+    dropped_chars: int  # of passages
     globs_hit: dict[str, bool]  # per configured glob of document ids: does it match one
 
     @property
@@ -48,8 +47,8 @@ def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
         *("doc_id", "position", "row_id", "reason", "value", "split", "_cluster"),
         row_bytes().alias("_bytes"),
         F.octet_length(text).alias("_text_bytes"),
+        F.length(text).alias("_chars"),
         F.when(F.col("reason").isNotNull(), F.substring(text, 1, EXAMPLE_CHARS)).alias("_shown"),
-        *_placeholders(text),
     )
     globs = [*config.validation_documents, *config.test_documents]
     counts = [
@@ -60,26 +59,15 @@ def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
         F.stddev_pop("_bytes").alias("deviation"),
         F.max("_bytes").alias("largest"),
         F.sum("_text_bytes").alias("text_bytes"),
+        F.coalesce(F.sum("_chars"), F.lit(0)).alias("chars"),
         *(F.bit_xor(F.xxhash64("row_id", F.lit(salt))).alias(f"digest_{salt}") for salt in (0, 1)),
         F.min_by(F.struct("doc_id", F.col("_shown").alias("text"), "value"), "row_id").alias("example"),
         *(F.count_if(c).alias(f"cluster_{i}") for i, c in enumerate(_classes(F.col("_cluster"), CLUSTER_SIZES))),
         *(F.count_if(c).alias(f"length_{i}") for i, c in enumerate(_classes(F.col("_text_bytes"), PASSAGE_BYTES))),
-        *(F.sum(kind).alias(kind) for kind in PLACEHOLDERS),
         *(F.max(matches(F.col("doc_id"), (glob,))).alias(f"glob_{i}") for i, glob in enumerate(globs)),
     ]
     cells = [row.asDict() for row in narrow.groupBy("reason", "split").agg(*counts).collect()]
     return _funnel(cells, globs)
-
-
-def _placeholders(text: "Column") -> "list[Column]":
-    """How often each kind of personal data was replaced; most texts have no ``<`` at all."""
-    from pyspark.sql import functions as F
-
-    def count(mark: str) -> "Column":
-        there = F.contains(text, F.lit("<")) & F.contains(text, F.lit(mark))
-        return F.when(there, F.regexp_count(text, F.lit(re.escape(mark)))).otherwise(0)
-
-    return [count(mark).alias(kind) for kind, mark in PLACEHOLDERS.items()]
 
 
 def _classes(value: "Column", bounds: tuple[int, ...]) -> "list[Column]":
@@ -128,7 +116,8 @@ def _funnel(cells: list[dict[str, Any]], globs: list[str]) -> Funnel:
         ],
         clusters={c: sum(k[f"cluster_{i}"] for k in kept.values()) for i, c in enumerate(_labels(CLUSTER_SIZES))},
         lengths={c: sum(k[f"length_{i}"] for k in kept.values()) for i, c in enumerate(_labels(PASSAGE_BYTES))},
-        placeholders={kind: sum(k[kind] or 0 for k in kept.values()) for kind in PLACEHOLDERS},
+        kept_chars=sum(c["chars"] for c in kept.values()),
+        dropped_chars=sum(c["chars"] for c in cells if c["reason"] is not None),
         globs_hit={glob: any(c[f"glob_{i}"] for c in cells) for i, glob in enumerate(globs)},
     )
 

@@ -25,10 +25,12 @@ from etl import (
     read,
     signatures,
     split,
+    tally,
     transforms,
 )
-from etl.check import find_undecodable
+from etl.check import undecodable
 from etl.config import CorpusConfig
+from etl.decoding import in_another_encoding
 from etl.failures import explained
 from etl.progress import progress_lines
 from etl.raw import publish_sources
@@ -46,7 +48,7 @@ from handoff.store import Store
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-CODE_VERSION = 4  # part of the snapshot's id: raise it when the same input and configuration give other rows
+CODE_VERSION = 5  # part of the snapshot's id: raise it when the same input and configuration give other rows
 
 
 def run_corpus(run: RunDir, record: StageRecord) -> None:
@@ -65,7 +67,7 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
         return
     sources = [source for _, source in raws]
     raw_bytes = sum(s.total_bytes for s in sources)
-    with spark_session(f"baton corpus {run.name}", _log_file(run), cache, raw_bytes) as spark:
+    with spark_session(f"baton corpus {run.name}", _log_file(run), cache, raw_bytes) as spark, explained():
         cores = spark.sparkContext.defaultParallelism
         log.info("spark: %s on %s, %d cores", spark.version, spark.sparkContext.master, cores)
         spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, raw_bytes))
@@ -108,14 +110,12 @@ def make_snapshot(
     made_of = snapshot_config(config)
     if known := signatures.nearest(store, made_of, parents) if config.dedup.reuses_signatures else None:
         log.info("signatures of passages that were there before: %s", known.id)
-    with (
-        explained(lambda: find_undecodable(sources)),
-        signatures.kept(store, made_of, parents, config.dedup, sum(s.total_bytes for s in sources)) as keep,
-    ):
+    raw_bytes = sum(source.total_bytes for source in sources)
+    with signatures.kept(store, made_of, parents, config.dedup, raw_bytes) as keep:
         split.check_pattern(spark, config.split.group_pattern)
         with record.phase("clean and cut"), progress_lines(spark, "read, clean, cut"):
             passages = prepare(spark, sources, config).persist()
-            check_records(passages)
+            tallied = check_records(passages, sources, config)
         with record.phase("judge and split"), progress_lines(spark, "de-duplicate, split"):
             clean = judge_together(spark, passages, held, config)
             before = signatures.read(spark, known) if known else None
@@ -127,7 +127,10 @@ def make_snapshot(
             log.info("%s", line)
         check_outcome(counted, config)
         with record.phase("examples"):
-            told = card.facts(counted, sources, marked, examples.changes(spark, sources, config), config)
+            changes = examples.changes(spark, sources, config)
+            told = card.facts(counted, tallied, sources, marked, changes, config)
+        for line in tally.table(told):
+            log.info("%s", line)
         with staging(store, "corpus", made_of, parents) as place:
             with record.phase("write"), progress_lines(spark, "shuffle, write"):
                 write(marked, counted, config, place.uri)
@@ -147,37 +150,46 @@ def prepare(spark: "SparkSession", sources: list[Source], config: CorpusConfig) 
     """Read, clean, cut, identify, judge: one narrow chain, so that raw text is read and cleaned once."""
     documents = transforms.clean(read.read_all(spark, sources), config.cleaning)
     documents = language.keep_languages(documents, config.language)
-    public = privacy.redact(documents, config.privacy)
+    public = tally.packed(privacy.redact(documents, config.privacy), config)
     cut = transforms.cut_passages(public, config.passage_chars, whole=config.source.paired)
     passages = transforms.with_row_id(cut)
-    return quality.judge(passages, config.quality)
+    return quality.judge(passages, config.quality, pairs=config.source.paired)
 
 
 def judge_together(
     spark: "SparkSession", passages: "DataFrame", held: list[Source], config: CorpusConfig
 ) -> "DataFrame":
     """What takes all passages at once, but for duplicates: splits, then what gives away an evaluation."""
-    assigned = split.assign(passages.drop("file"), config.split, config.seed)
+    assigned = split.assign(passages.drop("file", "tally"), config.split, config.seed)
     references = decontaminate.references(spark, held)
     return decontaminate.mark_contaminated(assigned, references, config.decontamination)
 
 
-def check_records(passages: "DataFrame") -> None:
-    """Compute ``passages`` (they are persisted), and refuse a file of records without one usable text.
+def check_records(passages: "DataFrame", sources: list[Source], config: CorpusConfig) -> tally.Tally:
+    """Compute ``passages`` (they are persisted), and refuse files that were not what they were taken for.
+
+    Returns:
+        What was read of the files, and what became of it up to the passages.
 
     Raises:
-        SourceError: naming such files.
+        SourceError: a file or a source is in another encoding; a file of records has not one usable text.
     """
-    from pyspark.sql import functions as F
-
-    lacks_text = F.coalesce(F.col("reason"), F.lit("")).isin("malformed_record", "no_text")
-    per_file = passages.groupBy("file").agg(F.min(lacks_text).alias("useless"), F.count("*").alias("records"))
-    useless = per_file.where(F.col("useless") & F.col("file").isNotNull()).orderBy("file").limit(5).collect()
+    found = tally.per_file(passages, config)
+    files, useless = read.files_of(sources), []
+    of_source = {source.settings.uri: [0, 0] for source in sources}
+    for row in found.select(["file", "records", "useless", "invalid", "beyond"]).to_pylist():
+        source, number = files[row["file"]]
+        file, sums = source.files[number], of_source[source.settings.uri]
+        sums[0], sums[1] = sums[0] + row["invalid"], sums[1] + row["beyond"]
+        if in_another_encoding(row["invalid"], row["beyond"]) or in_another_encoding(*sums):
+            raise SourceError(undecodable(file, source.settings))
+        if row["useless"] == row["records"] and source.format not in ("txt", "markup"):
+            useless.append(f"{file.uri} ({row['records']} records)")
     if useless:
-        names = ", ".join(f"{row.file.removeprefix('file://')} ({row.records} records)" for row in useless)
         raise SourceError(
-            f"no record has a text in {names}. Remedy: set corpus.source.text_column, or exclude the file"
+            f"no record has a text in {', '.join(useless[:5])}. Remedy: set corpus.source.text_column, or exclude the file"
         )
+    return tally.Tally(found, config)
 
 
 def check_outcome(counted: funnel.Funnel, config: CorpusConfig) -> None:

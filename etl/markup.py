@@ -1,65 +1,155 @@
-"""The text of HTML pages and Markdown files, by Lexbor (selectolax) and markdown-it: the one part of reading in Python."""
+"""The text of HTML pages and Markdown files, by Lexbor (selectolax) and markdown-it.
+
+What stands between two elements separates their words unless both are inline (HTML Standard, section 15.3): inline
+elements are listed here, so that an element nobody thought of cannot glue words.
+"""
 
 import re
-from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-import pyarrow as pa
+NO_LANGUAGE = "head, script, style, template, svg"
+# Said on every page of a site, or by a browser's own controls. Forms are not: some sites put whole pages into one.
+FURNITURE = "nav, footer, button, select, textarea, datalist, noscript, iframe"
+MOST_FURNITURE = 0.5  # of a page's text: an element with more of it holds the page
+INLINE = [
+    "a",
+    "abbr",
+    "acronym",
+    "audio",
+    "b",
+    "bdi",
+    "bdo",
+    "big",
+    "canvas",
+    "cite",
+    "code",
+    "data",
+    "del",
+    "dfn",
+    "em",
+    "embed",
+    "font",
+    "i",
+    "img",
+    "input",
+    "ins",
+    "kbd",
+    "label",
+    "map",
+    "mark",
+    "math",
+    "meter",
+    "nobr",
+    "object",
+    "output",
+    "picture",
+    "progress",
+    "q",
+    "rb",
+    "rp",
+    "rt",
+    "rtc",
+    "ruby",
+    "s",
+    "samp",
+    "small",
+    "source",
+    "span",
+    "strike",
+    "strong",
+    "sub",
+    "sup",
+    "time",
+    "track",
+    "tt",
+    "u",
+    "var",
+    "video",
+    "wbr",
+    "button",
+    "select",
+    "textarea",
+    "datalist",
+    "noscript",
+    "iframe",
+    "area",
+    "param",
+    "html",
+    "body",
+]
+ITEMS, CELLS = ("li", "tr", "dt", "dd", "option"), ("td", "th")
+PREFORMATTED = "pre, listing, xmp, plaintext"
+_ITEM, _BLANK, _PARAGRAPH, _LINE, _TAB = (
+    "\x1b\x1c\x1d\x1e\x1f"  # stand in the text while white space is collapsed, as browsers do
+)
 
-# Not language, or said on every page of a site.
-LEFT_OUT = "head, script, style, noscript, template, svg, nav, form, button, iframe, header nav, footer"
-PARAGRAPHS = "p, div, section, article, main, h1, h2, h3, h4, h5, h6, ul, ol, dl, table, blockquote, pre, figure, hr"
-LINES, CELLS = "br, li, tr, dt, dd", "td, th"
-_BLANK, _PARAGRAPH, _LINE = "\x1d\x1e\x1f"  # stand in the text while white space is collapsed, as browsers do
+
+class Page(NamedTuple):
+    text: str
+    furniture_chars: int  # of text in what was left out of it
 
 
-def html_text(page: str) -> str:
+def html_page(source: str) -> Page:
     """What a reader of the page reads: paragraphs with a blank line between them, items and rows on lines of their own."""
     from selectolax.lexbor import LexborHTMLParser
 
-    tree = LexborHTMLParser(re.sub("[\x1d-\x1f]", "", page))
-    for node in tree.css(LEFT_OUT):
-        node.decompose()
+    tree = LexborHTMLParser(re.sub("[\x1b-\x1f]", "", source))
+    _remove(tree.css(NO_LANGUAGE))
     if tree.body is None:
-        return ""
-    for node in tree.css("pre"):
-        node.insert_before(_PARAGRAPH)
-        node.insert_after(_PARAGRAPH)
-        node.replace_with(node.text().replace("\n", _LINE).replace(" ", _BLANK))
-    for node in tree.css(PARAGRAPHS):
-        node.insert_before(_PARAGRAPH)
-        node.insert_after(_PARAGRAPH)
-    for mark, selector in ((_LINE, LINES), (" ", CELLS)):
-        for node in tree.css(selector):
+        return Page("", 0)
+    furniture = _furniture(tree)
+    left_out = sum(len(" ".join(node.text().split())) for node in furniture)
+    for node in furniture:
+        node.decompose()
+    for node in tree.css(PREFORMATTED):
+        for inner in [*node.traverse(include_text=True)]:
+            if inner.is_text_node and inner.text_content:
+                kept = inner.text_content.replace("\n", _LINE).replace(" ", _BLANK).replace("\t", _TAB)
+                inner.replace_with(kept)
+    for node in tree.body.css("*"):
+        tag = node.tag or ""
+        if tag == "br":
+            node.insert_before(_LINE)
+        elif tag not in INLINE:  # an element of the page's own (`my-icon`) may stand in a sentence
+            mark = _ITEM if tag in ITEMS else " " if tag in CELLS or "-" in tag else _PARAGRAPH
             node.insert_before(mark)
+            node.insert_after(mark)
     text = re.sub(r"[ \t\r\n\f]+", " ", tree.body.text())
+    text = re.sub(rf" ?{_ITEM}[ {_ITEM}]*", _LINE, text)
     text = re.sub(rf"[ {_LINE}]*{_PARAGRAPH}[ {_LINE}{_PARAGRAPH}]*", "\n\n", text)
-    return re.sub(rf" ?{_LINE} ?", "\n", text).replace(_BLANK, " ").strip()
+    text = re.sub(rf" ?{_LINE} ?", "\n", text).replace(_BLANK, " ").replace(_TAB, "\t").strip()
+    return Page(text, left_out)
 
 
-def markdown_text(source: str) -> str:
+def _furniture(tree: Any) -> list[Any]:
+    """The elements to leave out, none within another: not what holds the page, nor whom a quotation is of."""
+    most = MOST_FURNITURE * len(tree.body.text())
+    quoted = {node.mem_id for node in tree.css("blockquote footer")}
+    found: dict[int, Any] = {}
+    for node in tree.css(FURNITURE):
+        if node.mem_id not in quoted and len(node.text()) <= most and not _is_within(node, found):
+            found[node.mem_id] = node
+    return list(found.values())
+
+
+def _remove(nodes: list[Any]) -> None:
+    outer: dict[int, Any] = {}
+    for node in nodes:
+        if not _is_within(node, outer):
+            outer[node.mem_id] = node
+    for node in outer.values():
+        node.decompose()
+
+
+def _is_within(node: Any, others: dict[int, Any]) -> bool:
+    while (node := node.parent) is not None:
+        if node.mem_id in others:
+            return True
+    return False
+
+
+def markdown_page(source: str) -> Page:
     """A CommonMark text with tables, without its marks."""
     from markdown_it import MarkdownIt
 
-    return html_text(MarkdownIt("commonmark").enable("table").render(source))
-
-
-def texts_of(encoding: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """For ``mapInArrow``: batches of ``doc_id string, content binary`` to ``doc_id string, text string``.
-
-    Raises:
-        UnicodeDecodeError: in the worker, for a file that is not in the encoding.
-    """
-
-    def map_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            names = batch.column("doc_id").to_pylist()
-            pages = [content.decode(encoding) for content in batch.column("content").to_pylist()]
-            texts = [
-                markdown_text(page) if name.endswith(".md") else html_text(page)
-                for name, page in zip(names, pages, strict=True)
-            ]
-            yield pa.RecordBatch.from_arrays(
-                [pa.array(names, pa.string()), pa.array(texts, pa.string())], ["doc_id", "text"]
-            )
-
-    return map_batches
+    return html_page(MarkdownIt("commonmark").enable("table").render(source))

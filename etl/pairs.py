@@ -14,12 +14,9 @@ ARROW = " → "
 TOO_LONG = "pair_too_long"
 
 
-def joined(prompt: "Column", completion: "Column") -> "Column":
-    """One text of both; null where one is null."""
-    from pyspark.sql import functions as F
-
-    parts = [F.replace(part, F.lit(SEAM), F.lit("")) for part in (prompt, completion)]
-    return F.concat(parts[0], F.lit(SEAM), parts[1])
+def joined(prompt: str, completion: str) -> str:
+    """One text of both."""
+    return f"{prompt.replace(SEAM, '')}{SEAM}{completion.replace(SEAM, '')}"
 
 
 def prompt(text: "Column") -> "Column":

@@ -1,6 +1,7 @@
 """Personal data and secrets become typed placeholders, in Spark SQL expressions, before passages are cut.
 
-Patterns find what has a form: addresses, numbers, keys. Names of persons have none and stay.
+Patterns find what has a form: addresses, numbers, keys. Names of persons have none and stay. No pattern uses ``\\b``, which
+changed its mind about letters beyond ASCII in Java 19; ``\\w`` is ASCII in every Java.
 """
 
 from typing import TYPE_CHECKING
@@ -11,30 +12,127 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 PLACEHOLDERS = {"key": "<KEY>", "email": "<EMAIL>", "card": "<CARD>", "ip": "<IP>", "phone": "<PHONE>"}
+
+# A private key in PEM or OpenPGP's armour, whatever stands between its lines (quotation marks, `\n`, `> `, headers), as
+# long as there is a line of key in it or it is short: a text that tells how such files begin and end is none.
+_BEGIN, _FINISH = (rf"-----{word} [A-Z0-9 ]{{0,30}}PRIVATE KEY(?: BLOCK)?-----" for word in ("BEGIN", "END"))
+_BASE64 = "A-Za-z0-9+/"
+_BETWEEN = r"""(?:[\s>"'+,]|\\[nrt])"""
+PEM = (
+    rf"{_BEGIN}(?:(?=[\s\S]{{0,600}}?[{_BASE64}]{{40}})[\s\S]{{0,16000}}?{_FINISH}|[^-]{{0,300}}{_FINISH}"
+    rf"|(?:{_BETWEEN}{{0,20}}[{_BASE64}=]{{40,}}+)++(?:{_BETWEEN}{{1,20}}[{_BASE64}]{{1,76}}={{1,2}})?)"
+)
+# Forms that their issuers publish, each from its first characters on.
+TOKENS = (
+    r"(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}",  # AWS
+    r"gh[pousr]_[A-Za-z0-9]{36,255}",  # GitHub
+    r"github_pat_\w{22,255}",
+    r"gl(?:pat|dt|rt|ptt|cbt|soat|ft|imt|agent|oas)-[\w-]{20,255}",  # GitLab
+    r"xox[abeoprs]-[A-Za-z0-9-]{10,250}",  # Slack
+    r"xapp-\d-[A-Za-z0-9-]{20,250}",
+    r"AIza[\w-]{35}",  # Google
+    r"GOCSPX-[\w-]{28}",
+    r"ya29\.[\w-]{20,1000}",
+    # OpenAI and its like: capitals and digits tell such a key from a name with hyphens.
+    r"sk-(?=[\w-]{0,100}?\d)(?=[\w-]{0,100}?[A-Z])[\w-]{20,255}",
+    r"sk-(?:or-v1-)?[0-9a-f]{32,64}",
+    r"hf_[A-Za-z0-9]{30,40}",  # Hugging Face
+    r"[rs]k_(?:live|test|prod)_[A-Za-z0-9]{10,255}",  # Stripe
+    r"whsec_[A-Za-z0-9+/]{32,100}={0,2}",
+    r"npm_[A-Za-z0-9]{36}",
+    r"pypi-AgE[\w-]{50,500}",
+    r"dckr_pat_[\w-]{27}",
+    r"do[opr]_v1_[0-9a-f]{64}",  # DigitalOcean
+    r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",  # Shopify
+    r"glsa_[A-Za-z0-9]{32}_[0-9a-f]{8}",  # Grafana
+    r"SG\.[\w-]{16,32}\.[\w-]{16,64}",  # SendGrid
+    r"hvs\.[\w-]{24,200}",  # Vault
+    r"AGE-SECRET-KEY-1[0-9A-Z]{58}",
+    r"eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}",  # JSON web token
+    r"LS0tLS1CRUdJTiB(?:QUklWQVRF|SU0EgUFJJVkFUR|FQyBQUklWQVRF|PUEVOU1NIIFBSSVZBVE)[A-Za-z0-9+/]{40,20000}={0,2}",  # PEM
+)
+# Secrets that only what stands before them tells.
+NAMED = (
+    r"(?<=[\s:=\"'])(?<=(?i:aws_secret_access_key)[\"']{0,1}\s{0,2}[:=]\s{0,2}[\"']{0,1})[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])",
+    r"(?<==)(?<=AccountKey=)[A-Za-z0-9+/]{86}==",  # Azure
+    r"(?<=:)(?<=[a-z]://[\w.%-]{0,64}:)[^\s/@:<>]{3,128}(?=@[\w\[])",  # a password in a URI
+)
+
+# Letters of words that stand in addresses: Latin, Greek and Cyrillic with their accents. Scripts without blanks, in whose
+# sentences an address stands without any, are not among them.
+_LETTERS = "A-Za-z\\u00c0-\\u00d6\\u00d8-\\u00f6\\u00f8-\\u024f\\u0370-\\u0373\\u0386-\\u03ff\\u0400-\\u052f"
+_ADDRESS = rf"{_LETTERS}0-9_.%+-"
+_LABEL = rf"[{_LETTERS}0-9](?:[{_LETTERS}0-9-]{{0,61}}[{_LETTERS}0-9])?"
+EMAIL = (
+    rf"(?<![{_ADDRESS}])([.%+-]*+)[{_LETTERS}0-9_]['{_ADDRESS}]{{0,63}}+@(?:{_LABEL}\.){{1,8}}"
+    rf"(?:xn--[A-Za-z0-9-]{{2,59}}|[{_LETTERS}]{{2,24}})(?![{_LETTERS}0-9_-])"
+)
+
+_BLANK, _HYPHEN = " \\u00a0\\u2007\\u2009\\u202f", "\\u2010-\\u2013-"  # no-break ones too
+_GAP = f"[{_BLANK}{_HYPHEN}]"
+# Lengths and first digits that issuers use (ISO/IEC 7812): others have numbers that pass Luhn's check one time in ten.
+_ISSUED = (
+    r"(?:4(?:D{18}|D{15})|5[1-5]D{14}|2(?:22[1-9]|2[3-9]D|[3-6]DD|7[01]D|720)D{12}|3[47]D{13}"
+    r"|(?:6011|64[4-9]D|65DD)D{12}|3(?:0[0-5]|[689]D)D{11}|35(?:2[89]|[3-8]D)D{12}|62(?:D{17}|D{14})|220[0-4]D{12})"
+).replace("D", rf"(?:{_GAP}?\d)")
+CARD = rf"(?<![\w.+{_HYPHEN}])(?<!\d{{3}}{_GAP}){_ISSUED}(?!{_GAP}?\d{{3}})(?![\w-]|\.\d)"
+
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_V4 = rf"(?:{_OCTET}\.){{3}}{_OCTET}"
+# Numbers of four parts that are none: versions and sections, by the word or sign before them.
+_NUMBERED = (
+    r"(?i:versions?|ver|vers|release|rev|revision|build|firmware|driver|sections?|sect?|chapter|clause|table|figure|rule"
+    r"|article|paragraph|appendix)"
+)
+_NO_VERSION = (
+    rf"(?<!{_NUMBERED}[.:]?[\s\"'=(]{{0,3}})(?<![=<>~!^]= {{0,1}})(?<![~^][> ]{{0,2}})(?<![A-Za-z]/)(?<!§ {{0,1}})"
+)
+_GROUP = "[0-9a-fA-F]{1,4}"
+# Compressed, with a group of three or four digits: slices (`[1::2]`) and names (`a::b`) have none.
+_LONG_GROUP = r"(?=[0-9a-fA-F:]{0,36}?(?<![0-9a-fA-F])(?=[a-fA-F]{0,3}\d)[0-9a-fA-F]{3,4}(?![0-9a-fA-F]))"
+IP = (
+    rf"(?<![\w.-])(?=\d){_NO_VERSION}{_V4}(?![\w]|\.\d|-[A-Za-z])"
+    rf"|(?<![\w:.])(?:(?:{_GROUP}:){{7}}{_GROUP}|{_LONG_GROUP}(?:{_GROUP}:){{1,7}}:(?:{_GROUP}(?::{_GROUP}){{0,6}})?"
+    rf"|::(?:ffff:)?{_V4})(?:%[A-Za-z0-9]{{1,15}})?(?![\w:]|\.\d)"
+)
+
+# With a country code, or as North America writes it: other local forms look like any number.
+_BREAK = f"[{_BLANK}.{_HYPHEN}]"
+PHONE = (
+    rf"(?<![\w+.{_HYPHEN}])(?!\+\d\.\d{{4}})(?:(?:\+[1-9]\d{{0,2}}{_BREAK}?|00[1-9]\d{{0,2}}{_BREAK})(?:\(\d{{1,4}}\){_BREAK}?)?\d(?:{_BREAK}?\d){{6,12}}+"
+    rf"|(?:1{_BREAK})?(?:\([2-9]\d\d\){_BREAK}?[2-9]\d\d{_BREAK}|[2-9]\d\d[.{_HYPHEN}][2-9]\d\d[.{_HYPHEN}])\d{{4}})"
+    rf"(?![\w-]|\.\d)"
+)
+
 # Java's syntax; possessive, so that a long run of one kind of character is looked at once from each of its starts.
 PATTERNS = {
-    # Forms published by their issuers: PEM, AWS, GitHub, Slack, Google, OpenAI and its like, JSON web tokens.
-    "key": r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[A-Za-z0-9+/=\s]{0,8000}(?:-----END [A-Z ]{0,20}PRIVATE KEY-----)?"
-    r"|\b(?:A[KS]IA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_\w{22,255}|xox[abprs]-[A-Za-z0-9-]{10,250}"
-    r"|AIza[\w-]{35}|sk-[\w-]{20,200}|eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000})(?![\w-])",
-    "email": r"(?i)(?<![\w.%+-])[a-z0-9][\w.%+-]{0,63}+@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}[a-z]{2,24}\b",
-    # Digits with one blank or hyphen between them; only what passes Luhn's check is replaced.
-    "card": r"(?<![\w.+-])\d(?:[ -]?\d){12,18}+(?![\w-]|\.\d)",
-    "ip": rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?![\w]|\.\d)"
-    r"|(?i)(?<![\w:])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(?![\w:])",
-    # With a country code, or as North America writes it: other local forms look like any number.
-    "phone": r"(?<![\w+.-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d(?:[ .-]?\d){5,12}"
-    r"|(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4})(?![\w-]|\.\d)",
+    "key": rf"{PEM}|(?<![A-Za-z0-9_])(?:{'|'.join(TOKENS)})(?![\w-])|{'|'.join(NAMED)}",
+    "email": EMAIL,
+    "card": CARD,
+    "ip": IP,
+    "phone": PHONE,
 }
 # A text with a match has one of these too. They are found several times as fast, and most texts have none; each begins
 # with characters listed one by one, which Java looks up in a table of bits.
-KEY_HINT = r"[AJz_-](?<=A[KS]IA|eyJ|AIz|gh[pousr]_|pat_|xox[abprs]-|sk-|----)"
+# Java tries a lookbehind at each length that one of its alternatives may have: all of these have three characters, and
+# look at more only where those are found.
+KEY_HINT = (
+    r"[AJz_.0-](?<=[KSBC][IC]A|eyJ|AIz|LS0|h[pousr]_(?<=gh._)|at_(?<=_pat_|shpat_)|(?:ca|pa|ss)_(?<=shp.._)|hf_|[rs]k_"
+    r"|ec_(?<=whsec_)|pm_(?<=npm_)|v1_(?<=do[opr]_v1_)|sa_(?<=glsa_)|[wW][sS]_(?=[sS])|29\.(?<=ya29\.)|SG\.|vs\.(?<=hvs\.)"
+    r"|(?:[abdfmnrt]t|as)-(?<=gl[a-z]{2,5}-)|x[abeoprs]-(?<=xox.-)|pp-(?<=xapp-)|PX-(?<=GOCSPX-)|sk-(?<![A-Za-z0-9]sk-)|pi-(?<=pypi-)"
+    r"|EY-(?<=RET-KEY-)|---(?=BEGIN ))"
+)
+URI_HINT = r"://[\w.%-]{0,64}:[^\s/@:<>]{3,128}@"
 NUMBERS = ("card", "ip", "phone")
 NUMBER_HINT = (
-    r"[0123456789.:+-](?:(?<=\d)(?:[ -]?\d){12}|(?<=[0-9a-fA-F][.:])[0-9a-fA-F]{1,4}[.:][0-9a-fA-F]"
-    r"|(?<=\+)\d|(?<=\d{3}[+.-])\d{4})"
+    rf"[0123456789.:+)-](?:(?<=\d)(?:{_GAP}?\d){{13}}|(?<=[0-9a-fA-F][.:])[0-9a-fA-F]{{1,4}}[.:][0-9a-fA-F]"
+    rf"|(?<=[0-9a-fA-F]:):|(?<=\+)[1-9]|(?<=\(\d{{3}}\))|(?<=(?<!\d)0)0[1-9]|(?<=\d{{3}}[.{_HYPHEN}]\d)\d{{3}})"
 )
+
+
+def kinds_of(config: PrivacyConfig) -> list[str]:
+    """The kinds to replace, in the order in which that is done."""
+    return [kind for kind in PATTERNS if kind in config.replace]
 
 
 def passes_luhn(number: "Column") -> "Column":
@@ -58,20 +156,36 @@ def redacted(text: "Column", kind: str) -> "Column":
         found = F.array_distinct(F.regexp_extract_all(text, F.lit(f"({pattern})"), F.lit(1)))
         cards = F.filter(found, passes_luhn)
         return F.aggregate(cards, text, lambda left, card: F.replace(left, card, F.lit(PLACEHOLDERS["card"])))
-    return F.regexp_replace(text, pattern, PLACEHOLDERS[kind])
+    kept = "$1" if kind == "email" else ""  # punctuation in front of an address
+    return F.regexp_replace(text, pattern, kept + PLACEHOLDERS[kind])
 
 
 def redact(documents: "DataFrame", config: PrivacyConfig) -> "DataFrame":
-    """Replace the configured kinds in ``text``, in the order of ``PATTERNS``; one column per step, so that none is computed twice."""
+    """Replace the configured kinds in ``text``, in the order of ``PATTERNS``; one column per step, so that none is computed twice.
+
+    Adds ``_made_<kind>``, placeholders that were put in, and ``_personal``, characters that the text lost by it.
+    """
     from pyspark.sql import functions as F
 
-    text, hint = F.col("text"), F.col("_hint")
-    kinds = [kind for kind in PATTERNS if kind in config.replace]
-    hints = {"key": F.rlike(text, F.lit(KEY_HINT)), "email": F.contains(text, F.lit("@"))}
+    text, hint, before = F.col("text"), F.col("_hint"), F.col("_before")
+    kinds = kinds_of(config)
+    named = F.contains(text, F.lit("AccountKey=")) | (F.contains(text, F.lit("://")) & F.rlike(text, F.lit(URI_HINT)))
+    hints = {"key": F.rlike(text, F.lit(KEY_HINT)) | named, "email": F.contains(text, F.lit("@"))}
     if first := next((kind for kind in kinds if kind in NUMBERS), None):  # its hint holds for the others too
         hints[first] = F.rlike(text, F.lit(NUMBER_HINT))
+    documents = documents.withColumn("_raw", text)
     for kind in kinds:
         if kind in hints:
             documents = documents.withColumn("_hint", hints[kind])
-        documents = documents.withColumn("text", F.when(hint, redacted(text, kind)).otherwise(text))
-    return documents.drop("_hint")
+        documents = documents.withColumns({"_before": text, "text": F.when(hint, redacted(text, kind)).otherwise(text)})
+        made = F.when(hint, _count(text, kind) - _count(before, kind))
+        documents = documents.withColumn(f"_made_{kind}", F.coalesce(made, F.lit(0)))
+    lost = F.when(F.col("_raw") == text, 0).otherwise(F.length("_raw") - F.length(text))
+    return documents.withColumn("_personal", lost).drop("_hint", "_before", "_raw")
+
+
+def _count(text: "Column", kind: str) -> "Column":
+    from pyspark.sql import functions as F
+
+    mark = PLACEHOLDERS[kind]
+    return F.when(F.contains(text, F.lit(mark)), F.regexp_count(text, F.lit(mark))).otherwise(0)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from etl.config import QualityConfig
-from etl.transforms import is_ascii, one_of
+from etl.transforms import one_of
+from etl.words import is_ascii, spaced
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -27,12 +28,16 @@ class Rule:
     most: float | None = None
 
     @property
+    def is_set(self) -> bool:
+        return self.least is not None or self.most is not None
+
+    @property
     def broken(self) -> "Column":
         return self.value > self.most if self.most is not None else self.value < self.least  # type: ignore[operator]
 
 
 def skeletons(text: "Column") -> "dict[str, Column]":
-    """Short texts that stand for a text, for :func:`measures` to count in: what is left of it is what is counted.
+    """Short texts that stand for a text and its ``_spaced``, for :func:`measures` to count in what is left of it.
 
     Counting a pattern makes a string of each match, and replacing does not: half the time for what matches as often as
     words do.
@@ -42,7 +47,7 @@ def skeletons(text: "Column") -> "dict[str, Column]":
     ascii_letters = one_of((0x41, 0x5A), (0x61, 0x7A))
     bare = F.regexp_replace(text, f"[{ascii_letters}{BLANKS}]+", "")
     return {
-        "_shape": F.regexp_replace(text, f"[^{BLANKS}]+", "x"),
+        "_shape": F.regexp_replace("_spaced", f"[^{BLANKS}]+", "x"),
         "_unlettered": F.when(is_ascii(text), bare).otherwise(F.regexp_replace(bare, r"[\p{L}\p{M}]+", "")),
     }
 
@@ -65,7 +70,8 @@ def measures(text: "Column") -> "dict[str, Column]":
         "_symbols": F.when(marked, F.regexp_count(text, F.lit(r"[#\u2026.](?:(?<!\.)|\.\.)"))).otherwise(0),
         "_digits": F.length(F.regexp_replace(unlettered, r"\D+", "")),
         "_words": F.length(shape) - blanks,
-        "_visible": F.length(text) - blanks,
+        "_visible": F.length("_spaced") - blanks,
+        "_unspaced": (F.length("_spaced") - F.length(text)) / 2,
         "_signs": F.length(unlettered),
     }
 
@@ -88,7 +94,9 @@ def rules(config: QualityConfig) -> list[Rule]:
     def line_share(condition: "Callable[[Column], Column]") -> "Column":
         return share(F.size(F.filter(lines, condition)), F.size(lines))
 
-    mean_word = share(visible, words)
+    # Of the words that have blanks around them, in texts that are mostly made of such.
+    unspaced = F.col("_unspaced")
+    mean_word = F.when(2 * unspaced < visible, share(visible - unspaced, words - unspaced))
     found = [
         Rule("too_few_words", words.cast("double"), least=config.min_words),
         Rule("words_too_short", mean_word, least=config.min_mean_word_chars),
@@ -100,7 +108,7 @@ def rules(config: QualityConfig) -> list[Rule]:
         Rule("ellipsis_lines", share(F.col("_ellipses"), F.size(lines)), most=config.max_ellipsis_line_share),
     ]
     if config.stop_words:
-        in_text = F.split(F.lower(F.regexp_replace("text", r"[^\p{L}\p{M}\p{N}]+", " ")), " ")
+        in_text = F.split(F.lower(F.regexp_replace("_spaced", r"[^\p{L}\p{M}\p{N}]+", " ")), " ")
         listed = F.array(*(F.lit(word.lower()) for word in config.stop_words))
         met = F.size(F.array_intersect(in_text, listed)).cast("double")
         found.append(Rule("too_few_stop_words", met, least=config.min_stop_words))
@@ -120,14 +128,14 @@ def rules(config: QualityConfig) -> list[Rule]:
     chars, distinct = (F.length(F.array_join(a, "")) for a in (lines, F.array_distinct(lines)))
     repeated = F.when(F.size(F.array_distinct(lines)) < F.size(lines), share(chars - distinct, chars)).otherwise(0.0)
     found.append(Rule("repeated_lines", repeated, most=config.max_repeated_line_share))
-    return found
+    return [rule for rule in found if rule.is_set]
 
 
 def _repeated_ngram_share() -> "Column":
     """Share of runs of ``NGRAM_WORDS`` words, in any case, that stand earlier in the text; null in a shorter text."""
     from pyspark.sql import functions as F
 
-    words = F.split(F.lower(F.trim("text")), r"\s+")
+    words = F.split(F.lower(F.trim("_spaced")), r"\s+")
     starts = F.sequence(F.lit(0), F.size(words) - NGRAM_WORDS)
     runs = F.transform(starts, lambda at: F.xxhash64(*(F.get(words, at + n) for n in range(NGRAM_WORDS))))
     long_enough = F.size(words) >= NGRAM_WORDS
@@ -135,17 +143,22 @@ def _repeated_ngram_share() -> "Column":
     return F.when(long_enough, F.try_divide(repeated.cast("double"), F.size(runs).cast("double")))
 
 
-def judge(passages: "DataFrame", config: QualityConfig) -> "DataFrame":
+def judge(passages: "DataFrame", config: QualityConfig, *, pairs: bool = False) -> "DataFrame":
     """Set ``reason`` of each passage that breaks a rule, and add ``value double``: what was measured for that rule.
 
-    Rows that have a reason already keep it, without a value.
+    Rows that have a reason already keep it, without a value. Prompts with completions (``pairs``) are judged by the
+    rules alone whose thresholds are set.
     """
     from pyspark.sql import functions as F
 
-    tried, judged = rules(config), F.col("reason").isNull() & F.col("position").isNotNull()
+    tried = rules(config if pairs else config.for_passages())
+    if not tried:
+        return passages.withColumn("value", F.lit(None).cast("double"))
+    judged = F.col("reason").isNull() & F.col("position").isNotNull()
     verdict = F.coalesce(*(F.when(rule.broken, F.struct(F.lit(rule.reason), rule.value)) for rule in tried))
     texts, counts = skeletons(F.col("text")), measures(F.col("text"))
-    measured = passages.withColumns(texts).withColumns(counts).withColumn("_verdict", F.when(judged, verdict))
+    spaced_out = passages.withColumn("_spaced", spaced(F.col("text")))
+    measured = spaced_out.withColumns(texts).withColumns(counts).withColumn("_verdict", F.when(judged, verdict))
     found = measured.withColumn("value", F.col("_verdict.col2"))
     reason = F.coalesce("reason", F.col("_verdict.col1"))
-    return found.withColumn("reason", reason).drop("_verdict", *texts, *counts)
+    return found.withColumn("reason", reason).drop("_verdict", "_spaced", *texts, *counts)

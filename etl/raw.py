@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from etl.check import check_files
 from etl.config import SourceConfig
-from etl.source import Source, SourceFile, resolved
+from etl.raw_file import SourceFile
+from etl.source import Source, resolved
 from handoff.artifact import Artifact
+from handoff.errors import ArtifactError
 from handoff.job import log
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
@@ -51,8 +54,17 @@ def publish_raw(store: Store, source: Source) -> tuple[Artifact, Source]:
     listed = [
         {"name": f.name, "bytes": e.bytes, "sha256": e.sha256} for f, e in zip(source.files, entries, strict=True)
     ]
-    config = {"files": listed}
-    raw = find(store, "raw", config, [])
+    config: dict[str, Any] = {"files": listed}
+    try:
+        raw = find(store, "raw", config, [])
+    except ArtifactError:
+        if not source.in_place:
+            raise
+        # The same files lay elsewhere and are gone from there. What was made of them then keeps its parent; what is made
+        # of them now gets one that says where they are.
+        config["root"] = source.root
+        log.info("  the same files lay elsewhere before: published anew")
+        raw = find(store, "raw", config, [])
     if raw is None:
         with staging(store, "raw", config, []) as place:
             if source.in_place:

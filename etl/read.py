@@ -1,201 +1,136 @@
-"""Raw files → documents: a DataFrame of doc_id, text, reason, file. What cannot be used keeps a row with its reason."""
+"""Raw files → documents: a DataFrame of doc_id, part, text, reason, file and counts. What cannot be used keeps a row.
 
-import csv
-import functools
-import io
+Python workers read the files with :mod:`etl.records`, as plan's check does; Spark's own readers are not used.
+"""
+
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from etl import pairs
 from etl.config import SourceConfig
-from etl.markup import texts_of
-from etl.source import Source, SourceFile
-from handoff.errors import SourceError
-from handoff.store import Store
+from etl.raw_file import Part, kind_of, parts_of
+from etl.records import Record, records
+from etl.session import PARTITION_BYTES
+from etl.source import Source
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
-    from pyspark.sql.types import DataType
+    from pyspark.sql import DataFrame, SparkSession
 
-CORRUPT = "_corrupt_record"
+LEAST_TASK_BYTES = 1 << 20
+# What opening a file costs beside reading it, as bytes: 12,000 files of 200 bytes are 24 tasks, not 12,000.
+OPEN_BYTES = 64 << 10
+PACKED_RATIO = 4  # of text, unpacked by packed bytes
+BATCH_BYTES, BATCH_ROWS = 4 << 20, 4096
 
-
-def read_documents(spark: "SparkSession", source: Source) -> "DataFrame":
-    """One row per document: ``doc_id string, text string, reason string, file string``.
-
-    A text, Markdown or HTML file is a document and its ``doc_id`` is its path below the source's root. In .jsonl, .csv
-    and .parquet each record is one; its ``doc_id`` is the id column's value, or the text's SHA-256 where none is
-    configured. With a completion column the text is both, see :mod:`etl.pairs`. In .jsonl a number or an object in the
-    text's place is read as its JSON text, and left to the quality rules. ``reason`` is null for a usable
-    document, else ``malformed_record``, ``no_id`` or ``no_text``. ``file`` is the record's file in .jsonl and .csv, for
-    messages, and null elsewhere.
-    """
-    read = {"txt": _read_text, "markup": _read_markup, "jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
-    return read[source.format](spark, source)
+SCHEMA = pa.schema(
+    [
+        ("doc_id", pa.string()),
+        ("text", pa.string()),
+        ("reason", pa.string()),
+        ("part", pa.int32()),
+        ("raw_bytes", pa.int64()),
+        ("invalid", pa.int64()),
+        ("beyond", pa.int64()),
+        ("markup_chars", pa.int64()),
+        ("furniture_chars", pa.int64()),
+        ("file", pa.int32()),
+    ]
+)
+Task = list[tuple[int, Part]]  # parts, each with its source's place among the sources
 
 
 def read_all(spark: "SparkSession", sources: Sequence[Source]) -> "DataFrame":
-    """The documents of all sources; with several of them each id begins with the name of its source."""
-    from pyspark.sql import functions as F
+    """A row per document, or per part of a long one, with the columns of SCHEMA.
 
-    if len(sources) == 1:
-        return read_documents(spark, sources[0])
-    named = []
-    for source in sources:
-        doc_id = F.concat(F.lit(f"{source.settings.name}/"), F.col("doc_id"))
-        named.append(read_documents(spark, source).withColumn("doc_id", doc_id))
-    return functools.reduce(lambda one, other: one.unionByName(other), named)
+    A text, Markdown or HTML file is a document and its ``doc_id`` is its path below the source's root. In .jsonl, .csv
+    and .parquet each record is one; its ``doc_id`` is the id column's value, or the text's SHA-256 where none is
+    configured. With several sources each id begins with the name of its source. With a completion column the text is
+    both, see :mod:`etl.pairs`. ``reason`` is null for a usable document. ``file`` counts the files of all sources.
+    """
+    tasks = tasks_of(sources, spark.sparkContext.defaultParallelism)
+    named = [(s.settings, f"{s.settings.name}/" if len(sources) > 1 else "") for s in sources]
+    return spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(_reader(tasks, named), _ddl())
+
+
+def _ddl() -> str:
+    types = {pa.string(): "string", pa.int32(): "int", pa.int64(): "long"}
+    return ", ".join(f"{field.name} {types[field.type]}" for field in SCHEMA)
+
+
+def files_of(sources: Sequence[Source]) -> list[tuple[Source, int]]:
+    """All files in the order in which the column ``file`` counts them: source, and place among its files."""
+    return [(source, number) for source in sources for number in range(len(source.files))]
+
+
+def tasks_of(sources: Sequence[Source], cores: int) -> list[Task]:
+    """What each task reads: neighbouring parts, about as much for each core; never a task per small file."""
+    total = sum(_weight(Part(f)) for s in sources for f in s.files)
+    size = max(LEAST_TASK_BYTES, min(PARTITION_BYTES, math.ceil(total / cores)))
+    parts: Task = []
+    index = 0
+    for number, source in enumerate(sources):
+        for file in source.files:
+            parts += [(number, part) for part in parts_of(file, index, source.settings.encoding, size)]
+            index += 1
+    tasks: list[Task] = [[]]
+    held = 0
+    for number, part in parts:
+        if tasks[-1] and held + _weight(part) > size:
+            tasks.append([])
+            held = 0
+        tasks[-1].append((number, part))
+        held += _weight(part)
+    return tasks
+
+
+def _weight(part: Part) -> int:
+    size = part.file.bytes if part.end is None else part.end - part.start
+    if kind_of(part.file.name)[0] == "parquet" and part.end is not None:
+        size = PARTITION_BYTES  # its bounds are row groups
+    return OPEN_BYTES + size * (PACKED_RATIO if kind_of(part.file.name)[1] else 1)
+
+
+def _reader(
+    tasks: list[Task], named: list[tuple[SourceConfig, str]]
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """For ``mapInArrow``: batches of ``id``, a task's number, to the rows of its parts."""
+
+    def map_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch.column("id").to_pylist():
+                yield from _batches(tasks[number], named)
+
+    return map_batches
+
+
+def _batches(task: Task, named: list[tuple[SourceConfig, str]]) -> Iterator[pa.RecordBatch]:
+    rows: list[tuple[object, ...]] = []
+    size = 0
+    for source, part in task:
+        settings, prefix = named[source]
+        for record in records(part, settings):
+            rows.append((*_prefixed(record, prefix), part.file_number))
+            size += len(record.text or "")
+            if size >= BATCH_BYTES or len(rows) >= BATCH_ROWS:
+                yield _batch(rows)
+                rows, size = [], 0
+    yield _batch(rows)
+
+
+def _prefixed(record: Record, prefix: str) -> Record:
+    return record._replace(doc_id=prefix + record.doc_id) if prefix and record.doc_id is not None else record
+
+
+def _batch(rows: list[tuple[object, ...]]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+    )
 
 
 def engine_path(uri: str) -> str:
     """A local path or URI as Spark takes it: with a scheme, s3 by the s3a connector."""
     return re.sub(r"^s3://", "s3a://", uri) if "://" in uri else f"file://{uri}"
-
-
-def _paths(source: Source) -> list[str]:
-    """The files for a reader, which would take wildcards in their names for globs."""
-    return [re.sub(r"([\\*?\[\]{},])", r"\\\1", engine_path(f.uri)) for f in source.files]
-
-
-def _read_text(spark: "SparkSession", source: Source) -> "DataFrame":
-    from pyspark.sql import functions as F
-
-    return _with_empty(
-        spark, source, _files(spark, source).select("doc_id", F.decode("content", source.settings.encoding))
-    )
-
-
-def _read_markup(spark: "SparkSession", source: Source) -> "DataFrame":
-    files = _files(spark, source)
-    return _with_empty(
-        spark, source, files.mapInArrow(texts_of(source.settings.encoding), "doc_id string, text string")
-    )
-
-
-def _files(spark: "SparkSession", source: Source) -> "DataFrame":
-    """``doc_id string, content binary`` of each file that is not empty."""
-    from pyspark.sql import functions as F
-
-    root = engine_path(source.root).replace("file://", "file:")  # as Spark prints it
-    doc_id = F.substring("path", len(root) + 2, 1 << 20).alias("doc_id")
-    return spark.read.format("binaryFile").load(_paths(source)).select(doc_id, "content")
-
-
-def _with_empty(spark: "SparkSession", source: Source, texts: "DataFrame") -> "DataFrame":
-    """Documents of ``doc_id, text``, and of the empty files, which Spark passes over."""
-    from pyspark.sql import functions as F
-
-    named = texts.toDF("doc_id", "text")
-    reason = F.when(_is_blank(F.col("text")), "no_text").alias("reason")
-    documents = named.select("doc_id", "text", reason, F.lit(None).cast("string").alias("file"))
-    empty = [(f.name, "", "no_text", None) for f in source.files if not f.bytes]
-    return documents.unionByName(spark.createDataFrame(empty, documents.schema)) if empty else documents
-
-
-def _read_jsonl(spark: "SparkSession", source: Source) -> "DataFrame":
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import StringType
-
-    config = source.settings
-    schema = _schema(config, StringType()).add(CORRUPT, StringType())
-    reader = spark.read.schema(schema).option("maxStringLen", 2**31 - 1)  # beyond 20 MB a text else is malformed
-    records = reader.json(_paths(source), mode="PERMISSIVE", columnNameOfCorruptRecord=CORRUPT)
-    return _documents(records, config, F.col(CORRUPT).isNotNull(), F.col("_metadata.file_path"))
-
-
-def _read_csv(spark: "SparkSession", source: Source) -> "DataFrame":
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import StringType, StructType
-
-    config = source.settings
-    schema = StructType()
-    for column in csv_header(source.files[0], config.encoding):  # Spark takes columns by their place: name all of them
-        schema.add(column, StringType())
-    records = spark.read.schema(schema.add(CORRUPT, StringType())).csv(
-        _paths(source),
-        header=True,
-        multiLine=True,  # a text may have line ends
-        escape='"',  # RFC 4180: a quotation mark is doubled
-        encoding=config.encoding,
-        mode="PERMISSIVE",
-        columnNameOfCorruptRecord=CORRUPT,
-    )
-    return _documents(records, config, F.col(CORRUPT).isNotNull(), F.col("_metadata.file_path"))
-
-
-def csv_header(file: SourceFile, encoding: str) -> list[str]:
-    """The names in a .csv file's first record.
-
-    Raises:
-        UnicodeDecodeError: it is not in the encoding.
-    """
-    filesystem, path = Store("/").locate(file.uri)
-    with filesystem.open_input_stream(path, compression=None) as stream:
-        lines = io.TextIOWrapper(stream, encoding, newline="")
-        return next(csv.reader(lines), [])
-
-
-def _read_parquet(spark: "SparkSession", source: Source) -> "DataFrame":
-    from pyspark.sql import functions as F
-
-    config = source.settings
-    schema = _schema(config, _id_type(source, config))
-    records = spark.read.schema(schema).parquet(*_paths(source))
-    return _documents(records, config, F.lit(False), F.lit(None).cast("string"))
-
-
-def _schema(config: SourceConfig, id_type: "DataType"):  # type: ignore[no-untyped-def]
-    from pyspark.sql.types import StringType, StructType
-
-    schema = StructType().add(config.text_column, StringType())
-    if config.completion_column is not None:
-        schema.add(config.completion_column, StringType())
-    if config.id_column is not None and config.id_column not in schema.names:
-        schema.add(config.id_column, id_type)
-    return schema
-
-
-def _documents(records: "DataFrame", config: SourceConfig, malformed: "Column", file: "Column") -> "DataFrame":
-    from pyspark.sql import functions as F
-
-    text, blank = F.col(f"`{config.text_column}`"), _is_blank(F.col(f"`{config.text_column}`"))
-    if config.completion_column is not None:
-        completion = F.col(f"`{config.completion_column}`")
-        text, blank = pairs.joined(text, completion), blank | _is_blank(completion)
-    doc_id = F.col(f"`{config.id_column}`").cast("string") if config.id_column else F.sha2(text, 256)
-    reason = F.when(malformed, "malformed_record").when(blank, "no_text").when(doc_id.isNull(), "no_id")
-    return records.select(doc_id.alias("doc_id"), text.alias("text"), reason.alias("reason"), file.alias("file"))
-
-
-def _is_blank(text: "Column") -> "Column":
-    from pyspark.sql import functions as F
-
-    return text.isNull() | ~F.rlike(text, F.lit(r"\S"))
-
-
-def _id_type(source: Source, config: SourceConfig) -> "DataType":
-    """Spark's type of the id column, which all files must share."""
-    from pyspark.sql.types import IntegerType, LongType, StringType
-
-    if config.id_column is None:
-        return StringType()
-    spark_types = {"string": StringType(), "large_string": StringType(), "int32": IntegerType(), "int64": LongType()}
-    types = {str(_arrow_type(f, config.id_column)): f for f in source.files}
-    unknown = [f"{f.uri}: {t}" for t, f in types.items() if t not in spark_types]
-    if unknown or len({spark_types[t] for t in types}) > 1:
-        detail = "; ".join(unknown or [f"{f.uri}: {t}" for t, f in types.items()])
-        raise SourceError(
-            f"column {config.id_column!r} must be a string or an integer, the same in all files ({detail}). "
-            "Remedy: write the files again, or unset corpus.source.id_column"
-        )
-    return spark_types[next(iter(types))]
-
-
-def _arrow_type(file: SourceFile, column: str) -> pa.DataType:
-    filesystem, path = Store("/").locate(file.uri)
-    with pq.ParquetFile(path, filesystem=filesystem) as parquet:
-        return parquet.schema_arrow.field(column).type

@@ -24,9 +24,6 @@ PARTITION_BYTES = 32 << 20  # of raw text: a task takes seconds, so that cores e
 # What the transforms rely on, whoever made the session.
 SQL_CONF = {
     "spark.sql.ansi.enabled": "true",
-    "spark.sql.caseSensitive": "true",  # the text column is matched as written, as pyarrow does
-    "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000",  # below, a cluster job to list files is slower
-    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",  # else a task a file: 1,500 took minutes
     # Of a shuffle's compressed rows. Rows of two ids take six times as much while they are sorted: with Spark's 64 MiB
     # two tasks at a time ran out of a heap of 2 GiB on 1 GB of text.
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": str(16 << 20),
@@ -112,6 +109,8 @@ def spark_session(app_name: str, log_file: str, cache: Path, raw_bytes: int) -> 
     builder = SparkSession.builder.appName(app_name)
     if not running and "PYSPARK_GATEWAY_PORT" not in os.environ:
         os.environ["JAVA_HOME"] = find_java_home(cache)
+        if sys.flags.utf8_mode:  # Python's answer to LC_ALL=C, under which Java would write "?" into names of files
+            os.environ["LC_ALL"] = "C.UTF-8"
         for key, value in embedded_conf(log_file, raw_bytes).items():
             builder = builder.config(key, value)
         log.info("spark: starting; its own log: %s", log_file)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from etl import pairs
 from etl.config import CleaningConfig
+from etl.gutenberg import without_gutenberg
+from etl.words import is_ascii
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -27,13 +29,6 @@ _OTHER_UNSEEN = r"\ufeff\u200b"
 LINE_END = rf"[{_ENDS}{_OTHER_ENDS}](?:(?<=\r)\n)?"
 UNSEEN = rf"[{_UNSEEN}{_OTHER_UNSEEN}](?:(?<=\u00ad)\n[ \t]*)?"  # with a soft hyphen the line end that it allowed
 ODD_LATIN, ODD_OTHER = f"[{_ENDS}{_UNSEEN}]", f"[{_OTHER_ENDS}{_OTHER_UNSEEN}]"  # what either looks for
-GUTENBERG = ("Gutenberg", "GUTENBERG", "SMALL PRINT")
-GUTENBERG_HEADER = (
-    r"(?is)\A.{0,40000}?(?:\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG|\*END[ *]+THE SMALL PRINT)[^\n]*(?:\n|\z)"
-)
-GUTENBERG_FOOTER = (
-    r"(?is)(?:\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG|\nEnd of (?:the |this )?Project Gutenberg['’ ]).*\z"
-)
 BLANKS_AT_LINE_END = r"[ \t\u00a0](?=[ \t\u00a0\n]|\z)(?<![ \t\u00a0]{2})[ \t\u00a0]*+(?=\n|\z)"
 # A word cut at a line's end is joined; a single line end between two lines becomes a blank.
 WRAPPED = ((r"(?<=\p{L})-\n[ \t]*(?=\p{Ll})", ""), (r"(?<=[^\n])\n[ \t]*(?=[^\n])", " "))
@@ -42,14 +37,8 @@ WRAPPED = ((r"(?<=\p{L})-\n[ \t]*(?=\p{Ll})", ""), (r"(?<=[^\n])\n[ \t]*(?=[^\n]
 # their own languages in front of a quotation mark (É and its like) are left out.
 _TAIL = r"[\u00a0-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
 MOJIBAKE = rf"[ÂÃ]{_TAIL}|â{_TAIL}{{2}}|ðŸ{_TAIL}{{2}}"
+PART_POSITIONS = 1 << 20  # passages that a part of a document may have: one of 8 MiB has at most 168,000
 MIN_MOJIBAKE = 3  # places in a document; one alone may be meant, as here
-
-
-def is_ascii(text: "Column") -> "Column":
-    """Whether a text has no other characters: most of what is told from it is then known without a look."""
-    from pyspark.sql import functions as F
-
-    return F.octet_length(text) == F.length(text)
 
 
 def without_controls(text: "Column") -> "Column":
@@ -58,15 +47,6 @@ def without_controls(text: "Column") -> "Column":
 
     odd = F.rlike(text, F.lit(ODD_LATIN)) | (~is_ascii(text) & F.rlike(text, F.lit(ODD_OTHER)))
     return F.when(odd, F.regexp_replace(F.regexp_replace(text, LINE_END, "\n"), UNSEEN, "")).otherwise(text)
-
-
-def without_gutenberg(text: "Column") -> "Column":
-    """The text without Project Gutenberg's header and footer."""
-    from pyspark.sql import functions as F
-
-    named = functools.reduce(lambda a, b: a | b, (F.contains(text, F.lit(word)) for word in GUTENBERG))
-    bare = F.regexp_replace(F.regexp_replace(text, GUTENBERG_HEADER, ""), GUTENBERG_FOOTER, "")
-    return F.when(named, bare).otherwise(text)
 
 
 def without_trailing_blanks(text: "Column") -> "Column":
@@ -134,7 +114,7 @@ def steps(config: CleaningConfig) -> "list[tuple[str, Callable[[Column], Column]
         (config.repair_mojibake, "UTF-8 that was read as Windows-1252", repaired),
         (config.normalize_unicode, "Unicode's normal form C", composed),
         (True, "line ends, control characters and others that nobody sees", without_controls),
-        (True, "Project Gutenberg's header and footer", without_gutenberg),
+        (True, "Project Gutenberg's headers and licences", without_gutenberg),
         (True, "blanks at line ends", without_trailing_blanks),
         (True, "blank lines", without_blank_lines),
         (config.join_wrapped_lines, "wrapped lines", unwrapped),
@@ -143,13 +123,30 @@ def steps(config: CleaningConfig) -> "list[tuple[str, Callable[[Column], Column]
 
 
 def clean(documents: "DataFrame", config: CleaningConfig) -> "DataFrame":
-    """Clean ``text``; a document of which nothing is left gets the reason ``no_text``."""
+    """Clean ``text``; a document of which nothing is left gets the reason ``no_text``.
+
+    Adds the counts of :mod:`etl.tally` up to here: characters read, unusable, and fewer after each step.
+    """
     from pyspark.sql import functions as F
 
-    documents = documents.withColumn("text", F.when(F.col("reason").isNull(), F.col("text")))
-    for _, step in steps(config):  # a column per step, so that none is computed twice
-        documents = documents.withColumn("text", step(F.col("text")))
-    return documents.withColumn("reason", F.coalesce("reason", F.when(F.col("text") == "", "no_text")))
+    text, chars = F.col("text"), F.coalesce(F.length("text"), F.lit(0))
+    usable = F.col("reason").isNull()
+    columns = {"_read": chars, "_unusable": F.when(usable, 0).otherwise(chars), "text": F.when(usable, text)}
+    documents = documents.withColumns(columns)
+    for number, (_, step) in enumerate(steps(config)):  # a column per step, so that none is computed twice
+        counted = {f"_step_{number - 1}": fewer(F.col("_before"), text)} if number else {}
+        documents = documents.withColumns({**counted, "_before": text, "text": step(text)})
+    last = fewer(F.col("_before"), text)
+    reason = F.coalesce("reason", F.when(text == "", "no_text"))
+    return documents.withColumns({f"_step_{number}": last, "reason": reason}).drop("_before")
+
+
+def fewer(before: "Column", after: "Column") -> "Column":
+    """By how many characters a text became shorter; those of most texts need not be counted."""
+    from pyspark.sql import functions as F
+
+    same = F.octet_length(before) == F.octet_length(after)
+    return F.when(before.isNull() | same, 0).otherwise(F.length(before) - F.length(after))
 
 
 def passage_pattern(passage_chars: int) -> str:
@@ -170,10 +167,11 @@ def passage_pattern(passage_chars: int) -> str:
 
 
 def cut_passages(documents: "DataFrame", passage_chars: int, *, whole: bool = False) -> "DataFrame":
-    """One row per passage: ``doc_id, position int, text, reason, file``; nothing but white space between them is lost.
+    """One row per passage: ``doc_id, position int, text, reason, file, tally``; only white space between them is lost.
 
-    A document with a reason keeps one row, without position and text. With ``whole`` none is cut, and one of more than
-    ``passage_chars`` gets the reason ``pair_too_long``.
+    Positions within a document ascend; those of a long document's next part begin at the next multiple of
+    PART_POSITIONS. A document with a reason keeps one row, without position and text. With ``whole`` none is cut, and
+    one of more than ``passage_chars`` gets the reason ``pair_too_long``. ``tally`` stays with the first row of each.
     """
     from pyspark.sql import functions as F
 
@@ -181,7 +179,12 @@ def cut_passages(documents: "DataFrame", passage_chars: int, *, whole: bool = Fa
     pieces = F.regexp_extract_all("text", F.lit(passage_pattern(passage_chars)), F.lit(1))
     cut = F.when(fits, F.array("text")).otherwise(pieces)
     usable = F.when(F.col("reason").isNull(), F.array("text") if whole else cut)
-    passages = documents.select("doc_id", F.posexplode_outer(usable).alias("position", "text"), "reason", "file")
+    exploded = F.posexplode_outer(usable).alias("position", "text")
+    passages = documents.select("doc_id", exploded, "reason", "file", "part", "tally")
+    first = F.coalesce(F.col("position"), F.lit(0)) == 0
+    passages = passages.withColumns(
+        {"tally": F.when(first, F.col("tally")), "position": F.col("position") + F.col("part") * F.lit(PART_POSITIONS)}
+    ).drop("part")
     if not whole:
         return passages
     return passages.withColumn("reason", F.coalesce("reason", F.when(F.length("text") > passage_chars, pairs.TOO_LONG)))

@@ -51,7 +51,10 @@ DEATHS = {
         "none, it is tried again",
     ),
 }  # fmt: skip
-LOST_PEER = re.compile(r"connection (was )?(refused|reset|closed|aborted)|broken pipe|connection error|timed out", re.I)
+LOST_PEER = re.compile(
+    r"connection (was )?(refused|reset|closed|aborted)|broken pipe|connection error|timed out|Max retries exceeded|name resolution",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
@@ -241,8 +244,8 @@ def _kind(of: type[BaseException], text: str, error: BaseException | None) -> tu
         return "unknown", None
     if issubclass(of, UnicodeEncodeError) and "surrogates not allowed" in text:
         return "user", "the text holds half of a surrogate pair, which is no character: write its file as UTF-8 anew"
-    if issubclass(of, DETERMINISTIC) or of is Exception or of.__module__.split(".")[0] in LIBRARIES:
+    if issubclass(of, DETERMINISTIC):
         return "user", None
-    if issubclass(of, RuntimeError | OSError) and LOST_PEER.search(text):
+    if LOST_PEER.search(text):
         return "outside", None
-    return "unknown", None
+    return ("user" if of is Exception or of.__module__.split(".")[0] in LIBRARIES else "unknown"), None

@@ -4,6 +4,7 @@ PATH is an artifact's directory, such as ``var/artifacts/predictions/predictions
 Every file is read and its SHA-256 compared. Exit code 0: everything is whole; 1: faults were found and listed.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 
@@ -65,8 +66,8 @@ def describe_link(link: Link) -> str:
 
 
 def locate(path: str) -> tuple[Store, str]:
-    """The store and the artifact id of an artifact's directory, given as path or URI."""
-    parts = path.rstrip("/").rsplit("/", 2)
+    """The store and the artifact id of an artifact's directory, given as absolute or relative path or as URI."""
+    parts = (path.rstrip("/") if "://" in path else os.path.abspath(path)).rsplit("/", 2)
     if len(parts) < 3 or not parts[2].startswith(f"{parts[1]}-"):
         raise BatonError(f"{path} is not an artifact's directory. Remedy: give a path that ends in <kind>/<kind>-<hex>")
     return Store(parts[0]), parts[2]
@@ -77,7 +78,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 2
     try:
-        links = verify_chain(*locate(arguments[0] if "/" in arguments[0] else f"./{arguments[0]}"))
+        links = verify_chain(*locate(arguments[0]))
     except BatonError as error:
         print(f"ERROR: {error}")
         return 2

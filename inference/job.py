@@ -1,6 +1,8 @@
 """``python -m inference.job RUN_DIR``: model and prompts → predictions, on Ray."""
 
+import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ from handoff.errors import ConfigError
 from handoff.job import log, run_stage
 from handoff.model_files import model_directory
 from handoff.parquet import batches
+from handoff.positions import positions_of
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import resolve
@@ -23,7 +26,7 @@ from inference.lineage import Inputs, find_inputs, made_of
 from inference.pipeline import CPU_STAGE_SLOTS, ROWS_PER_FILE, predict
 from inference.progress import reported, start_counter
 from inference.prompts import load_prompts, publish_prompt_file, spread
-from inference.text_stages import ModelReference, max_positions
+from inference.text_stages import ModelReference
 
 SAMPLES = 3  # completions shown in the log
 
@@ -71,7 +74,7 @@ def check_models(config: InferenceConfig, inputs: Inputs) -> int | None:
     directories = [model_directory(model) for model in (inputs.tuned, inputs.base) if model is not None]
     for directory in directories:
         ModelTokenizer.of_directory(directory)
-    known = [max_positions(directory) for directory in directories]
+    known = [positions_of(json.loads(Path(directory, "config.json").read_text())) for directory in directories]
     positions = min((p for p in known if p is not None), default=None)
     if positions is not None and positions <= config.max_new_tokens:
         raise ConfigError(

@@ -63,7 +63,7 @@ def _jsonl(filesystem: pafs.FileSystem, path: str, uri: str) -> Iterator[tuple[s
             try:
                 row = json.loads(line)
                 identity, prompt = row["id"], row["prompt"]
-            except (UnicodeDecodeError, json.JSONDecodeError):
+            except (ValueError, RecursionError):  # of bytes that are no UTF-8, too many digits, too many brackets
                 raise SourceError(f"prompts {uri}, line {number}: not JSON. Remedy: {SCHEMA_REMEDY}") from None
             except (TypeError, KeyError):
                 raise SourceError(
@@ -90,9 +90,14 @@ def _parquet(filesystem: pafs.FileSystem, path: str, uri: str) -> Iterator[tuple
             )
         number = 0
         for batch in batches(file, ["id", "prompt"], 4096):
-            for identity, prompt in zip(batch["id"].to_pylist(), batch["prompt"].to_pylist(), strict=True):
+            for identity, prompt in zip(batch["id"], batch["prompt"], strict=True):
                 number += 1
-                yield f"row {number}", identity, prompt
+                try:
+                    yield f"row {number}", identity.as_py(), prompt.as_py()
+                except UnicodeDecodeError:
+                    raise SourceError(
+                        f"prompts {uri}, row {number}: not UTF-8. Remedy: write its texts as UTF-8 anew"
+                    ) from None
 
 
 def _checked_id(value: Any, place: str) -> str:

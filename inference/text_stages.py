@@ -1,8 +1,6 @@
 """The two CPU stages around the model: text → tokens, invalid prompts marked; tokens → text, in the declared schema."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -28,13 +26,6 @@ class ModelReference:
 
     def directory(self) -> str:
         return model_directory(open_artifact(Store(self.storage), self.id))
-
-
-def max_positions(directory: str) -> int | None:
-    """Longest sequence the model was built for, in tokens, from its ``config.json``; None where it does not say."""
-    config = json.loads(Path(directory, "config.json").read_text())
-    names = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
-    return next((int(config[n]) for n in names if config.get(n)), None)
 
 
 def render(

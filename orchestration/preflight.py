@@ -15,11 +15,11 @@ from etl.java import find_java_home
 from etl.language import check_languages
 from handoff.capacity import Group
 from handoff.errors import BatonError, CapacityError, ConfigError, EngineUnavailable, InfrastructureError
+from handoff.positions import completion_length, refuse_too_long
 from inference.prompts import check_prompts
 from orchestration.run_config import InferenceRunConfig, RunConfig
 from training.base_model import check_fit, look_into
 from training.estimate import memory_line
-from training.fit_check import completion_length, refuse_too_long
 
 log = logging.getLogger(__name__)
 

@@ -48,6 +48,27 @@ class MixedSource(Facts):
     dropped: int
 
 
+class Characters(Facts):
+    """What became of the characters that were read; ``removed`` per step of cleaning, in their order."""
+
+    read: int
+    removed: dict[str, int] = {}
+    dropped_documents: int = 0
+    dropped_passages: int = 0
+    between_passages: int = 0
+    kept: int
+
+
+class Raw(Facts):
+    """What was read of the raw files; bytes as they are unpacked."""
+
+    unpacked_bytes: int
+    records: int
+    unread_records: int = 0
+    replaced_bytes: int = 0
+    replaced_files: int = 0
+
+
 class CorpusFacts(Facts):
     documents: int | None = None
     documents_dropped: int = 0  # never became passages; counted in the manifest's `dropped`
@@ -59,7 +80,10 @@ class CorpusFacts(Facts):
     changes: list[Change] = []
     clusters: dict[str, int] = {}  # kept passages that stand for duplicates, by class of their cluster's size
     lengths: dict[str, int] = {}  # kept passages by class of their bytes
-    placeholders: dict[str, int] = {}  # per kind of personal data
+    placeholders: dict[str, int] = {}  # put in, per kind of personal data, in all that was read
+    characters: Characters | None = None
+    raw: Raw | None = None
+    files_left_out: list[str] = []  # by their names
     top_documents: list[TopDocument] = []
     sources: list[MixedSource] = []  # where there are several
 

@@ -47,6 +47,8 @@ def render(run: Collected, machine: dict[str, str]) -> str:
         figures=sections.figures(run),
         funnel=sections.funnel(corpus.manifest, corpus.facts) if corpus.manifest else [],
         histograms=sections.histograms(corpus.facts),
+        characters=sections.characters(corpus.facts),
+        raw_notes=sections.raw_notes(corpus.facts),
         unaccounted=sections.unaccounted(corpus.manifest, corpus.facts) if corpus.manifest else 0,
         loss_chart=charts.loss_chart(model.steps),
         speed_chart=charts.speed_chart(model.steps),

@@ -59,12 +59,51 @@ def funnel(manifest: Manifest, facts: CorpusFacts) -> list[Row]:
     return rows
 
 
+def characters(facts: CorpusFacts) -> list[Row]:
+    """Characters that were read, those that each step removed, those kept; steps that removed none are left out."""
+    if (counted := facts.characters) is None:
+        return []
+    scale = 100 / max(counted.read, 1)
+    later = {
+        "in documents that were dropped": counted.dropped_documents,
+        "in passages that were dropped": counted.dropped_passages,
+        "white space between passages": counted.between_passages,
+    }
+    rows = [Row("characters read", counted.read, 100.0, "100 %", "input")]
+    for label, number in {**counted.removed, **later}.items():
+        if number:
+            bar = max(0.0, number * scale)  # placeholders may be longer than what they stand for
+            rows.append(Row(label, number, bar, text.share(number, counted.read), "dropped"))
+    rows.append(Row("kept", counted.kept, counted.kept * scale, text.share(counted.kept, counted.read), "kept"))
+    return rows
+
+
+def raw_notes(facts: CorpusFacts) -> list[str]:
+    """Sentences on the raw bytes: how many are kept, and what was not read as it is."""
+    if (raw := facts.raw) is None:
+        return []
+    kept = facts.text_bytes or 0
+    share = text.share(kept, raw.unpacked_bytes)
+    notes = [f"{text.size(kept)} of text are kept of {text.size(raw.unpacked_bytes)} raw bytes ({share})."]
+    if raw.unread_records:
+        notes.append(f"{text.count(raw.unread_records)} of {text.count(raw.records)} records could not be read.")
+    if raw.replaced_bytes:
+        files = "file" if raw.replaced_files == 1 else "files"
+        notes.append(
+            f"{text.count(raw.replaced_bytes)} bytes in {text.count(raw.replaced_files)} {files} were not in their encoding "
+            "and became U+FFFD."
+        )
+    if names := facts.files_left_out:
+        notes.append(f"Left out for their hidden names: {text.count(len(names))} files, such as {names[0]}.")
+    return notes
+
+
 def histograms(facts: CorpusFacts) -> list[tuple[str, list[Row]]]:
     """Titles and bars of the corpus's distributions, without the empty ones."""
     shown = (
         ("Kept passages by bytes", facts.lengths),
         ("Kept passages that represent duplicate clusters, by cluster size", facts.clusters),
-        ("Placeholders for personal data", facts.placeholders),
+        ("Placeholders put in for personal data, in all that was read", facts.placeholders),
     )
     found = []
     for heading, counts in shown:

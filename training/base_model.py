@@ -4,19 +4,20 @@ import fnmatch
 import importlib.util
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
+from handoff.positions import refuse_too_long
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
 from training import gguf, hub
 from training.config import BaseModelConfig, TrainingConfig
 from training.files import put_directory
-from training.fit_check import refuse_targets, refuse_tokenizer, refuse_too_long
+from training.fit_check import check_tokenizer, refuse_targets
 from training.model_check import compare, count_parameters, make_model, quiet, refuse_by_settings
 from training.weight_files import Tensor, headers, refuse_pointer, weight_names
 
@@ -53,13 +54,15 @@ def look_into(config: BaseModelConfig, cache: Path) -> Seen:
     """
     if config.source.startswith("package:"):
         return _look_into_package(config, cache)
-    if hub.is_hub_id(config.source):
-        directory = hub.small_files(config)
-        _read_settings(directory)
-        return _look_into(directory, config.source, hub.weight_headers(config, directory))
-    directory = Path(config.source).absolute()
+    if not hub.is_hub_id(config.source):
+        return _look_into_directory(Path(config.source).absolute(), config.source)
+    if not _installed("huggingface_hub"):
+        return Seen(
+            f"{config.source}; it is looked into when training starts: huggingface_hub is not installed here", {}
+        )
+    directory = hub.small_files(config)
     _read_settings(directory)
-    return _look_into(directory, config.source, headers([directory / n for n in weight_names(directory)]))
+    return _look_into(directory, config.source, lambda: hub.weight_headers(config, directory))
 
 
 def check_fit(seen: Seen, config: TrainingConfig, lengths: Mapping[str, int]) -> None:
@@ -106,25 +109,34 @@ def publish_base_model(config: BaseModelConfig, store: Store, cache: Path) -> Ar
         return place.publish(in_place=entries, facts=facts)
 
 
-def _look_into(directory: Path, where: str, tensors: Mapping[str, Tensor] | None) -> Seen:
+def _look_into_directory(directory: Path, where: str) -> Seen:
+    _read_settings(directory)
+    files = [directory / name for name in weight_names(directory)]
+    for file in files:
+        refuse_pointer(file)
+    return _look_into(directory, where, lambda: headers(files))
+
+
+def _look_into(directory: Path, where: str, read: Callable[[], Mapping[str, Tensor] | None]) -> Seen:
     settings = _read_settings(directory)
     line = f"{where}, {_architecture(settings)}"
-    if not _torch_is_here():
+    if not _installed("torch", "transformers"):
         later = "its weights are compared with its class when training starts: torch and transformers are not installed here"
         return Seen(f"{line}; {later}", settings)
     model = make_model(directory)
-    if tensors is None:
+    if (tensors := read()) is None:
         line += "; its weights are pickled: they are compared with its class once they are fetched"
     else:
         compare(model, tensors, where)
-    refuse_tokenizer(directory, model)
-    return Seen(f"{line}, {_size(model)}", model.config.to_dict(), model)
+    note = check_tokenizer(directory)
+    line = f"{line}, {_size(model)}" + (f"; {note}" if note else "")
+    return Seen(line, model.config.to_dict(), model)
 
 
 def _look_into_package(config: BaseModelConfig, cache: Path) -> Seen:
     archive = gguf.archive_of(config, cache)
     line = f"{archive.name}, {archive.stat().st_size / 1e6:.1f} MB"
-    if not _torch_is_here():
+    if not _installed("torch", "transformers"):
         return Seen(line, {})
     import torch
     from transformers import AutoModelForCausalLM
@@ -140,8 +152,8 @@ def _size(model: Any) -> str:
     return f"{count_parameters(model) / 1e6:.1f} M parameters"
 
 
-def _torch_is_here() -> bool:
-    return all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
+def _installed(*names: str) -> bool:
+    return all(importlib.util.find_spec(name) for name in names)
 
 
 def _read_settings(directory: Path) -> dict[str, Any]:
@@ -187,7 +199,7 @@ def _files(directory: Path) -> list[Path]:
 
 def _facts(directory: Path, config: BaseModelConfig) -> dict[str, Any]:
     """Of the manifest; the files are compared with the model's class first."""
-    seen = _look_into(directory, config.source, headers([directory / n for n in weight_names(directory)]))
+    seen = _look_into_directory(directory, config.source)
     return {
         "parameters": count_parameters(seen.model),
         "architecture": _architecture(_read_settings(directory)),

@@ -24,6 +24,10 @@ from training.ingest import Passages
 from training.packing import pack
 from training.rows import first_rows
 
+AUTO_TOKENIZER_DIFFERS = (
+    "transformers' AutoTokenizer does not read this model's tokenizer.json as it is (it builds the pre-tokenizer of the "
+    "model type anew), and makes other tokens than training saw. Load it with PreTrainedTokenizerFast.from_pretrained(DIR)"
+)
 ROWS = 8  # of the train split, whose tokens are compared
 BLOCK_TOKENS = 512  # of the first block, whose losses are compared
 LOGIT_PLACES = 16  # places of the block whose logits are compared
@@ -99,6 +103,22 @@ def check(directory: Path, request: dict[str, Any], timeout_seconds: float) -> s
             "choose another base model, method or precision; the last checkpoint is kept",
         )
     return auto_tokenizer
+
+
+def check_on_every_rank(directory: Path, request: dict[str, Any], rank: int, timeout_seconds: float) -> str:
+    """:func:`check` on rank 0; every rank of a Ray Train group calls it, and returns or raises what rank 0 found."""
+    from ray.train.collective import broadcast_from_rank_zero
+
+    found: Any = None
+    if rank == 0:
+        try:
+            found = check(directory, request, timeout_seconds)
+        except ExportDiffers as error:
+            found = error
+    found = broadcast_from_rank_zero(found)
+    if isinstance(found, ExportDiffers):
+        raise found
+    return found
 
 
 def measure(forward: Any, ids: Any, positions: Any, device: Any) -> tuple[Any, Any]:

@@ -19,6 +19,7 @@ from handoff.store import resolve
 from training.checkpoint import EXPORT, TRACE, verify
 from training.config import TrainingConfig
 from training.events import EventLogger, Events
+from training.export_check import AUTO_TOKENIZER_DIFFERS
 from training.ingest import Passages
 from training.loop import Plan, train_worker
 from training.recipe import DEFAULT_RECIPE, Recipe
@@ -27,10 +28,6 @@ from training.tracking import LiveRun
 
 log = logging.getLogger("baton")
 
-AUTO_TOKENIZER_DIFFERS = (
-    "transformers' AutoTokenizer does not read this model's tokenizer.json as it is (it builds the pre-tokenizer of the "
-    "model type anew), and makes other tokens than training saw. Load it with PreTrainedTokenizerFast.from_pretrained(DIR)"
-)
 SETTLE_SECONDS = 10.0  # for the other ranks to meet the fault that one of them has met
 RESIZE_SECONDS = 60.0  # between looks for room for more workers, where there are fewer than num_workers
 HANG_VARIABLE = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"  # passed on by Ray Train to its controller

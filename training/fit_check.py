@@ -3,55 +3,17 @@
 import json
 import re
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from handoff.errors import ConfigError, SourceError
+from handoff.errors import BatonError, ConfigError, SourceError
+from handoff.tokenizer import ModelTokenizer
 from training.config import LoraConfig
+from training.export_check import AUTO_TOKENIZER_DIFFERS, token_problems
 from training.model_check import quiet
 from training.weight_files import listed, refuse_pointer
 
-# The longest sequence that a model was built for, by the names that configurations give it.
-POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length")
-
-
-def positions_of(settings: Mapping[str, Any]) -> int | None:
-    """Longest sequence that a model takes, in tokens, from its ``config.json``; None where it does not say (or has no limit)."""
-    inner = settings.get("text_config")
-    settings = inner if isinstance(inner, Mapping) else settings
-    found = next((int(settings[n]) for n in POSITIONS if isinstance(settings.get(n), int) and settings[n] > 0), None)
-    scaling = settings.get("rope_parameters") or settings.get("rope_scaling")
-    if found and isinstance(scaling, Mapping):
-        factor, original = scaling.get("factor"), scaling.get("original_max_position_embeddings")
-        if isinstance(factor, int | float) and isinstance(original, int):
-            return max(found, int(factor * original))
-    return found
-
-
-def refuse_too_long(settings: Mapping[str, Any], lengths: Mapping[str, int]) -> None:
-    """See that every configured length is within the model's positions.
-
-    Args:
-        settings: ``config.json``.
-        lengths: tokens by the key that sets them, such as ``training.seq_len``.
-
-    Raises:
-        ConfigError: naming each that is longer.
-    """
-    positions = positions_of(settings)
-    if positions is None:
-        return
-    if over := {key: length for key, length in lengths.items() if length > positions}:
-        raise ConfigError(
-            f"the model has {positions:,} positions, and {', '.join(f'{k} is {v:,}' for k, v in over.items())}. "
-            f"Remedy: lower {' and '.join(over)}, or choose a model of longer sequences"
-        )
-
-
-def completion_length(max_new_tokens: int) -> dict[str, int]:
-    """What :func:`refuse_too_long` is to know of inference: a completion follows a prompt of one token or more."""
-    return {"inference.max_new_tokens (and a prompt)": max_new_tokens + 1}
+SAMPLE = "On 12/25/1999 we'd sold 2,500 of them (100 %):\n\tfür 34€, naïve café — 你好 _x=1;"  # where tokenizers differ
 
 
 def refuse_targets(model: Any, lora: LoraConfig) -> None:
@@ -104,46 +66,44 @@ def refuse_targets(model: Any, lora: LoraConfig) -> None:
         )
 
 
-def refuse_tokenizer(directory: Path, model: Any) -> None:
-    """See that a directory's tokenizer loads without code of its own, is a fast one, and fits the model's vocabulary.
+def check_tokenizer(directory: Path) -> str | None:
+    """See that a directory's tokenizer loads without code of its own, is a fast one, and fits the model.
 
     Args:
         directory: of the model.
-        model: on the meta device.
+
+    Returns:
+        What to mind: that AutoTokenizer makes other tokens than ``tokenizer.json``; None where it does not.
 
     Raises:
-        SourceError: naming what is wrong.
+        SourceError: it does not load.
+        ConfigError: as :meth:`handoff.tokenizer.ModelTokenizer.of_directory`.
     """
     from transformers import AutoTokenizer
 
-    file, name = directory / "tokenizer.json", "tokenizer_config.json"
-    if not file.is_file():
-        raise SourceError(
-            f"{directory} has no tokenizer.json. Remedy: save its fast tokenizer beside the weights "
-            "(AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR))"
-        )
-    refuse_pointer(file)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        if (directory / name).is_file():
+            refuse_pointer(directory / name)
     try:
+        learnt = ModelTokenizer.of_directory(directory)
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    except BatonError:
+        raise
     except Exception as error:  # whatever a tokenizer class says of its files
-        own = "auto_map" in (json.loads((directory / name).read_text()) if (directory / name).is_file() else {})
+        file = directory / "tokenizer_config.json"
+        own = "auto_map" in (json.loads(file.read_text()) if file.is_file() else {})
         cause = "it needs code of its own (auto_map), which is never run here" if own else _first(error)
         raise SourceError(
             f"the tokenizer of {directory} does not load: {cause}. Remedy: give a model whose tokenizer transformers has"
-            + (f", or take auto_map out of {name} where tokenizer_class names such a class" if own else "")
+            + (f", or take auto_map out of {file.name} where tokenizer_class names such a class" if own else "")
         ) from None
     if not tokenizer.is_fast:
         raise SourceError(
             f"the tokenizer of {directory} is {type(tokenizer).__name__}, no fast one. Remedy: save a fast tokenizer there"
         )
-    largest, token = max((number, token) for token, number in tokenizer.get_vocab().items())
-    rows = model.get_input_embeddings().weight.shape[0]
-    if largest >= rows:
-        raise SourceError(
-            f"the tokenizer of {directory} makes the id {largest} ({token!r}), its model has a vocabulary of {rows}. "
-            "Remedy: give the tokenizer that the model was trained with, or resize the model's embeddings"
-        )
+    row = {"text": SAMPLE, "ids": learnt.texts([SAMPLE], end=True)[0], "prompt_tokens": 0}
+    return AUTO_TOKENIZER_DIFFERS if token_problems(tokenizer, [row], learnt) else None
 
 
 def _first(error: Exception) -> str:

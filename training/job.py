@@ -21,8 +21,9 @@ from handoff.tokenizer import ModelTokenizer
 from training.base_model import publish_base_model
 from training.config import TrainingConfig
 from training.data_slots import data_slots
+from training.export_check import AUTO_TOKENIZER_DIFFERS
 from training.files import put_directory
-from training.fit import AUTO_TOKENIZER_DIFFERS, Outcome, fit, model_card
+from training.fit import Outcome, fit, model_card
 from training.identity import identity, refuse_changes
 from training.ingest import Passages, count_blocks
 from training.mlflow_run import flat
@@ -108,6 +109,9 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
         "%.1f %% of the trained places were real tokens, the others pads; %.1f %% of the time went into waiting for data",
         100 * known["real_token_share"], 100 * known["data_wait_share"],
     )  # fmt: skip
+    log.info(
+        "checked: loaded in a fresh process, the exported model has the tokens, end tokens, logits and losses of training"
+    )
     if outcome.sizes["auto_tokenizer"] == "differs":
         log.info("%s", AUTO_TOKENIZER_DIFFERS)
     exported = outcome.sizes["exported_step"]

@@ -288,25 +288,12 @@ class Trainer:
             checkpoint.write_audit(directory / checkpoint.EXPORT / checkpoint.AUDIT, self.rank, self.progress)
             if self.rank == 0:
                 export.save_model(weights, self.model, self.base_directory, directory / checkpoint.EXPORT, self.config)
-            auto_tokenizer = self._check_export(directory / checkpoint.EXPORT, request)
+            auto_tokenizer = export_check.check_on_every_rank(
+                directory / checkpoint.EXPORT, request, self.rank, self.config.hang_seconds
+            )
             if self.rank == 0:
                 told = {"exported_step": step, "auto_tokenizer": auto_tokenizer}
                 checkpoint.write_trace(directory, self.progress, self.world_size, self.meters.sizes() | told)
             checkpoint.write_digests(directory, self.rank)
             ray.train.report(self._reported(), checkpoint=ray.train.Checkpoint.from_directory(scratch))
         self._scratch.remove()
-
-    def _check_export(self, directory: Path, request: dict[str, Any]) -> str:
-        """See that the exported model is the trained one; every rank calls it, and raises what rank 0 found."""
-        from ray.train.collective import broadcast_from_rank_zero
-
-        found: Any = None
-        if self.rank == 0:
-            try:
-                found = export_check.check(directory, request, self.config.hang_seconds)
-            except export_check.ExportDiffers as error:
-                found = error
-        found = broadcast_from_rank_zero(found)
-        if isinstance(found, export_check.ExportDiffers):
-            raise found
-        return found

@@ -39,9 +39,9 @@ def load_model(directory: str, config: TrainingConfig, world_size: int, model_cl
 
     if model_class:
         _refuse_other_parameters(directory, model_class)
-    if config.zero_stage == 3:  # whose loader tells of missing weights alone
-        files = [Path(directory, name) for name in weight_names(Path(directory))]
-        compare(make_model(Path(directory)), headers(files), directory)
+    # ZeRO 3's loader tells of missing weights alone, and none says which of the tensors that it fuses does not fit.
+    files = [Path(directory, name) for name in weight_names(Path(directory))]
+    compare(make_model(Path(directory)), headers(files), directory)
     sharding = HfDeepSpeedConfig(deepspeed_config(config, world_size)) if config.zero_stage == 3 else None
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     model = load(directory, model_class or AutoModelForCausalLM, dtype=dtype, attn_implementation=attention_of(config))

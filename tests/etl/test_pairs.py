@@ -14,7 +14,7 @@ from handoff.errors import ConfigError, SourceError
 from handoff.schema import PAIRS
 from inference.config import InferenceConfig
 from inference.prompts import held_out
-from tests.etl.corpus_run import prose, rows, run
+from tests.etl.corpus_run import NO_HELD_OUT, prose, rows, run
 from training.rows import open_corpus
 
 COLUMNS = {"text_column": "question", "completion_column": "answer", "id_column": "name"}
@@ -62,6 +62,18 @@ def test_pairs_become_a_snapshot_that_training_and_inference_take(spark: Any, tm
     assert open_corpus(directory, "train").id == made.id
     prompts = held_out(InferenceConfig(held_out_prompts=2), made)
     assert {text for _, text, _ in prompts} == {found["p1"]["prompt"], found["p2"]["prompt"]}
+
+
+def test_short_pairs_are_kept_and_rules_that_are_set_hold(spark: Any, tmp_path: Path) -> None:
+    short = [("2+2?", "4"), ("What is 7 x 8?", "56"), ("Say: #a #b", "#a #b..."), ("\u4f60\u597d", "\u55e8")]
+    file = records(tmp_path / "p.jsonl", *({"name": q, "question": q, "answer": a} for q, a in short))
+    record, directory = run(tmp_path, str(file), source=COLUMNS, split=NO_HELD_OUT)
+    assert record.artifact
+    kept = {row["doc_id"] for row in rows(open_artifact(directory.store, record.artifact))}
+    assert kept >= {q for q, _ in short}
+    again, directory = run(tmp_path / "again", str(file), source=COLUMNS, split=NO_HELD_OUT, quality={"min_words": 4})
+    assert again.artifact
+    assert open_artifact(directory.store, again.artifact).manifest.dropped == {"too_few_words": 1}
 
 
 def test_files_without_those_columns_are_refused(tmp_path: Path) -> None:

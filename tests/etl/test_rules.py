@@ -101,6 +101,30 @@ def test_each_rule_gives_its_reason_and_the_first_broken_one_counts(spark: Any) 
     }
 
 
+CHINESE = "\u56db\u6708\u91cc\u7684\u4e00\u4e2a\u6674\u6717\u800c\u5bd2\u51b7\u7684\u65e5\u5b50\uff0c\u949f\u6572\u4e86\u5341\u4e09\u4e0b\u3002\u201c\u4ed6\u8bf4\u201d"
+JAPANESE = "\u543e\u8f29\u306f\u732b\u3067\u3042\u308b\u3002\u540d\u524d\u306f\u307e\u3060\u7121\u3044\u3002\u3069\u3053\u3067\u751f\u308c\u305f\u304b\u3068\u3093\u3068\u898b\u5f53\u304c\u3064\u304b\u306c\u3002"
+THAI = "\u0e01\u0e32\u0e25\u0e04\u0e23\u0e31\u0e49\u0e07\u0e2b\u0e19\u0e36\u0e48\u0e07 \u0e19\u0e32\u0e19\u0e21\u0e32\u0e41\u0e25\u0e49\u0e27 \u0e21\u0e35\u0e40\u0e14\u0e47\u0e01\u0e2b\u0e0d\u0e34\u0e07\u0e04\u0e19\u0e2b\u0e19\u0e36\u0e48\u0e07"
+LAO = "\u0e81\u0eb2\u0e99\u0e84\u0eb1\u0ec9\u0e87\u0edc\u0eb6\u0ec8\u0e87\u0e99\u0eb2\u0e99\u0ea1\u0eb2\u0ec1\u0ea5\u0ec9\u0ea7\u0ea1\u0eb5\u0ec0\u0e94\u0eb1\u0e81"
+KHMER = "\u1780\u17b6\u179b\u1796\u17b8\u1796\u17d2\u179a\u17c1\u1784\u1793\u17b6\u1799\u1798\u17b6\u1793\u1780\u17d2\u1798\u17c1\u1784\u179f\u17d2\u179a\u17b8"
+BURMESE = "\u101b\u103e\u1031\u1038\u101b\u103e\u1031\u1038\u1010\u102f\u1014\u103a\u1038\u1000\u1000\u101c\u1031\u1038\u1019\u101c\u1031\u1038\u1010\u1005\u103a\u101a\u1031\u102c\u1000\u103a"
+KOREAN = "\ud55c\uad6d\uc5b4\ub294 \ub744\uc5b4\uc4f0\uae30\ub97c \ud569\ub2c8\ub2e4 "
+
+
+def test_in_scripts_without_blanks_characters_are_counted(spark: Any) -> None:
+    """And Korean, which has blanks, is counted by words."""
+    texts = {"zh": CHINESE, "ja": JAPANESE, "th": THAI, "lo": LAO, "km": KHMER, "my": BURMESE, "ko": KOREAN * 8}
+    rows = [(name, 0, text) for name, text in texts.items()]
+    short = [("zh-short", 0, CHINESE[:12]), ("ko-short", 0, KOREAN * 6), ("mixed", 0, f"{CHINESE} {SENTENCE}")]
+    judged = judge(passages(spark, *rows, *short), QualityConfig()).persist()
+    assert reasons(judged) == {
+        **{f"{name}-0": None for name in texts},
+        "zh-short-0": "too_few_words",
+        "ko-short-0": "too_few_words",
+        "mixed-0": None,
+    }
+    assert {r.row_id: r.value for r in judged.collect() if r.value} == {"zh-short-0": 12, "ko-short-0": 18}
+
+
 def test_repeated_runs_of_five_words_are_a_rule_where_that_is_asked_for(spark: Any) -> None:
     twice = f"{SENTENCE} {SENTENCE.upper()}"
     words = twice.lower().split()

@@ -28,6 +28,7 @@ def books(tmp_path: Path) -> Path:
 def names(uri: str, tmp_path: Path, **settings: object) -> list[str]:
     with resolved(SourceConfig.model_validate({"uri": uri, **settings}), tmp_path) as source:
         assert all(Path(f.uri).stat().st_size == f.bytes for f in source.files)
+        assert not {f.name for f in source.files} & set(source.left_out)
         return [f.name for f in source.files]
 
 

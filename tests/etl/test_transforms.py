@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from etl.config import CleaningConfig
-from etl.transforms import clean, cut_passages, with_row_id
+from etl.transforms import clean, cut_passages, steps, with_row_id
 
 GUTENBERG = (
     "The Project Gutenberg eBook of Verses\nYou may copy it, give it away.\n\n"
@@ -19,7 +19,41 @@ OLD_GUTENBERG = (
     "Legal advisor\n*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*\nShall I\n"
     "End of the Project Gutenberg Etext of Verses\n"
 )
+LICENCE = "Updated editions will replace the previous one.\n\nSection 1. General Terms\n\nhear about new eBooks.\n"
+FIRST = GUTENBERG.replace("Verses", "First").replace("VERSES", "FIRST")
+WRAPPED_TITLE = (
+    "The Project Gutenberg eBook of Long\n\nThis ebook is for the use of anyone anywhere\n\n"
+    "*** START OF THIS PROJECT GUTENBERG EBOOK THE ADVENTURES OF\nSHERLOCK HOLMES ***\n\nTo Holmes she is\n\n"
+    "End of the Project Gutenberg EBook of The Adventures of Sherlock\n\n"
+    "*** END OF THIS PROJECT GUTENBERG EBOOK THE ADVENTURES OF\nSHERLOCK HOLMES ***\n\n"
+    "***** This file should be named 1661.txt *****\n" + LICENCE
+)
+QUOTING = (
+    "How to clean Project Gutenberg files\n\nEach begins with a line like\n\n"
+    "*** START OF THE PROJECT GUTENBERG EBOOK HAMLET ***\n\nand ends with one like\n\n"
+    "*** END OF THE PROJECT GUTENBERG EBOOK HAMLET ***\n\nThen comes the licence of Project Gutenberg. Remove both."
+)
+OLD_TWO = (
+    "***The Project Gutenberg Etext of One***\nCopyright laws are changing all over the world\n"
+    "*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*\nShall I\n"
+    "End of the Project Gutenberg Etext of One\n\n\n**The Project Gutenberg Etext of Two**\nCopyright laws are changing\n"
+    "*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*\ncompare thee\n"
+    "End of this Project Gutenberg Etext of Two\n"
+)
+APPENDIX = GUTENBERG.replace(
+    "Updated editions will replace the previous one.", "An appendix by the editor of this file."
+)
 CLEANED = [
+    (f"{FIRST}\n{GUTENBERG}", "Shall I compare thee\n\nShall I compare thee"),  # `cat` of two books
+    (f"{GUTENBERG}\n{LICENCE}{FIRST}\n{LICENCE}{GUTENBERG}", "\n\n".join(["Shall I compare thee"] * 3)),
+    (OLD_TWO, "Shall I\n\ncompare thee"),
+    (WRAPPED_TITLE, "To Holmes she is"),
+    (QUOTING, QUOTING),
+    (
+        APPENDIX,
+        "Shall I compare thee\n\n*** END OF THE PROJECT GUTENBERG EBOOK VERSES ***\n"
+        "An appendix by the editor of this file.",
+    ),
     ("\ufeffone\r\ntwo\rthree\u2028four", "one\ntwo\nthree\nfour"),
     ("a\x00b\x07c\x1bd\te", "abcd\te"),
     ("exam\u00adple, exam\u00ad\n  ple", "example, example"),
@@ -43,8 +77,9 @@ CLEANED = [
 
 
 def documents(spark: Any, *texts: str, reason: str | None = None) -> Any:
-    rows = [(f"doc{i}", text, reason, None) for i, text in enumerate(texts)]
-    return spark.createDataFrame(rows, "doc_id string, text string, reason string, file string")
+    rows = [(f"doc{i}", text, reason, None, 0, None) for i, text in enumerate(texts)]
+    schema = "doc_id string, text string, reason string, file int, part int, tally array<long>"
+    return spark.createDataFrame(rows, schema)
 
 
 def passages(spark: Any, text: str, passage_chars: int) -> list[str]:
@@ -56,6 +91,14 @@ def passages(spark: Any, text: str, passage_chars: int) -> list[str]:
 def test_cleaning(spark: Any) -> None:
     cleaned = [row.text for row in clean(documents(spark, *(raw for raw, _ in CLEANED)), CleaningConfig()).collect()]
     assert cleaned == [expected for _, expected in CLEANED]
+
+
+def test_characters_that_a_step_removes_are_counted(spark: Any) -> None:
+    raw = "one \r\n\r\n\r\n\r\ntwo\x07 e\u0301 \u00c3\u00a9\u00c3\u00a9\u00c3\u00a9\n"
+    done = clean(documents(spark, raw), CleaningConfig()).first()
+    assert done.text == "one\n\ntwo \u00e9 \u00e9\u00e9\u00e9"
+    removed = [done[f"_step_{number}"] for number in range(len(steps(CleaningConfig())))]
+    assert removed == [3, 1, 5, 0, 1, 3] and done._read == len(raw) == len(done.text) + sum(removed)
 
 
 def test_steps_can_be_left_out_and_wrapped_lines_joined(spark: Any) -> None:
@@ -114,7 +157,9 @@ def test_a_long_document_is_cut_in_linear_time(spark: Any) -> None:
         F.lit("big").alias("doc_id"),
         F.repeat(F.concat(F.lit("wor"), "id", F.lit(" ")), 600_000).alias("text"),
         F.lit(None).cast("string").alias("reason"),
-        F.lit(None).cast("string").alias("file"),
+        F.lit(None).cast("int").alias("file"),
+        F.lit(0).alias("part"),
+        F.lit(None).cast("array<long>").alias("tally"),
     )
     start = time.monotonic()
     assert cut_passages(clean(one_line, CleaningConfig()), 1000).count() == 3_000

@@ -38,6 +38,7 @@ def raising(error: BaseException, source: BaseException | None = None) -> Any:
         (Exception("a tokenizer written in Rust"), "user", "Exception: a tokenizer"),
         (RuntimeError("anything"), "unknown", "RuntimeError: anything ("),
         (RuntimeError("[gloo] Connection closed by peer [10.0.0.1]"), "outside", "RuntimeError: [gloo]"),
+        (Exception("API request failed: Max retries exceeded with url: /api"), "outside", "Exception: API"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "outside", "ConnectionRefusedError: "),
         (MemoryError(), "outside", "MemoryError (tests/handoff/test_causes.py, line "),
         (OSError(errno.ENOSPC, "No space left on device"), "unknown", "OSError: "),

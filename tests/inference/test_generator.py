@@ -1,5 +1,6 @@
 """The model stage without a cluster: seeded, independent of the batch, faithful to the distribution, no lost rows."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from handoff import schema
 from handoff.artifact import Artifact
+from handoff.positions import positions_of
 from handoff.publish import staging
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
@@ -16,7 +18,7 @@ from inference.config import InferenceConfig
 from inference.generator import Generator
 from inference.prompts import MODERN, PROMPTS
 from inference.sampling import GumbelMax, logits_processors, row_seed
-from inference.text_stages import ModelReference, finish, max_positions, render, render_arguments
+from inference.text_stages import ModelReference, finish, render, render_arguments
 
 CONFIG = InferenceConfig(max_new_tokens=12, temperature=1.0, top_p=0.9)
 
@@ -41,7 +43,8 @@ def complete(model: ModelReference, table: pa.Table, config: InferenceConfig, ro
     """The three stages over batches of ``rows``."""
     tokenizer = tokenizer_of(model)
     generator = Generator(model, tokenizer, config)
-    arguments = render_arguments(tokenizer, config, max_positions(model.directory()))
+    settings = json.loads(Path(model.directory(), "config.json").read_text())
+    arguments = render_arguments(tokenizer, config, positions_of(settings))
     batches = [render(table.slice(start, rows), **arguments) for start in range(0, len(table), rows)]
     return pa.concat_tables([finish(generator(batch), tokenizer, {}) for batch in batches])
 

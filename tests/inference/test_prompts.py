@@ -38,10 +38,19 @@ def test_a_parquet_file_may_have_integer_ids(tmp_path: Path) -> None:
     assert from_file(str(tmp_path / "p.parquet"))["id"].to_pylist() == ["2", "1"]
 
 
+def test_a_parquet_file_whose_text_is_no_utf8_is_named_with_the_row(tmp_path: Path) -> None:
+    texts = pa.array([b"fine", b"half \xff"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"prompt": texts, "id": [1, 2]}), tmp_path / "p.parquet")
+    with pytest.raises(SourceError, match=r"p\.parquet, row 2: not UTF-8\. Remedy: "):
+        from_file(str(tmp_path / "p.parquet"))
+
+
 @pytest.mark.parametrize(
     ("rows", "cause"),
     [
         (["not json"], "line 1: not JSON"),
+        (["[" * 100_000], "line 1: not JSON"),
+        (['{"id": ' + "7" * 5000 + ', "prompt": "a"}'], "line 1: not JSON"),
         ([{"id": 1, "prompt": "a"}, [1]], "line 2: not an object with id and prompt"),
         ([{"id": 1}], "line 1: not an object with id and prompt"),
         ([{"id": 1, "prompt": "a"}, {"id": "1", "prompt": "b"}], "line 2: id '1' was there before"),

@@ -168,6 +168,22 @@ def _corpus(store: Store, root: Path, story: Story) -> Artifact:
                 {"reason": "few_letters", "text": "1.1.12 ....... 1.1.13 ....... 1.1.14 ......."},
             ],
         }
+        facts["characters"] = {
+            "read": 9_000_000,
+            "removed": {"blanks at line ends": 450_000, "blank lines": 0, "personal data and secrets": -12},
+            "dropped_documents": 0,
+            "dropped_passages": 250_012,
+            "between_passages": 20_000,
+            "kept": 8_280_000,
+        }
+        facts["raw"] = {
+            "unpacked_bytes": 9_612_345,
+            "records": 77,
+            "unread_records": 3,
+            "replaced_bytes": 5,
+            "replaced_files": 1,
+        }
+        facts["files_left_out"] = [".hidden.txt"]
         facts["changes"] = [
             {
                 "step": "blanks at line ends",

@@ -95,6 +95,21 @@ def test_what_cleaning_changed_and_what_each_source_gave_are_shown(complete: tup
     assert "books" in page.text and "310" in page.text
 
 
+def test_characters_are_shown_from_read_to_kept(complete: tuple[RunDir, Page]) -> None:
+    _, page = complete
+    for shown in (
+        "8.4 MB of text are kept of 9.6 MB raw bytes (87.4 %)",
+        "3 of 77 records could not be read",
+        "5 bytes in 1 file were not in their encoding and became U+FFFD",
+        "Left out for their hidden names: 1 files, such as .hidden.txt",
+        "characters read 9,000,000 100 %",
+        "blanks at line ends 450,000 5.0 %",
+        "in passages that were dropped 250,012 2.8 %",
+        "kept 8,280,000 92.0 %",
+    ):
+        assert shown in page.text, shown
+
+
 def test_the_last_line_printed_is_the_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = build_run(tmp_path)
     assert report.main([run.uri]) == 0

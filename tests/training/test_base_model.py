@@ -129,5 +129,5 @@ def test_a_tokenizer_that_makes_ids_beyond_the_models_vocabulary_is_refused(tiny
     loaded = AutoModelForCausalLM.from_pretrained(directory)
     loaded.resize_token_embeddings(300)
     loaded.save_pretrained(directory)
-    with pytest.raises(SourceError, match=r"makes the id 383 .* has a vocabulary of 300\. Remedy"):
+    with pytest.raises(ConfigError, match=r"makes the id 383 .* has a vocabulary of 300\. Remedy"):
         look_into(of(directory), Path("unused"))

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from handoff.artifact import Artifact
-from handoff.errors import EXIT_FAILED
+from handoff.errors import EXIT_INFRASTRUCTURE
 from handoff.run_dir import RunDir
 
 pytestmark = [pytest.mark.faults, pytest.mark.ray]
@@ -142,7 +142,7 @@ def test_a_controller_that_dies_costs_an_attempt_which_the_next_one_makes_good(
     job.wait_for(r"train: [1-9]\d/60 steps")
     (controller,) = processes_of(nodes, "TrainController")
     controller.kill()
-    assert job.process.wait(120) == EXIT_FAILED, "a failure that a retry may mend"
+    assert job.process.wait(120) == EXIT_INFRASTRUCTURE, "a failure that a retry may mend"
     assert "ERROR train: " in job.log.read_text().splitlines()[-1]
     again = start("headless", 0.0)
     model = again.model()

@@ -2,15 +2,20 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from handoff.errors import ConfigError, SourceError
+from handoff.errors import BatonError, ConfigError
+from handoff.positions import completion_length, positions_of, refuse_too_long
+from tests.tokenizers import digits, write_model
 from training.base_model import check_fit, look_into
 from training.config import BaseModelConfig, LoraConfig, TrainingConfig
-from training.fit_check import completion_length, positions_of, refuse_targets, refuse_too_long
+from training.export_check import AUTO_TOKENIZER_DIFFERS
+from training.fit_check import refuse_targets
 from training.model_check import make_model
 
 
@@ -108,7 +113,7 @@ def test_gpt2s_layers_are_linear_too() -> None:
 
 
 def refused(directory: Path) -> str:
-    with pytest.raises(SourceError) as error:
+    with pytest.raises(BatonError) as error:
         look_into(BaseModelConfig(source=str(directory)), Path("unused"))
     assert "Remedy: " in str(error.value)
     return str(error.value)
@@ -138,3 +143,32 @@ def test_a_damaged_tokenizer(model: Path, content: str) -> None:
 
 def test_the_model_is_made_without_memory(model: Path) -> None:
     assert {p.device.type for p in make_model(model).parameters()} == {"meta"}
+
+
+def test_a_tokenizer_that_autotokenizer_rebuilds_is_told_and_not_refused(model: Path) -> None:
+    """Qwen2's class takes digits singly, and adds a token beyond the vocabulary; the file does neither."""
+    assert AUTO_TOKENIZER_DIFFERS not in look_into(BaseModelConfig(source=str(model)), Path("unused")).line
+    base = write_model(model.parent / "qwen2", digits())
+    assert AUTO_TOKENIZER_DIFFERS in look_into(BaseModelConfig(source=str(base)), Path("unused")).line
+
+
+def test_a_worker_of_airflow_without_torch_checks_what_it_can_and_says_what_comes_later(model: Path) -> None:
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys(["torch", "transformers", "safetensors", "huggingface_hub"]))
+from pathlib import Path
+from training.base_model import check_fit, look_into
+from training.config import BaseModelConfig, TrainingConfig
+base = BaseModelConfig(source={str(model)!r})
+seen = look_into(base, Path("unused"))
+print(seen.line)
+print(look_into(BaseModelConfig(source="owner/name"), Path("unused")).line)
+try:
+    check_fit(seen, TrainingConfig(base=base, seq_len=513), {{}})
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "owner/name; it is looked into when training starts" in done.stdout, done.stderr
+    assert "its weights are compared with its class when training starts: torch and transformers are not" in done.stdout
+    assert "has 512 positions, and training.seq_len is 513" in done.stdout, done.stderr

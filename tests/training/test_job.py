@@ -10,7 +10,7 @@ import pytest
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
-from handoff.errors import BatonError, CapacityError, ConfigError, GateFailed
+from handoff.errors import ArtifactError, BatonError, CapacityError, ConfigError, GateFailed
 from handoff.publish import Staging
 from handoff.run_dir import RunDir, StageRecord
 from orchestration.presets import gptj
@@ -254,6 +254,31 @@ def test_a_loss_that_is_no_number_ends_training_and_keeps_the_last_good_checkpoi
         run_train(run, Recipe(sick_loss))
     kept = {f.rsplit("/", 2)[-2] for f in run.store.files("_training") if f.endswith("state-rank0.json")}
     assert len(kept) == 2, "those of steps 2 and 4"
+    run.store.delete("_training")
+
+
+def test_a_model_that_would_serve_other_than_it_learnt_is_not_published(
+    ray_cluster: None, make_run: MakeRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A class of one's own that computes otherwise than the base's class, which will serve its weights."""
+    from transformers import LlamaForCausalLM
+
+    class Doubled(LlamaForCausalLM):
+        def forward(self, input_ids: Any = None, position_ids: Any = None, **settings: Any) -> Any:
+            out = super().forward(input_ids=input_ids, position_ids=position_ids, **settings)
+            out.logits = out.logits * 2
+            return out
+
+    caplog.set_level("INFO", "baton")
+    run = make_run("doubled", max_steps=4)
+    with pytest.raises(ArtifactError, match=r"(?s)not published: .*logits of the first block differ by .*Remedy"):
+        run_train(run, Recipe(model_class=Doubled))
+    record = run.record("train")
+    assert record and record.status == "failed" and not record.retry_helps
+    assert not [f for f in run.store.files("model") if "doubled" in f]
+    assert "restart" not in caplog.text, "each rank saw the same, and no start was wasted"
+    kept = {f.rsplit("/", 2)[-2] for f in run.store.files("_training") if f.endswith("state-rank0.json")}
+    assert len(kept) == 1, "the checkpoint of step 2"
     run.store.delete("_training")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from handoff.errors import SourceError
+from tests.training.families import build
 from training.base_model import look_into
 from training.config import BaseModelConfig, TrainingConfig
 from training.model import load_model
@@ -90,6 +91,25 @@ def test_other_weights_than_the_models_are_named_by_the_plan_and_by_the_loader(
         with pytest.raises(SourceError) as error:
             load_model(str(model), config, 1)
         assert re.search(message, str(error.value))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: None, r"lack 1 of the model's \(model\.layers\.0\.block_sparse_moe\.experts\.0\.w1\.weight\)"),
+        (
+            lambda t: t[:3],
+            r"another shape \(model\.layers\.0\.block_sparse_moe\.experts\.0\.w1\.weight \(3, 32\) for \(48, 32\)\)",
+        ),
+    ],
+)
+def test_experts_that_are_fused_as_they_are_loaded_are_named_one_by_one(
+    model: Path, change: Callable[[Any], Any], message: str
+) -> None:
+    build("mixtral").save_pretrained(model)
+    expert = "model.layers.0.block_sparse_moe.experts.0.w1.weight"
+    rewrite(model, lambda state: {k: v for k, v in {**state, expert: change(state[expert])}.items() if v is not None})
+    assert re.search(message, refused(model))
 
 
 def test_buffers_that_older_versions_saved_are_no_fault(model: Path) -> None:

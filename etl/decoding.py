@@ -1,0 +1,123 @@
+"""Bytes → text: which encoding a file is in, and what becomes of bytes that are not.
+
+One policy for these, in every format: each invalid sequence becomes U+FFFD, and its bytes are counted. A file, or a source,
+in which they are too many is in another encoding, and is refused.
+"""
+
+import codecs
+import threading
+from typing import NamedTuple
+
+from handoff.errors import ConfigError
+
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# What these names stand for on the web (WHATWG Encoding Standard, section 4.2): files that are said to be Latin-1 have
+# the quotation marks, dashes and the euro sign of Windows-1252, which Latin-1 takes for control characters.
+MEANT = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "utf-8-sig": "utf-8",
+}
+
+LEAST_INVALID = 8
+LEAST_INVALID_SHARE = 0.1  # of the bytes beyond ASCII
+
+
+class Counts(NamedTuple):
+    """Of bytes that were decoded: how many, how many not in the encoding, and then how many beyond ASCII."""
+
+    raw_bytes: int
+    invalid: int
+    beyond: int
+
+    def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]
+        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+NOTHING = Counts(0, 0, 0)
+
+
+def encoding_named(name: str) -> str:
+    """Python's name of the encoding that a setting means.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        "".encode(name)
+        found = codecs.lookup(name).name
+    except LookupError:
+        raise ConfigError(f"{name!r} is no text encoding. Remedy: correct corpus.source.encoding") from None
+    return MEANT.get(found, found)
+
+
+def encoding_of(head: bytes, configured: str) -> tuple[str, int]:
+    """Encoding of a file that begins with ``head``, and bytes of its byte order mark, which tells more than a setting.
+
+    UTF-16 without a mark is of the order in which its zero bytes stand.
+    """
+    for mark, encoding in BYTE_ORDER_MARKS:
+        if head.startswith(mark):
+            return encoding, len(mark)
+    encoding = encoding_named(configured)
+    if encoding in ("utf-16", "utf-32"):
+        width = int(encoding[4:]) // 8
+        first, last = (head[i::width].count(0) for i in (0, width - 1))
+        encoding += "-be" if first > last else "-le"
+    return encoding, 0
+
+
+_counted = threading.local()
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    _counted.bytes = invalid_bytes() + error.end - error.start
+    return "\ufffd", error.end
+
+
+codecs.register_error("baton.replaced", _replaced)
+
+
+def invalid_bytes() -> int:
+    """Bytes that this thread has replaced so far, since they were not in their encoding."""
+    return getattr(_counted, "bytes", 0)
+
+
+def decoded(data: bytes, encoding: str) -> str:
+    """The text of bytes; what is not in the encoding becomes U+FFFD, and :func:`invalid_bytes` counts it."""
+    return data.decode(encoding, "baton.replaced")
+
+
+def decoder(encoding: str) -> codecs.IncrementalDecoder:
+    """The same for bytes that come in chunks."""
+    return codecs.getincrementaldecoder(encoding)("baton.replaced")
+
+
+def beyond_ascii(data: bytes) -> int:
+    """Bytes of 128 or more."""
+    return len(data) - len(data.translate(None, bytes(range(128, 256))))
+
+
+def in_another_encoding(invalid: int, beyond: int) -> bool:
+    """Whether so many bytes are invalid that the encoding is not the file's: in one of damaged UTF-8 most are valid."""
+    return invalid >= LEAST_INVALID and invalid >= LEAST_INVALID_SHARE * beyond
+
+
+def counted(data: bytes, invalid_before: int) -> Counts:
+    """What to count of bytes that have just been decoded, given :func:`invalid_bytes` of before."""
+    invalid = invalid_bytes() - invalid_before
+    return Counts(len(data), invalid, beyond_ascii(data) if invalid else 0)

@@ -1,0 +1,205 @@
+"""What a raw file is, and how it is opened: names, compression, parts. Plan's check and Spark's reader use it alike."""
+
+import contextlib
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Any, Literal, NamedTuple
+
+import pyarrow as pa
+import zstandard
+
+from etl.decoding import encoding_of
+from handoff.errors import SourceError
+from handoff.store import resolve
+
+Format = Literal["txt", "markup", "jsonl", "csv", "parquet"]
+FORMATS: dict[str, Format] = {
+    ".txt": "txt",
+    ".md": "markup",
+    ".html": "markup",
+    ".htm": "markup",
+    ".jsonl": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
+COMPRESSIONS = (".gz", ".zst")
+
+PART_BYTES = 8 << 20  # of a text: a longer one is read, cleaned and cut in parts
+MOST_PARTS = 2048  # of a text: their passages' positions then fit into 31 bits
+MOST_PAGE_BYTES = 64 << 20  # of an HTML or Markdown file, whose tree takes ten times as much memory
+MOST_RECORD_BYTES = 128 << 20  # of a line of .jsonl; a longer one is counted, not read
+WINDOW_BYTES = 64 << 10  # looked at: at the beginning of a file for what it is, behind a part's end for a place to cut
+CHUNK_BYTES = 4 << 20
+LONGEST_WINDOW = 1 << 31  # of zstd: what `zstd --long=31` writes
+
+# A line end of these is not the one byte 0x0a: a file in them cannot be cut by its bytes.
+UNCUTTABLE = ("utf-16", "utf-32", "utf-7", "iso2022", "hz", "utf_7")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One raw file."""
+
+    uri: str  # absolute local path or URI
+    name: str  # path below the source's root; a text file's doc_id
+    bytes: int
+
+
+class Part(NamedTuple):
+    """What is read at a time: a file, or bytes ``start`` to ``end`` of it (of .parquet row groups)."""
+
+    file: SourceFile
+    file_number: int = 0  # of the file, among all that are read
+    number: int = 0  # of the part within its file
+    start: int = 0
+    end: int | None = None
+
+
+def kind_of(name: str) -> tuple[Format | None, str]:
+    """Format and compression (an extension, or nothing) that a file's name says, in any case."""
+    name = name.lower()
+    packed = next((c for c in COMPRESSIONS if name.endswith(c)), "")
+    name = name.removesuffix(packed)
+    found = next((f for extension, f in FORMATS.items() if name.endswith(extension)), None)
+    return (None, "") if found == "parquet" and packed else (found, packed)
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a path below the root is hidden, or what an engine left there (``_SUCCESS``, ``_temporary/…``).
+
+    A text that is named ``_intro.txt`` is a text.
+    """
+    *directories, file = name.split("/")
+    return any(d[0] in "._" for d in directories) or file[0] == "." or (file[0] == "_" and kind_of(file)[0] is None)
+
+
+@contextlib.contextmanager
+def reading(file: SourceFile) -> Iterator[None]:
+    """Turn what goes wrong with a file into one line that names it.
+
+    Raises:
+        SourceError: it is gone, locked, damaged or cut short.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise SourceError(
+            f"{file.uri} may not be read ({_reason(error)}). Remedy: give this user the right to"
+        ) from None
+    except FileNotFoundError:
+        raise SourceError(f"{file.uri} is gone. Remedy: put it back, or start a new run over what is there") from None
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException) as error:
+        raise SourceError(
+            f"{file.uri} cannot be read ({_reason(error)}): it is damaged or cut short. Remedy: fetch it again, or exclude it"
+        ) from None
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+@contextlib.contextmanager
+def opened(part: Part) -> Iterator[IO[bytes]]:
+    """The part's bytes from ``start`` on, unpacked; the caller stops at its end."""
+    filesystem, path = resolve(part.file.uri)
+    compression = kind_of(part.file.name)[1]
+    with reading(part.file), filesystem.open_input_file(path) as raw:
+        if compression == ".gz":
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                yield unpacked  # type: ignore[misc]
+        elif compression == ".zst":
+            unpacker = zstandard.ZstdDecompressor(max_window_size=LONGEST_WINDOW)
+            with unpacker.stream_reader(raw, read_across_frames=True, closefd=False) as unpacked:
+                yield unpacked
+        else:
+            raw.seek(part.start)
+            yield raw
+
+
+def chunks(stream: IO[bytes], part: Part) -> Iterator[bytes]:
+    """The part's bytes, some MB at a time."""
+    left = None if part.end is None else part.end - part.start
+    while left is None or left > 0:
+        data = stream.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
+        if not data:
+            return
+        left = None if left is None else left - len(data)
+        yield data
+
+
+def head_of(file: SourceFile, configured: str) -> tuple[bytes, str]:
+    """The first bytes of a file, unpacked and without a byte order mark, and its encoding."""
+    with opened(Part(file)) as stream:
+        head = stream.read(WINDOW_BYTES)
+    encoding, mark = encoding_of(head, configured)
+    return head[mark:], encoding
+
+
+def place_to_cut(window: Any) -> int | None:
+    """Where to cut a text, given what follows the least place (text or bytes): behind a paragraph, else a line, a word."""
+    for end in ("\n\n", "\n\r\n", "\n", " "):
+        wanted = end if isinstance(window, str) else end.encode()
+        if (at := window.find(wanted)) >= 0:
+            return at + len(end)
+    return None
+
+
+def parts_of(file: SourceFile, index: int, configured: str, part_bytes: int) -> list[Part]:
+    """The file in parts of about ``part_bytes``, each whole lines where there are lines; compressed it is one part.
+
+    The parts of a text are the same wherever it is read: they are part of its passages' positions.
+    """
+    format_, compression = kind_of(file.name)
+    size = PART_BYTES if format_ == "txt" else part_bytes
+    if format_ == "parquet":
+        return _row_groups(file, index, part_bytes)
+    if compression or format_ not in ("txt", "jsonl") or file.bytes <= size + WINDOW_BYTES:
+        return [Part(file, index)]
+    with opened(Part(file)) as stream:
+        encoding = encoding_of(stream.read(WINDOW_BYTES), configured)[0]
+        if encoding.startswith(UNCUTTABLE):
+            return [Part(file, index)]
+        bounds = [0]
+        while (least := bounds[-1] + size) < file.bytes - WINDOW_BYTES:
+            if (bound := _bound(stream, least, encoding, lines=format_ == "jsonl")) is None:
+                break
+            bounds.append(bound)
+    ends = [*bounds[1:], file.bytes]
+    return [Part(file, index, n, *ends_) for n, ends_ in enumerate(zip(bounds, ends, strict=True))]
+
+
+def _bound(stream: IO[bytes], least: int, encoding: str, *, lines: bool) -> int | None:
+    """The first place from ``least`` on at which a file can be cut; None where there is none."""
+    stream.seek(least)
+    window = stream.read(WINDOW_BYTES)
+    if not lines and (at := place_to_cut(window)) is not None:
+        return least + at
+    if not lines and encoding == "utf-8":  # no blank for 64 KiB: between two characters
+        return least + next((i for i in range(4) if window[i] & 0xC0 != 0x80), 0)
+    while window:
+        if (at := window.find(b"\n")) >= 0:
+            return least + at + 1
+        least += len(window)
+        window = stream.read(CHUNK_BYTES)
+    return None
+
+
+def _row_groups(file: SourceFile, index: int, part_bytes: int) -> list[Part]:
+    """A .parquet file by its row groups, several to a part where they are small."""
+    import pyarrow.parquet as pq
+
+    if file.bytes <= part_bytes:
+        return [Part(file, index)]
+    filesystem, path = resolve(file.uri)
+    with reading(file), pq.ParquetFile(path, filesystem=filesystem) as parquet:
+        sizes = [parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups)]
+    found: list[Part] = []
+    start = size = 0
+    for i, group in enumerate(sizes):
+        size += group
+        if size >= part_bytes or i == len(sizes) - 1:
+            found.append(Part(file, index, len(found), start, i + 1))
+            start, size = i + 1, 0
+    return found or [Part(file, index)]

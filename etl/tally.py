@@ -1,0 +1,126 @@
+"""What became of every character, byte and record between the raw files and the passages.
+
+Each document carries its counts in one column, ``tally``, through the chain that reads and cleans it; they are added up
+once, by file, as soon as the passages are there.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl.config import CorpusConfig
+from etl.privacy import kinds_of
+from etl.records import UNREAD
+from etl.transforms import steps
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+READ = ("raw_bytes", "invalid", "beyond", "markup_chars", "furniture_chars")  # as :mod:`etl.records` counts them
+MARKUP, FURNITURE = "HTML and Markdown marks, scripts", "navigation, buttons and footers of pages"
+PERSONAL = "personal data and secrets, less their placeholders"
+
+
+def columns_of(config: CorpusConfig) -> list[str]:
+    """The counts of a document, in the order in which ``tally`` holds them."""
+    cleaning = [f"_step_{number}" for number in range(len(steps(config.cleaning)))]
+    made = [f"_made_{kind}" for kind in kinds_of(config.privacy)]
+    return [*READ, "_read", "_unusable", *cleaning, "_personal", *made, "_dropped"]
+
+
+def packed(documents: "DataFrame", config: CorpusConfig) -> "DataFrame":
+    """The documents with their counts in one column, ``tally array<long>``."""
+    from pyspark.sql import functions as F
+
+    dropped = F.when(F.col("reason").isNotNull(), F.coalesce(F.length("text"), F.lit(0))).otherwise(0)
+    names = columns_of(config)
+    counts = F.array(*(F.coalesce(F.col(name).cast("long"), F.lit(0)) for name in names))
+    return documents.withColumn("_dropped", dropped).withColumn("tally", counts).drop(*names)
+
+
+def per_file(passages: "DataFrame", config: CorpusConfig) -> pa.Table:
+    """Of each file ``file``, ``records``, ``unread`` and ``useless`` ones, and the sums of its counts."""
+    from pyspark.sql import functions as F
+
+    reason = F.coalesce(F.col("reason"), F.lit(""))
+    sums = [F.coalesce(F.sum(F.col("tally")[i]), F.lit(0)).alias(name) for i, name in enumerate(columns_of(config))]
+    found = passages.groupBy("file").agg(
+        F.count("tally").alias("records"),
+        F.count_if(reason.isin(*UNREAD)).alias("unread"),
+        F.count_if(reason.isin(*UNREAD, "no_text")).alias("useless"),
+        *sums,
+    )
+    return found.toArrow().sort_by("file")
+
+
+class Tally:
+    """The counts of all files, added up."""
+
+    def __init__(self, files: pa.Table, config: CorpusConfig) -> None:
+        self._total = {name: pc.sum(files[name]).as_py() or 0 for name in files.column_names if name != "file"}
+        self._steps = [name for name, _ in steps(config.cleaning)]
+        self._kinds = kinds_of(config.privacy)
+        self.replaced_files = pc.sum(pc.greater(files["invalid"], 0)).as_py() or 0
+
+    @property
+    def made(self) -> dict[str, int]:
+        """Placeholders that were put in, per kind of personal data; those of the source do not count."""
+        return {kind: self._total[f"_made_{kind}"] for kind in self._kinds}
+
+    def facts(self, kept_chars: int, dropped_chars: int) -> dict[str, Any]:
+        """What the card tells: ``characters`` from read to kept, and ``raw``, what was read of the files.
+
+        Args:
+            kept_chars: of the kept passages.
+            dropped_chars: of the dropped ones.
+        """
+        total = self._total
+        removed = {MARKUP: total["markup_chars"], FURNITURE: total["furniture_chars"]}
+        removed |= {name: total[f"_step_{number}"] for number, name in enumerate(self._steps)}
+        removed[PERSONAL] = total["_personal"]
+        read = total["markup_chars"] + total["furniture_chars"] + total["_read"]
+        dropped_documents = total["_unusable"] + total["_dropped"]
+        between = read - sum(removed.values()) - dropped_documents - dropped_chars - kept_chars
+        return {
+            "characters": {
+                "read": read,
+                "removed": removed,
+                "dropped_documents": dropped_documents,
+                "dropped_passages": dropped_chars,
+                "between_passages": between,
+                "kept": kept_chars,
+            },
+            "raw": {
+                "unpacked_bytes": total["raw_bytes"],
+                "records": total["records"],
+                "unread_records": total["unread"],
+                "replaced_bytes": total["invalid"],
+                "replaced_files": self.replaced_files,
+            },
+        }
+
+
+def table(facts: dict[str, Any]) -> list[str]:
+    """The same for people: aligned lines, a label, a count, a share of the characters read."""
+    chars, raw = facts["characters"], facts["raw"]
+    lines = [("characters read", chars["read"])]
+    lines += [(f"  - {name}", number) for name, number in chars["removed"].items() if number]
+    later = {
+        "documents that were dropped": chars["dropped_documents"],
+        "passages that were dropped": chars["dropped_passages"],
+        "white space between passages": chars["between_passages"],
+    }
+    lines += [(f"  - {name}", number) for name, number in later.items() if number]
+    lines.append(("characters kept", chars["kept"]))
+    label, width, of = max(len(name) for name, _ in lines), max(len(f"{n:,}") for _, n in lines), max(chars["read"], 1)
+    shown = [f"  {name:<{label}}  {n:>{width},}  {100 * n / of:5.1f} %" for name, n in lines]
+    share = 100 * facts["text_bytes"] / max(raw["unpacked_bytes"], 1)
+    shown.append(f"  {facts['text_bytes']:,} bytes of text kept of {raw['unpacked_bytes']:,} raw bytes: {share:.1f} %")
+    if raw["unread_records"]:
+        shown.append(f"  {raw['unread_records']:,} of {raw['records']:,} records could not be read")
+    if raw["replaced_bytes"]:
+        shown.append(
+            f"  {raw['replaced_bytes']:,} bytes in {raw['replaced_files']:,} files were not in their encoding: now U+FFFD"
+        )
+    return shown

@@ -1,0 +1,44 @@
+"""Words, as rules count them and near-duplicates are found by: between blanks, and a character each where a script has none."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+# By code points, which are the same in every Java: what \\p{IsHan} matches grows with each Unicode.
+UNSPACED_SCRIPTS = (
+    (0x0E00, 0x0E7F),  # Thai
+    (0x0E80, 0x0EFF),  # Lao
+    (0x0F00, 0x0FFF),  # Tibetan
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x1A20, 0x1AAF),  # Tai Tham
+    (0x3040, 0x30FF),  # Hiragana, Katakana
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),  # Han
+    (0x4E00, 0x9FFF),
+    (0xA9E0, 0xA9FF),  # Burmese
+    (0xAA60, 0xAA7F),
+    (0xF900, 0xFAFF),  # Han
+    (0xFF66, 0xFF9D),  # Katakana
+    (0x1B000, 0x1B16F),  # Kana
+    (0x20000, 0x3FFFD),  # Han
+)
+_RANGES = "".join(f"\\x{{{first:x}}}-\\x{{{last:x}}}" for first, last in UNSPACED_SCRIPTS)
+# The first class is one comparison, and rules out all of Latin, Greek, Cyrillic, Hebrew, Arabic and India's scripts.
+UNSPACED = rf"[\x{{e00}}-\x{{3fffd}}](?<=[{_RANGES}])"
+
+
+def is_ascii(text: "Column") -> "Column":
+    """Whether a text has no other characters: most of what is told from it is then known without a look."""
+    from pyspark.sql import functions as F
+
+    return F.octet_length(text) == F.length(text)
+
+
+def spaced(text: "Column") -> "Column":
+    """The text with a blank on either side of each character of a script that does not write blanks between words."""
+    from pyspark.sql import functions as F
+
+    unspaced = ~is_ascii(text) & F.rlike(text, F.lit(UNSPACED))
+    return F.when(unspaced, F.regexp_replace(text, f"({UNSPACED})", " $1 ")).otherwise(text)
