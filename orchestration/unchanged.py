@@ -15,7 +15,7 @@ from orchestration.run_config import RunConfig
 
 
 def stamp_of(config: RunConfig) -> str:
-    """16 hex digits of everything that a run's outcome follows from, as far as seconds allow to tell.
+    """16 hex digits of everything that determines a run's outcome and can be read within seconds.
 
     Files count by name, size and modification time: reading terabytes to find that nothing changed is what this is to
     avoid. A stamp that differs costs a run that finds its artifacts published; it cannot publish anything twice.
