@@ -1,4 +1,4 @@
-"""A job's command as a list of arguments: what may be one, and what is said of anything else."""
+"""A job's command as a list of arguments: which values are accepted, and the errors for all others."""
 
 import os
 import reprlib

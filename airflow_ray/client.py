@@ -23,7 +23,7 @@ CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
 SHORT_LOG_BYTES = 4 << 20
 AGENT_SECONDS = 120  # a cluster that has just started answers before an agent can take its first job
 
-logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells of every closed stream
+logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it warns at every closed stream
 
 
 class RayClient(JobSubmissionClient):
@@ -66,7 +66,7 @@ class RayClient(JobSubmissionClient):
             raise RayUnreachable(str(error)) from error
 
     def submit_once(self, **job: Any) -> None:
-        """Submit; a job of this id that is there already is taken for the one that a lost answer was about.
+        """Submit a job. If a job of this id exists, an earlier submission got through and only its answer was lost.
 
         Raises:
             RuntimeError: the cluster refuses the job.

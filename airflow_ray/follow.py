@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_ray.client import RayClient
 
 TAIL_LINES = 15
-LINE_CHARACTERS = 20_000  # of a line without an end: longer ones are shown in pieces, so that memory stays bounded
+LINE_CHARACTERS = 20_000  # of a line without an end: longer ones are shown in pieces, which bounds memory
 # What a raylet that dies writes of itself, hundreds of lines, into the log of each job there.
 STATE_DUMP = "[state-dump]"
 REMEMBER_SECONDS = 5.0
@@ -84,7 +84,7 @@ class Follower:
             await asyncio.gather(reader, return_exceptions=True)
 
     async def _read_the_rest(self, reader: "asyncio.Task[None]") -> None:
-        """Ray's stream ends some 5 s after its job; a log of bearable size is read to its end at once instead."""
+        """Ray's stream ends some 5 s after its job; a log of at most SHORT_LOG_BYTES is therefore read in one request."""
         try:
             whole = await asyncio.to_thread(self._client.short_log, self._job)
         except RayUnreachable:

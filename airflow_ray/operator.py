@@ -1,4 +1,4 @@
-"""RayJobOperator: run a command as a job of a Ray cluster, and share its fate."""
+"""RayJobOperator: runs a command as a job of a Ray cluster; the task ends as the job ends."""
 
 import asyncio
 import shlex
@@ -33,7 +33,7 @@ LEFTOVER_SECONDS = 30.0
 
 
 class RayJobOperator(BaseOperator):
-    """Run a command on a Ray cluster, show its log as it is written, and end as it ends.
+    """Run a command on a Ray cluster, show its log as it is written, and succeed or fail with it.
 
     There is one job per attempt of work. A retry, or a worker that takes over, follows the job that is there, takes
     the result of one that has succeeded, and starts a new one only after one that has failed or was stopped. A clear
@@ -140,7 +140,7 @@ class RayJobOperator(BaseOperator):
             raise AirflowException(str(error)) from error
 
     def on_kill(self) -> None:
-        """Stop the job, and wait for as long as Airflow lets us; the rest of the wait is ``execute``'s."""
+        """Stop the job, and wait GRACE_SECONDS; ``execute`` waits for the rest of the stop."""
         self._killed = True
         if self._client is None or self._job is None:
             return
@@ -221,10 +221,10 @@ class RayJobOperator(BaseOperator):
             self.log.info("the first %d characters of the job's log are in an earlier attempt's", settled.position)
         if self.deferrable and settled.how != "adopted":
             self._defer(settled, started)
-        memory = context["task_state_store"]
+        state_store = context["task_state_store"]
 
         async def remember(position: int) -> None:
-            memory.set(LOG_KEY, {"submission_id": settled.submission_id, "position": position})
+            state_store.set(LOG_KEY, {"submission_id": settled.submission_id, "position": position})
 
         follower = Follower(
             self._client,
@@ -280,7 +280,7 @@ class RayJobOperator(BaseOperator):
             self.log.warning("job %s did not end within %s of being stopped", self._job, self.stop_timeout)
 
     def _stop_if_killed(self) -> None:
-        """Where Airflow has asked us to end, end the job for good and do not end green."""
+        """If Airflow has asked this task to stop, stop the job and fail. Raises AirflowException."""
         if self._killed:
             self._stop_late_job()
             raise AirflowException(f"the task was stopped, and with it Ray job {self._job}")

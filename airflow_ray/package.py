@@ -1,4 +1,4 @@
-"""The code that a job gets: the tracked files of a git working tree, and nothing else that lies there."""
+"""The code that a job gets: the tracked files of a git working tree, no untracked files."""
 
 import subprocess
 import tempfile

@@ -76,7 +76,7 @@ class RayJobTrigger(BaseTrigger):
         yield TriggerEvent({"submission_id": self.submission_id, "outcome": outcome, "message": message, "tail": tail})
 
     async def on_kill(self) -> None:
-        """A user has taken the task away: stop the job."""
+        """A user has marked or cleared the task: stop the job."""
         self.log.info("stopping Ray job %s", self.submission_id)
         client = (await self._cluster()).client
         await asyncio.to_thread(lambda: client().stop_and_wait(self.submission_id, self.stop_seconds))

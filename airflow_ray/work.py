@@ -15,7 +15,7 @@ JOB_KEY, LOG_KEY = "ray_job", "ray_log"  # of the task state store
 NAME_CHARACTERS = 120
 
 
-class Memory(Protocol):
+class TaskStateStore(Protocol):
     """Airflow's task state store: survives retries and clears of one task instance."""
 
     def get(self, key: str, default: Any = None) -> Any: ...
@@ -81,13 +81,13 @@ class Settled:
 def settle(
     client: "RayClient",
     work: Work,
-    memory: Memory,
+    state_store: TaskStateStore,
     submit: Callable[[str], None],
     *,
     stop_seconds: float,
     log: Any,
 ) -> Settled:
-    """Find this work's job or submit one, such that there is never a second.
+    """Find this work's job, or submit one. There is never a second job.
 
     The name is remembered *before* the job is submitted, and Ray refuses a name that it knows: whoever dies between
     the two, or loses Ray's answer, finds exactly that job, or none, under exactly that name.
@@ -95,7 +95,7 @@ def settle(
     Args:
         client: of the cluster.
         work: what the job is for.
-        memory: the task state store.
+        state_store: Airflow's, of the task.
         submit: submits a job of the given name, or finds it submitted.
         stop_seconds: how long a job that is left over may take to end.
         log: says what was found.
@@ -104,7 +104,7 @@ def settle(
         RuntimeError: a job that is left over does not end; or Ray refuses the job.
         RayUnreachable: no answer.
     """
-    saved = memory.get(JOB_KEY) or {}
+    saved = state_store.get(JOB_KEY) or {}
     ours = saved if saved.get("clear_number") == work.clear_number else {}
     for other in client.list_jobs():
         if (
@@ -126,21 +126,21 @@ def settle(
     if ours and known is not None:
         if known.status == "SUCCEEDED":
             log.info("job %s, of an earlier attempt, has succeeded: taking its result", name)
-            return Settled(name, "adopted", _position(memory, name))
+            return Settled(name, "adopted", _position(state_store, name))
         if not known.status.is_terminal():
             log.info("job %s, of an earlier attempt, is %s: following it", name, str(known.status).lower())
-            return Settled(name, "attached", _position(memory, name))
+            return Settled(name, "attached", _position(state_store, name))
         log.info("job %s, of an earlier attempt, has %s: starting a new one", name, str(known.status).lower())
     # Names may be taken where a DAG run was deleted and made again under its old id.
     while known is not None:
         number += 1
         name = work.submission_id(number)
         known = client.find(name)
-    memory.set(JOB_KEY, {"clear_number": work.clear_number, "number": number, "submission_id": name})
+    state_store.set(JOB_KEY, {"clear_number": work.clear_number, "number": number, "submission_id": name})
     submit(name)
     return Settled(name, "submitted", 0)
 
 
-def _position(memory: Memory, name: str) -> int:
-    saved = memory.get(LOG_KEY) or {}
+def _position(state_store: TaskStateStore, name: str) -> int:
+    saved = state_store.get(LOG_KEY) or {}
     return int(saved.get("position", 0)) if saved.get("submission_id") == name else 0

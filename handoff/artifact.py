@@ -89,7 +89,7 @@ def open_artifact(
 
 
 def check_manifest(manifest: Manifest, identity: str) -> list[str]:
-    """Signs that a manifest was edited or moved: a wrong id or a wrong digest."""
+    """Evidence that a manifest was edited or moved: a wrong id or a wrong digest."""
     problems = []
     if manifest.id != identity:
         problems.append(f"{MANIFEST_NAME} belongs to {manifest.id}, not to {identity}")

@@ -1,4 +1,4 @@
-"""The local directory of a model artifact's files: loaders of weights take no other place."""
+"""The local directory of a model artifact's files, as weight loaders read local files only."""
 
 import os
 import shutil

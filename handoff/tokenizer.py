@@ -154,7 +154,7 @@ def _token(named: Any) -> str | None:
 
 
 def _check_vocabulary(subject: str, model: dict[str, Any], vocabulary: dict[str, int], end: int) -> None:
-    """An id beyond the embedding fails in mid-training, on a GPU without a word of why."""
+    """Refuse ids beyond the embedding: they fail in mid-training, on a GPU without an explanation."""
     size = model.get("vocab_size") or model.get("text_config", {}).get("vocab_size")
     largest, token = max([*((n, t) for t, n in vocabulary.items()), (end, "eos_token")])
     if size is not None and largest >= size:

@@ -1,4 +1,4 @@
-"""What the model is asked: a file of prompts, or openings of held-out passages and prompts in modern English."""
+"""The prompts: a file, or openings of held-out passages and prompts in modern English."""
 
 import os
 import re
@@ -38,7 +38,7 @@ CANDIDATES_PER_PROMPT = 40
 
 
 def check_prompts(config: InferenceConfig) -> None:
-    """What can be said about the prompts before any stage has run: the file is there and its first rows are sound.
+    """Check a prompt file before any stage runs: it exists and its first rows are valid.
 
     Raises:
         SourceError: naming what is wrong with the file.
@@ -115,7 +115,7 @@ def begins_like_text(opening: str) -> bool:
 
 
 def publish_prompt_file(store: Store, uri: str) -> Artifact:
-    """The raw artifact that stands for a file of prompts, which stays where it is."""
+    """The raw artifact of a prompt file, which is used in place."""
     entry = describe_in_place(uri)
     with staging(store, "raw", {"prompts": entry.path, "sha256": entry.sha256}, []) as place:
         return place.publish(in_place=[entry])

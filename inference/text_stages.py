@@ -1,4 +1,4 @@
-"""The two CPU stages around the model: text → tokens, with bad prompts marked; tokens → text, as declared."""
+"""The two CPU stages around the model: text → tokens, invalid prompts marked; tokens → text, in the declared schema."""
 
 from dataclasses import dataclass
 from typing import Any

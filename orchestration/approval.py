@@ -1,4 +1,4 @@
-"""The optional question to a person, between the gate and the promotion."""
+"""The optional manual approval between gate and promotion."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any

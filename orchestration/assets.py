@@ -1,4 +1,4 @@
-"""What the DAGs tell the rest of the world they made: two assets, whose events carry the facts of the manifests."""
+"""The DAGs' two assets: corpus snapshot and promoted model, whose events carry facts from the manifests."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class JobOperator(BaseOperator):
-    """Run ``python -m <module> RUN_DIR`` in a process of its own, without a shell, and show its lines in the log.
+    """Run ``python -m <module> RUN_DIR`` in its own process, without a shell, and copy its output to the log.
 
     Args:
         module: the job's module, such as ``training.promote``.

@@ -1,4 +1,4 @@
-"""SparkJobOperator: one of the project's jobs through spark-submit, whose end says whether a retry can help."""
+"""SparkJobOperator: runs one of the project's jobs through spark-submit; its exit code decides whether to retry."""
 
 import os
 import socket
@@ -69,7 +69,7 @@ class SparkJobOperator(SparkSubmitOperator):
         context["ti"].xcom_push(key=SparkUiLink().xcom_key, value=self.ui_url)
 
     def _explained(self, error: Exception, started: Any) -> Exception:
-        """The error to raise for a failed job: with the job's own words, where it left any in this attempt."""
+        """The error to raise for a failed job: with the message that the job recorded in this attempt, if any."""
         from handoff.run_dir import RunDir
 
         record = RunDir(self.run_dir).record(self.stage)

@@ -15,7 +15,7 @@ from orchestration.run_config import RunConfig
 
 
 def stamp_of(config: RunConfig) -> str:
-    """16 hex digits of everything that a run's outcome follows from, as far as seconds allow to tell.
+    """16 hex digits of everything that determines a run's outcome and can be read within seconds.
 
     Files count by name, size and modification time: reading terabytes to find that nothing changed is what this is to
     avoid. A stamp that differs costs a run that finds its artifacts published; it cannot publish anything twice.
@@ -30,8 +30,8 @@ def stamp_of(config: RunConfig) -> str:
             seen.append(_files(sorted(str(f) for f in Path(place).iterdir() if f.is_file())))
         elif place and ("://" in place or Path(place).is_file()):
             seen.append(_files([place]))
-    made_of = {"config": config.model_dump(mode="json"), "files": seen, "code": current_producer().commit}
-    return hashlib.sha256(canonical(made_of).encode()).hexdigest()[:16]
+    identity = {"config": config.model_dump(mode="json"), "files": seen, "code": current_producer().commit}
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
 
 
 def unchanged_since(promoted: Iterable[Mapping[str, Any]], config: RunConfig) -> str | None:

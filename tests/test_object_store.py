@@ -118,6 +118,7 @@ def test_report(start: Callable[..., RunDir], tuned: Artifact, evaluated: Artifa
     assert record.metrics["path"] == f"{run.uri}/report.html"
 
 
+@pytest.mark.faults
 def test_train_to_predictions(
     ray_cluster: None, start: Callable[..., RunDir], remote: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

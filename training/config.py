@@ -105,7 +105,7 @@ class TrainingConfig(Frozen):
     cpus_per_worker: Runtime[float] = Field(default=1, description="CPU cores that each worker takes", gt=0)
     use_gpu: Runtime[bool] = Field(default=False, description="one GPU and NCCL per worker; else CPU and gloo")
     hang_seconds: Runtime[float] = Field(
-        default=900, description="a worker that neither answers nor moves on for so long is lost: restart", ge=10
+        default=900, description="a worker without an answer or a step for so long counts as failed: restart", ge=10
     )
     max_failures: Runtime[int] = Field(
         default=2, description="restarts from the last checkpoint before the stage fails", ge=0

@@ -1,4 +1,4 @@
-"""The parts of training that are yours to replace: what is minimised, and the class of the model."""
+"""The parts of training that a user can replace: the loss function and the model class."""
 
 import hashlib
 import inspect
@@ -50,7 +50,7 @@ class Recipe:
     model_class: Any = None
 
     def identity(self) -> dict[str, Any]:
-        """Name and source digest of each part that is not ours; part of the model's id."""
+        """Name and source digest of each replaced part; part of the model's id."""
         own = {"loss": self.loss if self.loss is not next_token_loss else None, "model_class": self.model_class}
         return {name: _named(part) for name, part in own.items() if part is not None}
 

@@ -167,7 +167,8 @@ def test_long_lines_are_bounded() -> None:
 
 
 def test_what_a_dying_raylet_writes_of_itself_is_not_shown() -> None:
-    text = f"one\n{STATE_DUMP} much\ntwo\n"
+    dump = f"[2026-11-26 10:00:00,1 I 7 7] (raylet) node_manager.cc:1: {STATE_DUMP} NodeManager:\n{STATE_DUMP} x"
+    text = f"one\n{dump}\ntwo\n"
     followed = Followed(Client([[text]], ["SUCCEEDED"], read=len(text)))
     assert followed.lines == followed.tail == ["one", "two"]
     assert followed.positions == [len(text)]

@@ -7,11 +7,11 @@ from tests.etl.plans import operators, plans
 
 # Shuffles, Python nodes. Only "write" may move all text.
 EXPECTED = {
-    # One narrow stage; Python reads the files.
+    # One narrow stage. Python reads the files, Spark SQL does the rest.
     "read, clean, redact, cut, judge": (0, 1),
     # A hash of the group decides; named documents are broadcast.
     "splits": (0, 0),
-    # The one Python step over all text, in NumPy.
+    # Beside reading the one Python step over all text, in NumPy.
     "signatures": (0, 1),
     # Narrow rows by fingerprint. Up to half a million passages the driver does it.
     "exact copies": (1, 0),

@@ -1,4 +1,4 @@
-"""Checkpoints of a training attempt: DeepSpeed's shards, ours beside them, and the digests that allow loading them.
+"""Checkpoints of a training: DeepSpeed's shards, this project's state files, and digests that are checked before loading.
 
 Each rank writes its own files into a local directory; Ray Train uploads them into one, while training goes on. DeepSpeed's shards are
 pickles, which can run code when loaded: they are read only after each rank has found its own files unchanged.
@@ -22,7 +22,7 @@ TRACE = "trace.json"
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where training stands: optimizer steps done, blocks consumed, and what rank 0 notes for the record.
+    """Where training stands: optimizer steps done, blocks consumed, and rank 0's trace.
 
     Attributes:
         restarts: attempts before this one that left a checkpoint.
@@ -68,7 +68,7 @@ def write_digests(directory: Path, rank: int) -> None:
 
 
 def problems_of(directory: Path, rank: int) -> list[str]:
-    """Every file of a rank that is missing, or differs from what was noted when it was written; empty where all is well."""
+    """Every file of a rank that is missing or does not match its recorded digest; empty if all match."""
     listed = _digests_of(directory, rank)
     try:
         digests = json.loads(listed.read_text())
@@ -115,7 +115,7 @@ def _state_of(directory: Path, rank: int) -> Path:
 
 
 def world_size_of(directory: Path) -> int | None:
-    """How many ranks wrote a checkpoint; None where that cannot be read, which rank 0's digests then tell too."""
+    """World size of the group that wrote a checkpoint; None if unreadable, which rank 0's digests then report as well."""
     try:
         return int(json.loads((directory / TRACE).read_text())["world_size"])
     except (OSError, ValueError, KeyError):
@@ -123,7 +123,7 @@ def world_size_of(directory: Path) -> int | None:
 
 
 def previous_ranks(directory: Path, rank: int, world_size: int) -> range:
-    """The ranks of the group that wrote a checkpoint whose files and history a rank of another group takes over."""
+    """Ranks of the group that wrote a checkpoint whose files and audit a rank of a new group takes over."""
     return range(rank, world_size_of(directory) or world_size, world_size)
 
 
@@ -141,7 +141,7 @@ def progress_of(directory: Path, rank: int, world_size: int) -> TrainingProgress
 
 
 def write_trace(directory: Path, progress: TrainingProgress, world_size: int, sizes: dict[str, Any]) -> None:
-    """Note what the model's manifest will tell: the steps, restarts, and sizes of the model and the group."""
+    """Write the facts of the model's manifest: steps, restarts, sizes of the model and of the group."""
     noted = {"world_size": world_size, "restarts": progress.restarts, "steps": list(progress.trace), "sizes": sizes}
     (directory / TRACE).write_text(json.dumps(noted))
 

@@ -1,4 +1,4 @@
-"""A checkpoint of one number of workers, for another: ZeRO's shards put together by DeepSpeed's universal checkpoint.
+"""Load a checkpoint with another number of workers: ZeRO's shards are merged into DeepSpeed's universal checkpoint.
 
 DeepSpeed's own format is taken because it covers ZeRO 1 to 3, adapters and bf16, and is kept up with its engine. It is
 made only when the number of workers changes, from the shards that are there, so that no checkpoint costs more than
@@ -18,7 +18,7 @@ from training.config import TrainingConfig
 
 
 def is_sharded(config: TrainingConfig) -> bool:
-    """Whether each rank saves a part of the optimizer's state of its own; else all have, and rank 0 saves, all of it."""
+    """Whether the optimizer's state is sharded over ranks; otherwise each rank has all of it, and rank 0 saves it."""
     return config.zero_stage > 0
 
 
@@ -63,7 +63,7 @@ def convert(shards: Path, whole: Path) -> None:
     """Write the universal form of a directory of DeepSpeed's shards."""
     from deepspeed.checkpoint.ds_to_universal import main
 
-    # No processes of its own: they would be forked from one with threads. missing state: what only Megatron notes.
+    # In this process: workers would be forked from a process with threads. Only Megatron writes the missing state.
     with contextlib.redirect_stdout(None):
         main(
             argparse.Namespace(
@@ -74,7 +74,7 @@ def convert(shards: Path, whole: Path) -> None:
 
 
 def _load(directory: Path, engine: Any, *, adapters_only: bool) -> None:
-    """Load model and optimizer, and put right what DeepSpeed 0.19 gets wrong on the way.
+    """Load model and optimizer, and correct two faults of DeepSpeed 0.19.
 
     Under ZeRO 3 it gives every parameter group the settings of the first one (so weight decay on norms), and all of
     them one step counter, which then runs as many times too fast as there are groups.

@@ -1,4 +1,4 @@
-"""Which checkpoint to go on from: the newest one that every rank finds whole; and how to get at the best one."""
+"""Find the checkpoint to resume from, which is the newest that every rank finds undamaged, or the best one."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 from handoff.errors import ArtifactError
 from training.checkpoints import checkpoint
 
-VALIDATION_LOSS = "validation_loss"  # of a checkpoint's step, where there was one: what the best are kept by
+VALIDATION_LOSS = "validation_loss"  # metric of a checkpoint; the best checkpoints are kept by it
 
 
 @contextlib.contextmanager
@@ -61,7 +61,7 @@ def whole_checkpoint(step: int) -> Iterator[Path]:
 
 
 def _problems(directory: Path) -> list[str]:
-    """Of the files that this rank answers for: its own, or what ranks of a larger group before wrote."""
+    """Problems of the files that this rank checks: its own, and those of previous ranks that it takes over."""
     import ray.train
 
     context = ray.train.get_context()

@@ -1,4 +1,4 @@
-"""Checkpoints of this machine's workers before their upload: one a worker, in a directory that each training has for itself."""
+"""Local checkpoints that wait for their upload: one per worker, in one directory per training."""
 
 import contextlib
 import hashlib
@@ -11,7 +11,7 @@ POLL_SECONDS = 0.05
 
 
 class Scratch:
-    """One worker's way of using its training's directory.
+    """One worker's checkpoints in the local directory of its training.
 
     Args:
         storage: where the checkpoints of the training go; the directory is named after it.
@@ -24,13 +24,13 @@ class Scratch:
         self._uploading: Path | None = None  # Ray Train removes it when it is uploaded
 
     def clear(self) -> None:
-        """Remove what a killed worker had not uploaded: nobody else would."""
+        """Remove checkpoints that a killed worker left behind."""
         shutil.rmtree(self.root, ignore_errors=True)
 
     def directory(self) -> Path:
         """A new directory for the next checkpoint, once that of the one before is uploaded.
 
-        Checkpoints more frequent than uploads would else fill this disk.
+        Without this wait, checkpoints that come faster than uploads would fill the disk.
 
         Raises:
             TimeoutError: the upload takes longer than ``hang_seconds``.
@@ -48,6 +48,6 @@ class Scratch:
         return self._uploading
 
     def remove(self) -> None:
-        """Remove the training's directory, if no other worker's last upload is on its way."""
+        """Remove the training's directory unless another worker still uploads from it."""
         with contextlib.suppress(OSError):
             self.root.rmdir()

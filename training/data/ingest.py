@@ -39,7 +39,7 @@ FEW_TOKENS = 2_000_000  # counted in this process in 2 s; starting Ray Data take
 
 @dataclass(frozen=True)
 class Cursor:
-    """What training has consumed; saved in every checkpoint."""
+    """Position of training in its data; saved in every checkpoint."""
 
     blocks: int = 0
     epoch: int = 0
@@ -134,7 +134,7 @@ class Passages:
             raise RuntimeError(f"Ray Data read {seen.sum()} passages, the manifest says {expected.sum()}")
 
     def stream_here(self) -> Iterator[Passage]:
-        """The same passages from the first on, tokenised by this process alone: for a short look."""
+        """The same passages from the first on, tokenised in this process, without Ray Data: for the first few."""
         for path in self.paths:
             for rows in read_rows(path, self.filesystem, self.tokenizer, end=True):
                 for ids, prompt in rows:
@@ -162,13 +162,13 @@ def count_blocks(passages: Passages, seq_len: int, enough: int | None, *, padded
         return counted(passages.stream_here())
     import ray
 
-    # In a task: what Ray Data has to say then goes to the session's log files.
+    # In a task, whose Ray Data messages go to the session's log files.
     return ray.get(ray.remote(num_cpus=0)(lambda: counted(passages.stream())).remote())
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one rank trains on in one step.
+    """One rank's training data of one step.
 
     Attributes:
         rows: its blocks, and fillers without targets where the last step lacks blocks.
@@ -209,7 +209,7 @@ class Deal:
 
 
 class BlockFeeder:
-    """Packs the token stream and deals it out; one actor per attempt, owned by rank 0 and gone with it.
+    """Packs the token stream and deals it out; one actor per attempt, which rank 0 owns and which ends with it.
 
     Args:
         passages: the train split.
@@ -266,7 +266,7 @@ class BlockFeeder:
 
 
 def rows_of(blocks: Sequence[Block], count: int, seq_len: int) -> Rows:
-    """Blocks as arrays of ``count`` rows; the rows that blocks do not fill have no targets."""
+    """Blocks as arrays of ``count`` rows; rows beyond the blocks have ignored labels only."""
     rows = Rows(np.zeros((count, seq_len), np.int32), np.tile(np.arange(seq_len, dtype=np.int32), (count, 1)),
                 ignored_labels(count, seq_len))  # fmt: skip
     for n, block in enumerate(blocks):

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 IGNORED = -100  # a label that the loss skips
-WINDOW = 1024  # pairs laid into blocks together: 98 % full at lengths spread evenly up to half a block
+WINDOW = 1024  # pairs packed at a time: blocks are 98 % full at lengths uniform up to half a block
 
 Ids = npt.NDArray[np.int32]
 Row = TypeVar("Row")
@@ -46,7 +46,7 @@ Piece = tuple[Passage, int, int]  # a passage, and its first and last token (exc
 
 @dataclass(frozen=True)
 class Position:
-    """Where packing goes on within the epoch.
+    """Where packing continues within the epoch.
 
     Attributes:
         passage: number of a passage; of pairs the first one of a window.
@@ -205,7 +205,7 @@ def _block(pieces: list[Piece], seq_len: int, pad_id: int, index: int, end: Posi
 
 
 def ignored_labels(*shape: int) -> Ids:
-    """Labels of which none is a target."""
+    """Labels that the loss ignores, all of them."""
     return np.full(shape, IGNORED, np.int32)
 
 

@@ -1,4 +1,4 @@
-"""The guard before a model is published: is what will be served what was learnt?
+"""Check before a model is published: does the exported model equal the trained one?
 
 ``python -m training.export.check DIRECTORY REQUEST`` loads an exported model in a fresh process with plain transformers
 and compares it with what training saw and computed: the tokens of a few rows, the stop tokens, the parameters, and the

@@ -50,7 +50,7 @@ def save_model(
     from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-    unset_hf_deepspeed_config()  # what is loaded from here on is whole
+    unset_hf_deepspeed_config()  # models loaded from here on are not partitioned
     directory.mkdir(parents=True, exist_ok=True)
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(base_directory, dtype=dtype)
@@ -99,7 +99,7 @@ def _save_adapter(weights: dict[str, Any], trained: Any, directory: Path) -> Non
     settings = trained.peft_config["default"]
     settings.inference_mode = True
     settings.save_pretrained(directory)
-    # PEFT notes the local directory of the base model; the manifest's parents say better what it was.
+    # PEFT records the base model's local directory; the manifest's parents identify it instead.
     file = directory / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": None}, indent=2))
 

@@ -15,21 +15,21 @@ SYSTEM_SECONDS = 10.0  # between two looks at the machine
 
 
 class LiveRun:
-    """Sends each step's metrics to MLflow, every few seconds; training never waits for it, nor fails with it.
+    """Sends each step's metrics to MLflow every few seconds. Training neither waits for MLflow nor fails with it.
 
     MLflow's own monitor adds processor, memory, disk, network and GPUs of this machine, the driver's, on which
     workers run too unless the cluster keeps it apart.
 
-    An MLflow that does not answer is said once in the log; what is missing is logged by the promotion.
+    If MLflow does not answer, one line of the log says so; the promotion logs what is missing.
 
     Args:
         name: of the run.
-        model_id: the model that will come out of it, whose tag finds the run again.
+        model_id: id of the model being trained; the run is found again by this tag.
         params: the flattened configuration.
     """
 
     def __init__(self, name: str, model_id: str, params: dict[str, str]) -> None:
-        self._made_of = (name, model_id, params)
+        self._run = (name, model_id, params)
         self._client: Any = None
         self._run_id = ""
         self._waiting: list[tuple[str, float, int, int]] = []
@@ -38,7 +38,7 @@ class LiveRun:
         self._system: Any = None
 
     def begin(self) -> None:
-        """Find or make the run. Called by the follower's thread: importing mlflow takes seconds."""
+        """Find or create the run. Called by the event logger's thread, as importing mlflow takes seconds."""
         self._try(self._begin)
 
     def step(self, entry: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class LiveRun:
             self.flush()
 
     def flush(self) -> None:
-        """Send what has gathered."""
+        """Send the metrics that wait."""
         self._sent = time.monotonic()
         if self._waiting and self._client is not None:
             rows, self._waiting = self._waiting, []
@@ -70,7 +70,7 @@ class LiveRun:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         registry = open_registry()
-        name, model_id, params = self._made_of
+        name, model_id, params = self._run
         client = registry.client
         self._run_id = begin_run(client, experiment_of(registry), name, model_id, params, int(1000 * time.time()))
         self._client = client

@@ -1,4 +1,4 @@
-"""Attention that stays within a document, chosen per device, and the proof of it before training begins.
+"""Attention that stays within a document, chosen per device, and a check of it before training begins.
 
 transformers finds the documents of a row by positions that start again: ``sdpa`` and ``eager`` get a block-diagonal
 causal mask, flash attention gets the boundaries themselves (varlen) and never computes what a mask would hide.

@@ -1,4 +1,4 @@
-"""What rank 0 tells the driver while it trains, and the driver's log lines made of it."""
+"""Events that workers report while they train, and the driver's log lines about them."""
 
 import logging
 import threading
@@ -17,7 +17,7 @@ WAITING_AFTER_SECONDS = 60.0  # a start takes 15 to 35 s: past this it waits for
 
 
 class Events:
-    """An actor that keeps events until the driver asks; workers never wait for the driver."""
+    """An actor that queues the workers' events until the driver reads them. Workers never wait for the driver."""
 
     def __init__(self) -> None:
         self._events: list[tuple[str, Any]] = []
@@ -31,7 +31,7 @@ class Events:
         return self._joined[rank]
 
     def started(self, step: int, damaged: list[str], workers: int) -> None:
-        """A group of workers begins after ``step`` steps; newer checkpoints that were damaged, with what is wrong."""
+        """A worker group starts after ``step`` steps; ``damaged`` says what is wrong with newer checkpoints."""
         self._events.append(("started", (step, damaged, workers)))
 
     def stepped(self, entry: dict[str, Any]) -> None:
@@ -67,11 +67,11 @@ class EventLogger(threading.Thread):
         events: handle of the :class:`Events` actor.
         config: the training section.
         total_steps: of the run.
-        live: MLflow run that hears each step, where there is one.
+        live: MLflow run that receives each step, where there is one.
 
     Attributes:
-        attempts: how often a group of workers started to train.
-        failures: how often one followed a lost worker.
+        attempts: times a worker group started to train.
+        failures: of these, restarts after a lost worker.
     """
 
     def __init__(self, events: Any, config: TrainingConfig, total_steps: int, live: LiveRun | None = None) -> None:

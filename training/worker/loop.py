@@ -66,16 +66,18 @@ class Diverged(ConfigError):
 def train_worker(settings: dict[str, Any]) -> None:
     """Body of a worker; ``settings["plan"]`` is a :class:`Plan`.
 
-    What only the user can fix is told to the driver and ends the training without a retry: the driver raises it.
+    An error that only the user can fix is reported to the driver, which raises it; training ends without a restart.
     """
     import ray
     import ray.train
 
     plan: Plan = settings["plan"]
-    if ray.get(plan.events.joined.remote(ray.train.get_context().get_world_rank())) == 1:  # a test kills no restart
+    if (
+        ray.get(plan.events.joined.remote(ray.train.get_context().get_world_rank())) == 1
+    ):  # crash points apply to the first group only
         os.environ[ENVIRONMENT_VARIABLE] = plan.crash_at
     if ray.get(plan.events.failure.remote()):
-        return  # this is the restart after one rank failed by itself
+        return  # a restart after one rank has failed alone: nothing to do
     try:
         with explain_out_of_memory(plan.config):
             _train(plan)
@@ -230,7 +232,7 @@ class Trainer:
         )
 
     def _checkpoint_is_due(self) -> bool:
-        """By steps, where the weights are the best so far and these are wanted, or by rank 0's clock."""
+        """Whether this step is checkpointed: by step number, as the best so far if ``keep`` is best, or by rank 0's clock."""
         step = self.progress.step
         if step % self.config.checkpoint_every_steps == 0:
             return True
@@ -262,7 +264,7 @@ class Trainer:
             self.plan.events.saved.remote(self.progress.step)
 
     def _reported(self) -> dict[str, Any]:
-        """What Ray Train keeps a checkpoint by."""
+        """Metrics by which Ray Train decides which checkpoints to keep."""
         loss = self.progress.trace[-1].get("validation_loss")
         return {"step": self.progress.step} | ({} if loss is None else {VALIDATION_LOSS: loss})
 

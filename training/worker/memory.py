@@ -1,4 +1,4 @@
-"""Too little memory: said with what to change, the cheapest first."""
+"""Out-of-memory errors that list the settings to change, cheapest first."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ class OutOfMemory(CapacityError):
 
 @contextlib.contextmanager
 def explain_out_of_memory(config: TrainingConfig) -> Iterator[None]:
-    """Turn an allocation that failed, on GPU or host, into :class:`OutOfMemory`."""
+    """Turn a failed allocation, on GPU or host, into :class:`OutOfMemory`."""
     import torch
 
     try:

@@ -1,4 +1,4 @@
-"""What validation during training decides: when to stop, and which weights are the best."""
+"""Decisions from validation during training: when to stop, and which weights are best."""
 
 import math
 from collections.abc import Sequence
