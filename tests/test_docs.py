@@ -19,7 +19,7 @@ PAGES = sorted(name for name in NAMES if (ROOT / name).exists())
 # Pages about settings, and what they write like one that is none: drop reasons, columns, names of DAGs and assets.
 MANUAL = ("docs/corpus.md", "docs/training.md", "docs/inference.md")
 NO_SETTINGS = {
-    "malformed_record", "no_text", "no_id", "prompt_tokens", "completion_tokens", "batch_inference", "spark_to_ray",
+    "malformed_record", "record_too_long", "no_text", "no_id", "prompt_tokens", "completion_tokens", "batch_inference", "spark_to_ray",
     "corpus_snapshot", "promoted_model", "training.job",
 }  # fmt: skip
 MADE_BY_THE_READER = {"etl/inspection.py", "tests/etl/test_inspection.py", "etl.inspection"}  # of docs/add-a-stage.md
