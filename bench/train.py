@@ -32,7 +32,7 @@ from training.base.artifact import publish_base_model
 from training.config import BaseModelConfig, TrainingConfig
 from training.data.ingest import Passages, rows_of
 from training.data.packing import pack
-from training.fit import fit
+from training.fit import Training, fit
 from training.registry.tracking import LiveRun
 
 HOME = Path("var/bench-train").resolve()
@@ -109,7 +109,7 @@ class Bench:
         place = HOME / "ray"
         shutil.rmtree(place / name, ignore_errors=True)
         heard, begun = Recorder(), time.time()
-        fit(settings, self.model, self.passages(), steps, str(place), name, live=heard)
+        fit(Training(settings, self.model, self.passages(), steps, str(place), name), heard)
         shutil.rmtree(place / name)
         times = [e["step_seconds"] for e in heard.entries]
         trace = [e | {"seconds": s} for e, s in zip(heard.entries, times, strict=True)]

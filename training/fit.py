@@ -66,19 +66,9 @@ class Outcome:
             yield Path(directory, EXPORT)
 
 
-def fit(
-    config: TrainingConfig,
-    base: Artifact,
-    passages: Passages,
-    total_steps: int,
-    storage: str,
-    name: str,
-    *,
-    validation: Passages | None = None,
-    recipe: Recipe = DEFAULT_RECIPE,
-    live: LiveRun | None = None,
-) -> Outcome:
-    """Train; goes on from the last checkpoint under ``storage/name`` where an earlier attempt left one.
+@dataclass(frozen=True)
+class Training:
+    """One training: what it starts from, what it reads, and where its checkpoints lie.
 
     Args:
         config: the training section.
@@ -89,6 +79,23 @@ def fit(
         name: directory of this training there.
         validation: the validation split, looked at every ``validate_every_steps``.
         recipe: what is minimised, and the model's class.
+    """
+
+    config: TrainingConfig
+    base: Artifact
+    passages: Passages
+    total_steps: int
+    storage: str
+    name: str
+    validation: Passages | None = None
+    recipe: Recipe = DEFAULT_RECIPE
+
+
+def fit(training: Training, live: LiveRun | None = None) -> Outcome:
+    """Train; goes on from the last checkpoint under ``storage/name`` where an earlier attempt left one.
+
+    Args:
+        training: what to train.
         live: MLflow run that hears each step.
 
     Raises:
@@ -102,6 +109,7 @@ def fit(
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    config, checkpoints = training.config, f"{training.storage}/{training.name}"
     if len(ray.nodes()) == 1:  # nothing to move to: saves a process, 5 s of CPU at each start
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     os.environ[HANG_VARIABLE] = str(config.hang_seconds)
@@ -109,14 +117,17 @@ def fit(
     here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     events = ray.remote(num_cpus=0, scheduling_strategy=here)(Events).remote()
     crash_at = os.environ.get(ENVIRONMENT_VARIABLE, "")
-    plan = Plan(config, base, passages, validation, total_steps, events, recipe, f"{storage}/{name}", crash_at)
+    plan = Plan(
+        config, training.base, training.passages, training.validation, training.total_steps, events, training.recipe,
+        checkpoints, crash_at,
+    )  # fmt: skip
     scaling: dict[str, Any] = {
         "num_workers": (config.min_workers, config.num_workers) if config.min_workers else config.num_workers,
         "elastic_resize_monitor_interval_s": RESIZE_SECONDS,
         "use_gpu": config.use_gpu,
         "resources_per_worker": {"CPU": config.cpus_per_worker, **({"GPU": 1} if config.use_gpu else {})},
     }
-    filesystem, path = resolve(storage)
+    filesystem, path = resolve(training.storage)
     filesystem.create_dir(path, recursive=True)
     trainer = TorchTrainer(
         _work,
@@ -124,7 +135,7 @@ def fit(
         torch_config=TorchConfig("nccl" if config.use_gpu else "gloo", timeout_s=int(config.hang_seconds)),
         scaling_config=ScalingConfig(**scaling),
         run_config=RunConfig(
-            name=name,
+            name=training.name,
             storage_path=path,
             storage_filesystem=filesystem,
             failure_config=FailureConfig(max_failures=config.max_failures),
@@ -135,9 +146,9 @@ def fit(
             ),
         ),
     )
-    log.info("checkpoints every %d steps in %s/%s", config.checkpoint_every_steps, storage, name)
+    log.info("checkpoints every %d steps in %s", config.checkpoint_every_steps, checkpoints)
     try:
-        with EventLogger(events, config, total_steps, live) as follower:
+        with EventLogger(events, config, training.total_steps, live) as follower:
             result = trainer.fit()
     except TrainingFailedError as error:
         raise (_failure(events) or _plain(error)) from error

@@ -27,7 +27,7 @@ from training.data.rows import open_corpus, reader_bytes
 from training.data.slots import data_slots
 from training.export.check import AUTO_TOKENIZER_DIFFERS
 from training.files import put_directory
-from training.fit import Outcome, fit, model_card
+from training.fit import Outcome, Training, fit, model_card
 from training.identity import identity, refuse_changes
 from training.recipe import DEFAULT_RECIPE, Recipe
 from training.registry.mlflow_run import flat
@@ -87,10 +87,8 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
         seen = run.store.is_local or "MLFLOW_TRACKING_URI" in os.environ
         live = LiveRun(run.name, place.id, params) if track and seen else None
         with record.phase("train"):
-            outcome = fit(
-                config, base, passages, total_steps, f"{run.store.root}/{CHECKPOINTS}", place.id,
-                validation=validation, recipe=recipe, live=live,
-            )  # fmt: skip
+            storage = f"{run.store.root}/{CHECKPOINTS}"
+            outcome = fit(Training(config, base, passages, total_steps, storage, place.id, validation, recipe), live)
         with record.phase("publish"):
             with outcome.local_export() as exported:
                 card = model_card(config, corpus, base, outcome)
