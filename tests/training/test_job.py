@@ -10,32 +10,20 @@ import pytest
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
-from handoff.errors import ArtifactError, BatonError, CapacityError, ConfigError, GateFailed
+from handoff.errors import ConfigError, GateFailed
 from handoff.facts import ModelFacts
 from handoff.publish import Staging
-from handoff.run_dir import RunDir, StageRecord
+from handoff.run_dir import RunDir
 from orchestration.presets import gptj
+from tests.training.runs import run_train, trained
 from training.checkpoints.scratch import Scratch
 from training.evaluate import evaluate
-from training.job import CHECKPOINTS, train
-from training.recipe import DEFAULT_RECIPE, Recipe, next_token_loss
+from training.job import CHECKPOINTS
 
 MakeRun = Callable[..., RunDir]
 
 # Two epochs of 10 blocks each, of which the last one is not full; a checkpoint after every second step of 10.
 CALM = {"seq_len": 256, "max_steps": None, "epochs": 2, "validate_every_steps": 4, "validation_blocks": 1}
-
-
-def run_train(run: RunDir, recipe: Recipe = DEFAULT_RECIPE) -> StageRecord:
-    with run.stage("train") as record:
-        train(run, record, recipe)
-    return record
-
-
-def trained(run: RunDir, recipe: Recipe = DEFAULT_RECIPE) -> Artifact:
-    record = run_train(run, recipe)
-    assert record.artifact and not record.reused
-    return open_artifact(run.store, record.artifact, digests=True)
 
 
 def losses(model: Artifact) -> list[float]:
@@ -249,55 +237,6 @@ def test_lora_with_a_loss_and_a_model_class_of_ones_own_is_exported_merged_with_
     assert not logits(load(model.data)).equal(logits(load(tiny_model)))
 
 
-def sick_loss(model: Any, batch: dict[str, Any]) -> Any:
-    """Not a number from the fifth call on."""
-    sick_loss.calls = getattr(sick_loss, "calls", 0) + 1  # type: ignore[attr-defined]
-    return next_token_loss(model, batch) * (1.0 if sick_loss.calls < 5 else float("nan"))  # type: ignore[attr-defined]
-
-
-@pytest.mark.faults
-def test_a_loss_that_is_no_number_ends_training_and_keeps_the_last_good_checkpoint(
-    ray_cluster: None, make_run: MakeRun
-) -> None:
-    run = make_run("sick", num_workers=1, zero_stage=0)
-    with pytest.raises(ConfigError, match=r"loss is nan at step 5 of 6, blocks 0-4 to 0-4 .*Remedy: lower"):
-        run_train(run, Recipe(sick_loss))
-    kept = {f.rsplit("/", 2)[-2] for f in run.store.files("_training") if f.endswith("state-rank0.json")}
-    assert len(kept) == 2, "those of steps 2 and 4"
-    run.store.delete("_training")
-
-
-def test_a_model_that_would_serve_other_than_it_learnt_is_not_published(
-    ray_cluster: None, make_run: MakeRun, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A class of one's own that computes otherwise than the base's class, which will serve its weights."""
-    from transformers import LlamaForCausalLM
-
-    class Doubled(LlamaForCausalLM):
-        def forward(self, input_ids: Any = None, position_ids: Any = None, **settings: Any) -> Any:
-            out = super().forward(input_ids=input_ids, position_ids=position_ids, **settings)
-            out.logits = out.logits * 2
-            return out
-
-    caplog.set_level("INFO", "baton")
-    run = make_run("doubled", max_steps=4)
-    with pytest.raises(ArtifactError, match=r"(?s)not published: .*logits of the first block differ by .*Remedy"):
-        run_train(run, Recipe(model_class=Doubled))
-    record = run.record("train")
-    assert record and record.status == "failed" and not record.retry_helps
-    assert not [f for f in run.store.files("model") if "doubled" in f]
-    assert "restart" not in caplog.text, "each rank saw the same, and no start was wasted"
-    kept = {f.rsplit("/", 2)[-2] for f in run.store.files("_training") if f.endswith("state-rank0.json")}
-    assert len(kept) == 1, "the checkpoint of step 2"
-    run.store.delete("_training")
-
-
-def test_a_split_that_does_not_fill_one_step_is_refused(ray_cluster: None, make_run: MakeRun) -> None:
-    run = make_run("small", seq_len=512, global_batch_tokens=512 * 64)
-    with pytest.raises(ConfigError, match=r"makes \d blocks of 512 tokens, one step takes 64\. Remedy: lower"):
-        run_train(run)
-
-
 @pytest.mark.faults
 def test_a_small_gptj_goes_through_the_loop_of_the_gptj_preset(
     ray_cluster: None, make_run: MakeRun, tiny_model: Path, tmp_path: Path
@@ -315,35 +254,3 @@ def test_a_small_gptj_goes_through_the_loop_of_the_gptj_preset(
     assert losses(model)[-1] < losses(model)[0]
     assert model.manifest.facts["zero_stage"] == 3 and model.manifest.facts["method"] == "full"
     assert load(model.data).config.model_type == "gptj"
-
-
-def test_too_many_workers_are_refused_before_training(ray_cluster: None, make_run: MakeRun) -> None:
-    run = make_run("crowd", num_workers=64)
-    with pytest.raises(CapacityError, match="needs 64 workers"):
-        run_train(run)
-    assert not list(run.store.files("_training"))
-
-
-def clumsy_loss(model: Any, batch: dict[str, Any]) -> Any:
-    """A step of one's own with a slip in it."""
-    return next_token_loss(model, {"input_ids": batch["tokens"]})
-
-
-def lopsided_loss(model: Any, batch: dict[str, Any]) -> Any:
-    """A slip that only rank 1 meets, while rank 0 waits for it."""
-    import torch.distributed
-
-    return batch["tokens"] if torch.distributed.get_rank() == 1 else next_token_loss(model, batch)
-
-
-@pytest.mark.parametrize("loss", [clumsy_loss, pytest.param(lopsided_loss, marks=pytest.mark.faults)])
-def test_what_would_fail_again_is_told_in_one_sentence_and_not_started_again(
-    ray_cluster: None, make_run: MakeRun, caplog: pytest.LogCaptureFixture, loss: Any
-) -> None:
-    run = make_run(f"{loss.__name__}", max_failures=5)
-    caplog.set_level("INFO", "baton")
-    with pytest.raises(BatonError, match=r"^KeyError: 'tokens' \(tests/training/test_job.py, line \d+\)$"):
-        run_train(run, Recipe(loss))
-    record = run.record("train")
-    assert record and record.status == "failed" and not record.retry_helps
-    assert "restart" not in caplog.text

@@ -140,6 +140,11 @@ class Passages:
                 for ids, prompt in rows:
                     yield Passage(np.asarray(ids, np.int32), prompt)
 
+    def first_blocks(self, seq_len: int, most: int, *, padded: bool) -> list[Block]:
+        """The first blocks of an epoch, made by this process alone."""
+        blocks = pack(self.stream_here(), seq_len, self.tokenizer.end_id, padded=padded, pairs=self.pairs)
+        return list(itertools.islice(blocks, most))
+
 
 def read_and_tokenise(files: pa.Table, filesystem: Any, tokenizer: ModelTokenizer) -> Iterator[pa.Table]:
     """A task's work: files (file, path) → tables of ``file``, ``tokens`` (list<int32>, EOS included) and ``prompt``,

@@ -21,7 +21,6 @@ from handoff.errors import ArtifactError, ConfigError
 from handoff.tokenizer import ModelTokenizer
 from training.config import TrainingConfig
 from training.data.ingest import Passages
-from training.data.packing import pack
 from training.data.rows import first_rows
 
 AUTO_TOKENIZER_DIFFERS = (
@@ -54,8 +53,7 @@ def reference(forward: Any, passages: Passages, config: TrainingConfig, device: 
     """
     import torch
 
-    end = passages.tokenizer.end_id
-    block = next(pack(passages.stream_here(), config.seq_len, end, padded=config.padded, pairs=passages.pairs))
+    (block,) = passages.first_blocks(config.seq_len, 1, padded=config.padded)
     ids, positions = block.ids[:BLOCK_TOKENS], block.positions[:BLOCK_TOKENS]
     training = forward.training
     forward.eval()

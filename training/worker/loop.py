@@ -1,6 +1,5 @@
 """The training function that every Ray Train worker runs: DeepSpeed over the blocks that the feeder deals out."""
 
-import itertools
 import math
 import os
 import tempfile
@@ -19,7 +18,6 @@ from training.checkpoints.resume import VALIDATION_LOSS, last_whole_checkpoint, 
 from training.checkpoints.scratch import Scratch
 from training.config import TrainingConfig
 from training.data.ingest import BlockFeeder, Deal, Passages, Share, rows_of
-from training.data.packing import pack
 from training.export.check import check_on_every_rank, reference
 from training.export.model import gather, save_model
 from training.recipe import Recipe
@@ -163,14 +161,7 @@ class Trainer:
         if self.plan.validation is None:
             return None
         config, passages = self.config, self.plan.validation
-        blocks = pack(
-            passages.stream_here(),
-            config.seq_len,
-            passages.tokenizer.end_id,
-            padded=config.padded,
-            pairs=passages.pairs,
-        )
-        first = list(itertools.islice(blocks, config.validation_blocks))
+        first = passages.first_blocks(config.seq_len, config.validation_blocks, padded=config.padded)
         return rows_of(first[self.rank :: self.world_size], -(-len(first) // self.world_size), config.seq_len)
 
     def run(self) -> None:
