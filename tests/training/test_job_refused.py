@@ -87,7 +87,7 @@ def test_what_would_fail_again_is_told_in_one_sentence_and_not_started_again(
 ) -> None:
     run = make_run(f"{loss.__name__}", max_failures=5)
     caplog.set_level("INFO", "baton")
-    with pytest.raises(BatonError, match=r"^KeyError: 'tokens' \(tests/training/test_job.py, line \d+\)$"):
+    with pytest.raises(BatonError, match=r"^KeyError: 'tokens' \(tests/training/test_job_refused.py, line \d+\)$"):
         run_train(run, Recipe(loss))
     record = run.record("train")
     assert record and record.status == "failed" and not record.retry_helps
