@@ -1,16 +1,16 @@
 """The data card: what is in a snapshot, what was left out and why, as ``card.json`` beside the splits."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from etl import mixture, tally
 from etl.config import CorpusConfig
 from etl.funnel import Funnel
-from etl.source import Source
+from etl.read.source import Source
 from handoff.facts import Change, CorpusFacts, Example, MixedSource, TopDocument
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 NAME = "card.json"
 PLACES: dict[str, Any] = {
@@ -22,10 +22,8 @@ BYTES_PER_TOKEN = 4  # of English text and the usual 30,000 to 100,000 pieces: a
 TOP_SOURCES = 10
 
 
-def top_documents(marked: "DataFrame") -> list[dict[str, Any]]:
+def top_documents(marked: DataFrame) -> list[dict[str, Any]]:
     """The documents that give most bytes to the snapshot: ``doc_id``, ``passages``, ``text_bytes``."""
-    from pyspark.sql import functions as F
-
     kept = marked.where("reason IS NULL").groupBy("doc_id")
     sums = kept.agg(F.count("*").alias("passages"), F.sum(F.octet_length("text")).alias("text_bytes"))
     return [row.asDict() for row in sums.orderBy(F.desc("text_bytes"), "doc_id").limit(TOP_SOURCES).collect()]
@@ -35,7 +33,7 @@ def facts(
     counted: Funnel,
     tallied: tally.Tally,
     sources: list[Source],
-    marked: "DataFrame",
+    marked: DataFrame,
     changes: list[dict[str, str | None]],
     config: CorpusConfig,
 ) -> CorpusFacts:

@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from py4j.protocol import Py4JError, Py4JNetworkError
+from pyspark.errors import PySparkException
+
 from handoff import errors
 from handoff.errors import BatonError, ConfigError, EngineUnavailable, InfrastructureError
 
@@ -33,9 +36,6 @@ def explained() -> Iterator[None]:
         EngineUnavailable: Spark's JVM or a Python worker of it died, or memory or a disk ran out; a retry may pass.
         RuntimeError: anything else that Spark or Py4J raised, by its innermost cause.
     """
-    from py4j.protocol import Py4JError, Py4JNetworkError
-    from pyspark.errors import PySparkException
-
     try:
         yield
     except (BatonError, InfrastructureError):

@@ -1,15 +1,15 @@
 """From documents to rows: what was kept and what was dropped for which reason, counted in one pass."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from etl.config import SplitConfig
 from etl.layout import RowBytes, row_bytes
 from etl.pairs import shown
 from etl.split import SPLITS, matches
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 EXAMPLE_CHARS = 300
 CLUSTER_SIZES = (2, 3, 5, 10, 100, 1000)  # the least size of each class of duplicate clusters
@@ -37,10 +37,8 @@ class Funnel:
         return {split: measured.rows for split, measured in self.kept.items()}
 
 
-def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
+def count(marked: DataFrame, config: SplitConfig) -> Funnel:
     """Count rows with ``doc_id, position, text, row_id, reason, value, split, _cluster``; reads them once."""
-    from pyspark.sql import functions as F
-
     # What is counted of a text first: rows are sorted on their way into the aggregate, and shall not carry texts there.
     text = F.col("text")
     narrow = marked.select(
@@ -70,7 +68,7 @@ def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
     return _funnel(cells, globs)
 
 
-def _classes(value: "Column", bounds: tuple[int, ...]) -> "list[Column]":
+def _classes(value: Column, bounds: tuple[int, ...]) -> list[Column]:
     """A condition per class, which begins at its bound and ends before the next one."""
     ends = [*bounds[1:], None]
     return [

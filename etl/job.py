@@ -8,12 +8,14 @@ from collections.abc import Callable
 if not __package__:  # started as a file: this directory came first on the path, where config.py could shadow a package
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from etl import (
     card,
     decontaminate,
-    dedup,
     examples,
     funnel,
     language,
@@ -22,20 +24,22 @@ from etl import (
     pairs,
     privacy,
     quality,
-    read,
-    signatures,
     split,
     tally,
     transforms,
 )
-from etl.check import undecodable
 from etl.config import CorpusConfig
-from etl.decoding import in_another_encoding
+from etl.dedup import duplicates, signatures
 from etl.failures import explained
+from etl.langid import check_languages
 from etl.progress import progress_lines
-from etl.raw import publish_sources
-from etl.session import shuffle_partitions, spark_session
-from etl.source import Source
+from etl.read.check import undecodable
+from etl.read.decoding import in_another_encoding
+from etl.read.documents import files_of, read_all
+from etl.read.raw import publish_sources
+from etl.read.source import Source
+from etl.session import engine_path, spark_session
+from etl.spark_conf import shuffle_partitions
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
 from handoff.facts import CorpusFacts, facts_of
@@ -47,9 +51,6 @@ from handoff.run_dir import RunDir, StageRecord
 from handoff.schema import CORPUS, PAIRS
 from handoff.store import Store
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
 CODE_VERSION = 5  # part of the snapshot's id: raise it when the same input and configuration give other rows
 
 
@@ -57,7 +58,7 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
     """The corpus stage: find or make the snapshot that the run's configuration describes."""
     config, cache = run.section("corpus", CorpusConfig), cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
-    language.check_languages(config.language)
+    check_languages(config.language)
     with record.phase("source"):
         raws = publish_sources(run.store, config.sources, cache)
         held = publish_sources(run.store, config.decontamination.sources, cache)
@@ -83,7 +84,7 @@ def snapshot_config(config: CorpusConfig) -> dict[str, Any]:
 
 
 def make_snapshot(
-    spark: "SparkSession",
+    spark: SparkSession,
     store: Store,
     parents: list[Artifact],
     sources: list[Source],
@@ -114,7 +115,7 @@ def make_snapshot(
         with record.phase("judge and split"), progress_lines(spark, "de-duplicate, split"):
             clean = judge_together(spark, passages, held, config)
             before = signatures.read(spark, known) if known else None
-            unique = dedup.mark_duplicates(clean, config.dedup, before, keep).persist()
+            unique = duplicates.mark_duplicates(clean, config.dedup, before, keep).persist()
             marked = mixture.mark(unique, config)
             counted = funnel.count(marked, config.split)
         passages.unpersist()
@@ -141,9 +142,9 @@ def make_snapshot(
                 )
 
 
-def prepare(spark: "SparkSession", sources: list[Source], config: CorpusConfig) -> "DataFrame":
+def prepare(spark: SparkSession, sources: list[Source], config: CorpusConfig) -> DataFrame:
     """Read, clean, cut, identify, judge: one narrow chain, so that raw text is read and cleaned once."""
-    documents = transforms.clean(read.read_all(spark, sources), config.cleaning)
+    documents = transforms.clean(read_all(spark, sources), config.cleaning)
     documents = language.keep_languages(documents, config.language)
     public = tally.packed(privacy.redact(documents, config.privacy), config)
     cut = transforms.cut_passages(public, config.passage_chars, whole=config.source.paired)
@@ -151,16 +152,14 @@ def prepare(spark: "SparkSession", sources: list[Source], config: CorpusConfig) 
     return quality.judge(passages, config.quality, pairs=config.source.paired)
 
 
-def judge_together(
-    spark: "SparkSession", passages: "DataFrame", held: list[Source], config: CorpusConfig
-) -> "DataFrame":
+def judge_together(spark: SparkSession, passages: DataFrame, held: list[Source], config: CorpusConfig) -> DataFrame:
     """What takes all passages at once, but for duplicates: splits, then what gives away an evaluation."""
     assigned = split.assign(passages.drop("file", "tally"), config.split, config.seed)
     references = decontaminate.references(spark, held)
     return decontaminate.mark_contaminated(assigned, references, config.decontamination)
 
 
-def check_records(passages: "DataFrame", sources: list[Source], config: CorpusConfig) -> tally.Tally:
+def check_records(passages: DataFrame, sources: list[Source], config: CorpusConfig) -> tally.Tally:
     """Compute ``passages`` (they are persisted), and refuse files that were not what they were taken for.
 
     Returns:
@@ -170,7 +169,7 @@ def check_records(passages: "DataFrame", sources: list[Source], config: CorpusCo
         SourceError: a file or a source is in another encoding; a file of records has not one usable text.
     """
     found = tally.per_file(passages, config)
-    files, useless = read.files_of(sources), []
+    files, useless = files_of(sources), []
     of_source = {source.settings.uri: [0, 0] for source in sources}
     for row in found.select(["file", "records", "useless", "invalid", "beyond"]).to_pylist():
         source, number = files[row["file"]]
@@ -203,10 +202,8 @@ def check_outcome(counted: funnel.Funnel, config: CorpusConfig) -> None:
     split.check_splits(counted.rows, config.split, counted.globs_hit)
 
 
-def write(marked: "DataFrame", counted: funnel.Funnel, config: CorpusConfig, uri_of: Callable[[str], str]) -> None:
+def write(marked: DataFrame, counted: funnel.Funnel, config: CorpusConfig, uri_of: Callable[[str], str]) -> None:
     """Write each split in its planned layout below ``uri_of(split)``, and what was dropped below ``rejects``."""
-    from pyspark.sql import functions as F
-
     kept, paired = marked.where("reason IS NULL"), config.source.paired
     columns = kept.select(*CORPUS.names)
     sample = columns.orderBy(layout.shuffle_key(config.seed), "row_id").limit(layout.SAMPLE_ROWS).collect()
@@ -214,11 +211,11 @@ def write(marked: "DataFrame", counted: funnel.Funnel, config: CorpusConfig, uri
     for name, measured in counted.kept.items():
         plan = layout.plan_split(measured, ratio, config.layout)
         rows = kept.where(f"split = '{name}'").select(*CORPUS.names)
-        layout.write_split(rows, read.engine_path(uri_of(name)), plan, config.layout, config.seed, pairs=paired)
+        layout.write_split(rows, engine_path(uri_of(name)), plan, config.layout, config.seed, pairs=paired)
     if config.keep_rejects and counted.dropped:
-        text = pairs.shown_text(F.col("text")) if paired else F.col("text")
+        text = F.replace("text", F.lit(pairs.SEAM), F.lit(pairs.ARROW)) if paired else F.col("text")
         rejects = marked.where("reason IS NOT NULL").select("reason", "value", "doc_id", "position", text.alias("text"))
-        rejects.write.json(read.engine_path(uri_of("rejects")), mode="append", compression="gzip")
+        rejects.write.json(engine_path(uri_of("rejects")), mode="append", compression="gzip")
 
 
 def _log_file(run: RunDir) -> str:

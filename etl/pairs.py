@@ -4,11 +4,6 @@ Between prompt and completion stands a character that Unicode reserves for priva
 taken out of what is read.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column
-
 SEAM = "\ue000"
 ARROW = " → "
 TOO_LONG = "pair_too_long"
@@ -19,25 +14,6 @@ def joined(prompt: str, completion: str) -> str:
     return f"{prompt.replace(SEAM, '')}{SEAM}{completion.replace(SEAM, '')}"
 
 
-def prompt(text: "Column") -> "Column":
-    from pyspark.sql import functions as F
-
-    return F.substring_index(text, SEAM, 1)
-
-
-def completion(text: "Column") -> "Column":
-    from pyspark.sql import functions as F
-
-    return F.substring_index(text, SEAM, -1)
-
-
 def shown(text: str) -> str:
     """A text for people."""
     return text.replace(SEAM, ARROW)
-
-
-def shown_text(text: "Column") -> "Column":
-    """The same for a column."""
-    from pyspark.sql import functions as F
-
-    return F.replace(text, F.lit(SEAM), F.lit(ARROW))

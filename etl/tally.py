@@ -4,21 +4,18 @@ Each document carries its counts in one column, ``tally``, through the chain tha
 once, by file, as soon as the passages are there.
 """
 
-from typing import TYPE_CHECKING
-
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from etl.config import CorpusConfig
 from etl.privacy import kinds_of
-from etl.records import UNREAD
+from etl.read.records import UNREAD
 from etl.transforms import steps
 from handoff.facts import Characters, CorpusFacts, Raw
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-READ = ("raw_bytes", "invalid", "beyond", "markup_chars", "furniture_chars")  # as :mod:`etl.records` counts them
+READ = ("raw_bytes", "invalid", "beyond", "markup_chars", "furniture_chars")  # as :mod:`etl.read.records` counts them
 MARKUP, FURNITURE = "HTML and Markdown marks, scripts", "navigation, buttons and footers of pages"
 PERSONAL = "personal data and secrets, less their placeholders"
 
@@ -30,20 +27,16 @@ def columns_of(config: CorpusConfig) -> list[str]:
     return [*READ, "_read", "_unusable", *cleaning, "_personal", *made, "_dropped"]
 
 
-def packed(documents: "DataFrame", config: CorpusConfig) -> "DataFrame":
+def packed(documents: DataFrame, config: CorpusConfig) -> DataFrame:
     """The documents with their counts in one column, ``tally array<long>``."""
-    from pyspark.sql import functions as F
-
     dropped = F.when(F.col("reason").isNotNull(), F.coalesce(F.length("text"), F.lit(0))).otherwise(0)
     names = columns_of(config)
     counts = F.array(*(F.coalesce(F.col(name).cast("long"), F.lit(0)) for name in names))
     return documents.withColumn("_dropped", dropped).withColumn("tally", counts).drop(*names)
 
 
-def per_file(passages: "DataFrame", config: CorpusConfig) -> pa.Table:
+def per_file(passages: DataFrame, config: CorpusConfig) -> pa.Table:
     """Of each file ``file``, ``records``, ``unread`` and ``useless`` ones, and the sums of its counts."""
-    from pyspark.sql import functions as F
-
     reason = F.coalesce(F.col("reason"), F.lit(""))
     sums = [F.coalesce(F.sum(F.col("tally")[i]), F.lit(0)).alias(name) for i, name in enumerate(columns_of(config))]
     found = passages.groupBy("file").agg(

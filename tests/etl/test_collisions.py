@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from etl import collisions
-from etl.collisions import Collisions
+from etl.dedup import collisions
+from etl.dedup.collisions import Collisions
 
 BANDS = 3
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from etl.config import LanguageConfig
-from etl.language import SEEN_CHARS, check_languages, identify, keep_languages
+from etl.langid import check_languages, identify
+from etl.language import SEEN_CHARS, keep_languages
 from handoff.errors import ConfigError
 
 TEXTS = {

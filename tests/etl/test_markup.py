@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from etl.markup import Page, html_page, markdown_page
+from etl.read.markup import Page, html_page, markdown_page
 
 
 def test_what_is_taken_from_a_page() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from etl import raw_file
 from etl.java import _packaged, find_java_home, java_version
+from etl.read import files
 from etl.tally import FURNITURE, MARKUP, PERSONAL
 from handoff.errors import SourceError
 from handoff.verify import main, verify_chain
@@ -82,8 +82,8 @@ def test_many_small_encodings_are_found_together(spark: Any, tmp_path: Path) -> 
 def test_a_long_text_is_one_document_of_many_parts(spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n\n".join(prose(n) for n in range(80))
     (tmp_path / "long.txt").write_text(text)
-    monkeypatch.setattr(raw_file, "PART_BYTES", 30_000)
-    monkeypatch.setattr(raw_file, "WINDOW_BYTES", 5_000)
+    monkeypatch.setattr(files, "PART_BYTES", 30_000)
+    monkeypatch.setattr(files, "WINDOW_BYTES", 5_000)
     made = snapshot(*run(tmp_path, f"{tmp_path}/long.txt", split=NO_HELD_OUT))
     kept = sorted(rows(made), key=lambda r: r["position"])
     assert "".join("".join(r["text"] for r in kept).split()) == "".join(text.split())

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from etl.check import check_files
 from etl.config import SourceConfig
-from etl.raw_file import SourceFile
-from etl.source import Source, resolved
+from etl.read.check import check_files
+from etl.read.files import SourceFile
+from etl.read.source import Source, resolved
 from handoff.artifact import Artifact
 from handoff.errors import ArtifactError
 from handoff.job import log
@@ -27,7 +27,7 @@ def publish_sources(store: Store, wanted: Sequence[SourceConfig], cache: Path) -
         Per source the artifact, and the source as an engine can read it from now on.
 
     Raises:
-        SourceError: as :func:`etl.source.resolved` and :func:`etl.check.check_files`.
+        SourceError: as :func:`etl.read.source.resolved` and :func:`etl.read.check.check_files`.
     """
     published = []
     for settings in wanted:

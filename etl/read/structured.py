@@ -10,8 +10,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl.decoding import NOTHING, Counts, beyond_ascii, counted, decoded, decoder, encoding_of, invalid_bytes
-from etl.raw_file import MOST_RECORD_BYTES, UNCUTTABLE, WINDOW_BYTES, Part, chunks, head_of, opened
+from etl.read.decoding import NOTHING, Counts, beyond_ascii, counted, decoded, decoder, encoding_of, invalid_bytes
+from etl.read.files import MOST_RECORD_BYTES, UNCUTTABLE, WINDOW_BYTES, Part, chunks, head_of, opened
 from handoff.store import resolve
 
 MALFORMED, TOO_LONG = "malformed_record", "record_too_long"

@@ -6,17 +6,16 @@ every near copy of it leaves the training data.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from etl.collisions import collisions
-from etl.components import components
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
 from etl.config import DedupConfig
-from etl.minhash import sets_of, signatures_of
+from etl.dedup.collisions import collisions
+from etl.dedup.components import components
+from etl.dedup.minhash import sets_of, signatures_of
 from etl.words import spaced
 from handoff.job import log
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 EXACT = "exact_duplicate"
 NEAR = "near_duplicate"
@@ -24,43 +23,35 @@ MOST_SENT = 1_000_000  # rows, of an id and a verdict, that go to every worker: 
 KEEPER = ("_held", "doc_id", "position", "row_id", "_id")  # the least of a cluster stays
 
 
-def normalised(text: "Column") -> "Column":
+def normalised(text: Column) -> Column:
     """The words of a text in lower case with one blank between them; letters, marks and digits of any script count.
 
     In scripts that write no blanks (:mod:`etl.words`) each character is a word, so that an n-gram is n characters.
     """
-    from pyspark.sql import functions as F
-
     return F.trim(F.regexp_replace(spaced(F.lower(text)), r"[^\p{L}\p{M}\p{N}]+", " "))
 
 
-def words_of(text: "Column") -> "Column":
-    """``words``, for the functions of :mod:`etl.minhash`: they fold ASCII by themselves, faster than an expression."""
-    from pyspark.sql import functions as F
-
+def words_of(text: Column) -> Column:
+    """``words``, for the functions of :mod:`etl.dedup.minhash`: they fold ASCII by themselves, faster than an expression."""
     return F.when(F.octet_length(text) == F.char_length(text), text).otherwise(normalised(text)).alias("words")
 
 
-def sent(rows: "DataFrame", count: int) -> "DataFrame":
+def sent(rows: DataFrame, count: int) -> DataFrame:
     """``rows`` to join to the text: sent to it where they are few; else the text has to be shuffled to meet them."""
-    from pyspark.sql import functions as F
-
     return F.broadcast(rows) if count <= MOST_SENT else rows
 
 
-def passage_id(row_id: "Column") -> "Column":
+def passage_id(row_id: Column) -> Column:
     """A 64-bit hash of a row's id: in one of 370,000 corpora of 10 million passages two share one."""
-    from pyspark.sql import functions as F
-
     return F.xxhash64(row_id)
 
 
 def mark_duplicates(
-    passages: "DataFrame",
+    passages: DataFrame,
     config: DedupConfig,
-    known: "DataFrame | None" = None,
-    keep: "Callable[[DataFrame], None]" = lambda signed: None,
-) -> "DataFrame":
+    known: DataFrame | None = None,
+    keep: Callable[[DataFrame], None] = lambda signed: None,
+) -> DataFrame:
     """Set ``reason`` of every passage but the keeper of each cluster, and ``cluster`` size of the keepers.
 
     Args:
@@ -72,9 +63,6 @@ def mark_duplicates(
     Returns:
         The same rows with ``_cluster int``: members of the cluster that this row stands for, null for a row without.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     numbered = passages.withColumn("_id", passage_id(F.col("row_id")))
     candidates = numbered.where("reason IS NULL")
     signed = signatures(candidates, config, known).persist()
@@ -116,15 +104,13 @@ def mark_duplicates(
     return with_verdicts(numbered, sent(verdicts, verdicts.count()))
 
 
-def with_verdicts(numbered: "DataFrame", verdicts: "DataFrame") -> "DataFrame":
+def with_verdicts(numbered: DataFrame, verdicts: DataFrame) -> DataFrame:
     """Set ``reason`` and ``_cluster`` of passages by ``_id``; verdicts are ``_id, _verdict, _cluster``."""
-    from pyspark.sql import functions as F
-
     marked = numbered.join(verdicts, "_id", "left")
     return marked.withColumn("reason", F.coalesce("reason", "_verdict")).drop("_id", "_verdict")
 
 
-def number_repeated(numbered: "DataFrame", repeated: "DataFrame") -> "DataFrame":
+def number_repeated(numbered: DataFrame, repeated: DataFrame) -> DataFrame:
     """Give rows of one id an id each: a record that is there twice, id and all, is the same row twice.
 
     Such rows are equal in every column, so that it does not matter which of them gets which number.
@@ -133,9 +119,6 @@ def number_repeated(numbered: "DataFrame", repeated: "DataFrame") -> "DataFrame"
         numbered: passages with ``_id``.
         repeated: the values of ``_id`` that several rows have.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     copy = F.row_number().over(Window.partitionBy("_id").orderBy("_id")) - 1
     same = numbered.join(repeated, "_id", "left_semi").withColumn("_copy", copy)
     own = F.when(F.col("_copy") == 0, F.col("_id")).otherwise(F.xxhash64("_id", "_copy"))
@@ -143,13 +126,11 @@ def number_repeated(numbered: "DataFrame", repeated: "DataFrame") -> "DataFrame"
     return others.unionByName(same.withColumn("_id", own).drop("_copy")).persist()
 
 
-def signatures(candidates: "DataFrame", config: DedupConfig, known: "DataFrame | None" = None) -> "DataFrame":
+def signatures(candidates: DataFrame, config: DedupConfig, known: DataFrame | None = None) -> DataFrame:
     """One narrow row a passage: ``_id, _held, doc_id, position, row_id, fingerprint, keys``; reads the text once.
 
     Of passages whose signature is known the text is not looked at.
     """
-    from pyspark.sql import functions as F
-
     if known is None:
         return _computed(candidates, config)
     narrow = candidates.select("_id", *_order())
@@ -162,30 +143,24 @@ def signatures(candidates: "DataFrame", config: DedupConfig, known: "DataFrame |
     return narrow.join(known, "row_id").select(*computed.columns).union(computed)
 
 
-def _computed(candidates: "DataFrame", config: DedupConfig) -> "DataFrame":
-    from pyspark.sql import functions as F
-
+def _computed(candidates: DataFrame, config: DedupConfig) -> DataFrame:
     columns = candidates.select("_id", *_order(), words_of(F.col("text")))
     bands = config.bands if config.fuzzy else 0
     schema = "_id long, _held int, doc_id string, position int, row_id string, fingerprint binary, keys array<long>"
     return columns.mapInArrow(signatures_of(config.ngram_words, bands, config.rows_per_band), schema)
 
 
-def _order() -> "list[Column]":
-    from pyspark.sql import functions as F
-
+def _order() -> list[Column]:
     held = F.when(F.col("split") == "test", 0).when(F.col("split") == "validation", 1).otherwise(2)
     return [held.alias("_held"), F.col("doc_id"), F.col("position"), F.col("row_id")]
 
 
-def near_links(pairs: "DataFrame", texts: "DataFrame", config: DedupConfig) -> "DataFrame":
+def near_links(pairs: DataFrame, texts: DataFrame, config: DedupConfig) -> DataFrame:
     """Those of the pairs (``first, second``) whose n-gram sets have a Jaccard similarity of at least ``min_jaccard``.
 
     The similarity is computed from the n-grams themselves, not estimated. Only texts of candidates (``id long,
     words string``) are looked at again.
     """
-    from pyspark.sql import functions as F
-
     pairs = pairs.persist()
     count = pairs.count()
     if not count:  # spares the joins below

@@ -6,21 +6,20 @@ a signature that is found is the one that would be computed. What is not found i
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from etl.config import DedupConfig
-from etl.dedup import passage_id
-from etl.read import engine_path
+from etl.dedup.duplicates import passage_id
+from etl.session import engine_path
 from handoff.artifact import Artifact, load_manifest, open_artifact
 from handoff.errors import ArtifactError
 from handoff.job import log
 from handoff.publish import Staging, staging
 from handoff.store import Store
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
 
 SCHEMA = pa.schema(
     [
@@ -36,7 +35,7 @@ DETERMINES = ("ngram_words", "bands", "rows_per_band")  # of DedupConfig: what a
 @contextlib.contextmanager
 def kept(
     store: Store, made_of: dict[str, Any], parents: list[Artifact], config: DedupConfig, raw_bytes: int
-) -> "Iterator[Callable[[DataFrame], None]]":
+) -> Iterator[Callable[[DataFrame], None]]:
     """What keeps signatures; they are published when the block ends, and gone when it fails.
 
     Args:
@@ -50,10 +49,8 @@ def kept(
         place.publish(schema=SCHEMA)
 
 
-def _write(signed: "DataFrame", place: Staging, raw_bytes: int) -> None:
+def _write(signed: DataFrame, place: Staging, raw_bytes: int) -> None:
     """Write ``row_id, fingerprint, keys`` of every passage, once where it is there twice."""
-    from pyspark.sql import functions as F
-
     once = signed.where(F.col("_id") == passage_id(F.col("row_id"))).select(*SCHEMA.names)
     files = 1 + raw_bytes // BYTES_PER_FILE
     once.coalesce(files).write.parquet(engine_path(place.uri("all")), mode="append", compression="zstd")
@@ -95,7 +92,7 @@ def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     )
 
 
-def read(spark: "SparkSession", artifact: Artifact) -> "DataFrame":
+def read(spark: SparkSession, artifact: Artifact) -> DataFrame:
     """``row_id string, fingerprint binary, keys array<long>`` of kept signatures."""
     paths = [engine_path(path) for path in artifact.files()]
     return spark.read.schema("row_id string, fingerprint binary, keys array<long>").parquet(*paths)

@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-from etl import markup, pairs
+from etl import pairs
 from etl.config import SourceConfig
-from etl.decoding import NOTHING, Counts, counted, decoded, decoder, encoding_of, invalid_bytes
-from etl.raw_file import (
+from etl.read import markup
+from etl.read.decoding import NOTHING, Counts, counted, decoded, decoder, encoding_of, invalid_bytes
+from etl.read.files import (
     MOST_PAGE_BYTES,
     PART_BYTES,
     WINDOW_BYTES,
@@ -22,7 +23,7 @@ from etl.raw_file import (
     place_to_cut,
     reading,
 )
-from etl.structured import MALFORMED, TOO_LONG, csv_rows, encoding_in, json_objects, parquet_rows
+from etl.read.structured import MALFORMED, TOO_LONG, csv_rows, encoding_in, json_objects, parquet_rows
 from handoff.errors import SourceError
 
 NO_TEXT, NO_ID = "no_text", "no_id"

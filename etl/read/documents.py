@@ -1,23 +1,19 @@
 """Raw files → documents: a DataFrame of doc_id, part, text, reason, file and counts. What cannot be used keeps a row.
 
-Python workers read the files with :mod:`etl.records`, as plan's check does; Spark's own readers are not used.
+Python workers read the files with :mod:`etl.read.records`, as plan's check does; Spark's own readers are not used.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
 
 from etl.config import SourceConfig
-from etl.raw_file import Part, kind_of, parts_of
-from etl.records import Record, records
-from etl.session import PARTITION_BYTES
-from etl.source import Source
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+from etl.read.files import Part, kind_of, parts_of
+from etl.read.records import Record, records
+from etl.read.source import Source
+from etl.spark_conf import PARTITION_BYTES
 
 LEAST_TASK_BYTES = 1 << 20
 # What opening a file costs beside reading it, as bytes: 12,000 files of 200 bytes are 24 tasks, not 12,000.
@@ -42,7 +38,7 @@ SCHEMA = pa.schema(
 Task = list[tuple[int, Part]]  # parts, each with its source's place among the sources
 
 
-def read_all(spark: "SparkSession", sources: Sequence[Source]) -> "DataFrame":
+def read_all(spark: SparkSession, sources: Sequence[Source]) -> DataFrame:
     """A row per document, or per part of a long one, with the columns of SCHEMA.
 
     A text, Markdown or HTML file is a document and its ``doc_id`` is its path below the source's root. In .jsonl, .csv
@@ -129,8 +125,3 @@ def _batch(rows: list[tuple[object, ...]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
     )
-
-
-def engine_path(uri: str) -> str:
-    """A local path or URI as Spark takes it: with a scheme, s3 by the s3a connector."""
-    return re.sub(r"^s3://", "s3a://", uri) if "://" in uri else f"file://{uri}"

@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 from fsspec.utils import glob_translate
 
 from etl.config import SourceConfig
-from etl.raw_file import FORMATS, Format, SourceFile, is_left_out, kind_of
+from etl.read.files import FORMATS, Format, SourceFile, is_left_out, kind_of
 from handoff.errors import SourceError
 from handoff.packages import download_package, extract_members
 from handoff.store import resolve

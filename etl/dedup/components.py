@@ -1,17 +1,16 @@
 """Connected components of a graph of links: in the driver where links are few, else in a bounded number of rounds."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
 
 MOST_HERE = 500_000  # links that the driver joins, in two or three seconds; a round takes Spark half a second for none
 MAX_ROUNDS = 40  # a bound, not a measurement: the algorithm's is logarithmic, the tests' chain of 40 stays below
 
 
-def components(links: "DataFrame") -> "DataFrame":
+def components(links: DataFrame) -> DataFrame:
     """The smallest member of each component: ``first long, second long`` → ``node long, root long``.
 
     Few links are joined in the driver. Of more, large-star and small-star are made in turns (Kiveris, Lattanzi,
@@ -21,8 +20,6 @@ def components(links: "DataFrame") -> "DataFrame":
     Raises:
         RuntimeError: the rounds ran out.
     """
-    from pyspark.sql import functions as F
-
     stars = (
         links.where("first <> second")
         .select(F.greatest("first", "second").alias("node"), F.least("first", "second").alias("root"))
@@ -63,21 +60,15 @@ def joined(links: pa.Table) -> pa.Table:
     return pa.table({"node": pa.array(nodes, pa.int64()), "root": pa.array(map(find, nodes), pa.int64())})
 
 
-def _large_star(stars: "DataFrame") -> "DataFrame":
+def _large_star(stars: DataFrame) -> DataFrame:
     """Each node links its larger neighbours to the least of its neighbours and itself."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     both = stars.select("node", "root").union(stars.select("root", "node"))
     least = F.least("node", F.min("root").over(Window.partitionBy("node")))
     return both.withColumn("least", least).where("root > node").select(F.col("root").alias("node"), "least")
 
 
-def _small_star(stars: "DataFrame") -> "DataFrame":
+def _small_star(stars: DataFrame) -> DataFrame:
     """Each node links its smaller neighbours and itself to the least of them."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     seen = stars.withColumn("least_of_all", F.min("least").over(Window.partitionBy("node")))
     pairs = F.array(
         F.struct("node", F.col("least_of_all").alias("root")),
@@ -86,7 +77,5 @@ def _small_star(stars: "DataFrame") -> "DataFrame":
     return seen.select(F.inline(pairs)).where("node <> root").distinct()
 
 
-def _fingerprint(stars: "DataFrame") -> tuple[Any, ...]:
-    from pyspark.sql import functions as F
-
+def _fingerprint(stars: DataFrame) -> tuple[Any, ...]:
     return tuple(stars.agg(F.count("*"), F.bit_xor(F.xxhash64("node", "root"))).collect()[0])

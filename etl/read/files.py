@@ -10,7 +10,7 @@ from typing import IO, Any, Literal, NamedTuple
 import pyarrow as pa
 import zstandard
 
-from etl.decoding import encoding_of
+from etl.read.decoding import encoding_of
 from handoff.errors import SourceError
 from handoff.store import resolve
 
