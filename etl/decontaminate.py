@@ -1,4 +1,4 @@
-"""Training passages that share a long run of words with an evaluation are dropped: marked, counted, never trained on."""
+"""Decontamination: training passages that share a long run of words with an evaluation text are dropped."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl.config import DecontaminationConfig
-from etl.dedup.duplicates import passage_id, sent, words_of
+from etl.dedup.duplicates import broadcast_if_small, passage_id, words_of
 from etl.dedup.minhash import containing, sets_of
 from etl.read.documents import read_all
 from etl.read.source import Source
@@ -18,7 +18,7 @@ MAX_NGRAMS = 50_000_000  # of 8 bytes each: 400 MB in the driver and once in eac
 
 
 def references(spark: SparkSession, sources: list[Source]) -> list[DataFrame]:
-    """The usable texts of the sources: a frame of ``text string`` each."""
+    """The usable texts of the sources: one frame of ``text string`` per source."""
     return [read_all(spark, [source]).where("reason IS NULL").select("text") for source in sources]
 
 
@@ -45,8 +45,8 @@ def mark_contaminated(passages: DataFrame, references: list[DataFrame], config: 
     """Set ``reason`` of train passages that share ``ngram_words`` words in a row with a reference.
 
     Args:
-        passages: ``text, row_id, reason, split`` and more, persisted; rows that have a reason take no part.
-        references: frames of ``text``; the held-out passages are added where the configuration says so.
+        passages: ``text, row_id, reason, split`` and more, persisted; rows with a reason are skipped.
+        references: frames of ``text``; the held-out passages are added if the configuration says so.
     """
     texts = list(references)
     if config.held_out:
@@ -59,5 +59,7 @@ def mark_contaminated(passages: DataFrame, references: list[DataFrame], config: 
     words = train.select(passage_id(F.col("row_id")).alias("id"), words_of(F.col("text")))
     hits = words.mapInArrow(containing(config.ngram_words, everything), "id long").distinct().localCheckpoint()
     found = hits.select(F.col("id").alias("_id"), F.lit(CONTAMINATED).alias("_hit"))
-    marked = passages.withColumn("_id", passage_id(F.col("row_id"))).join(sent(found, hits.count()), "_id", "left")
+    marked = passages.withColumn("_id", passage_id(F.col("row_id"))).join(
+        broadcast_if_small(found, hits.count()), "_id", "left"
+    )
     return marked.withColumn("reason", F.coalesce("reason", "_hit")).drop("_id", "_hit")

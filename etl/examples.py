@@ -1,6 +1,6 @@
-"""What cleaning does to a corpus, shown: for each step the first place that it changes, before and after.
+"""Examples of what cleaning does: for each step the first place that it changes, before and after.
 
-Looked for in the first documents only; a step that changes none of them is not in the list.
+Only the first documents are searched. A step that changes none of them has no example.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,14 +17,14 @@ from etl.read.source import Source
 
 DOCUMENTS = 200
 FILES_BYTES = 4 << 20
-DOCUMENT_BYTES = 1 << 20  # a longer one is passed over
+DOCUMENT_BYTES = 1 << 20  # longer ones are skipped
 BEFORE, AFTER = 30, 90  # characters shown in front of a change and from it on
 
 
 def changes(spark: SparkSession, sources: Sequence[Source], config: CorpusConfig) -> list[dict[str, str | None]]:
     """For each step of cleaning and kind of personal data: ``step``, ``doc_id``, ``before``, ``after``.
 
-    Personal data are replaced in what is shown of the steps of cleaning; their own examples have no ``before``.
+    No example shows personal data: they are replaced before the cleaning steps. Their own examples have no ``before``.
     """
     steps = transforms.steps(config.cleaning)
     kinds = privacy.kinds_of(config.privacy)
@@ -79,18 +79,18 @@ def first_files(source: Source) -> tuple[SourceFile, ...]:
 
 
 def _first(where: Column, *texts: Column) -> Column:
-    """``doc_id`` and texts of the document of the least id for which the condition holds; null where there is none."""
+    """``doc_id`` and texts of the document with the smallest id that meets the condition; null without one."""
     return F.min_by(F.when(where, F.struct("doc_id", *texts)), F.when(where, F.col("doc_id")))
 
 
 def excerpts(before: str, after: str) -> tuple[str, str]:
-    """Both texts from a little in front of where they begin to differ."""
+    """Both texts around the first place where they differ."""
     at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
     return around(before, at), around(after, at)
 
 
 def around(text: str, at: int) -> str:
-    """What stands around a place of a text, control characters and the like as ``<U+00AD>``."""
+    """The text around a place; control characters and the like as ``<U+00AD>``."""
     start = max(0, at - BEFORE)
     piece = text[start : at + AFTER]
     marked = "".join(c if c.isprintable() or c == "\n" else f"<U+{ord(c):04X}>" for c in piece)

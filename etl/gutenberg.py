@@ -1,7 +1,7 @@
-"""Project Gutenberg's header and licence are taken out of a text, of each book in it; a text that quotes them keeps its own.
+"""Remove Project Gutenberg's header and licence from each book in a text. A text that only quotes them is not changed.
 
-A marker line alone is no reason to remove anything: before a start there must be a sentence of Gutenberg's headers, and
-after an end its licence, the next book's header, or nothing.
+A marker line alone is not enough: before a start marker there must be a sentence of Gutenberg's headers, and after an
+end marker its licence, the next book's header, or nothing.
 """
 
 import functools

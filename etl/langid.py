@@ -8,16 +8,16 @@ from handoff.errors import ConfigError
 
 
 def check_languages(config: LanguageConfig) -> str | None:
-    """What will be kept, in a line; None for everything.
+    """One line on which documents will be kept; None if all are.
 
     Raises:
-        ConfigError: a language that cannot be told apart.
+        ConfigError: py3langid does not know a language.
     """
     if not config.keep:
         return None
     if unknown := sorted(set(config.keep) - languages()):
         raise ConfigError(
-            f"corpus.language.keep: {', '.join(unknown)} cannot be told. Remedy: take some of {', '.join(sorted(languages()))}"
+            f"corpus.language.keep: {', '.join(unknown)} cannot be identified. Remedy: take some of {', '.join(sorted(languages()))}"
         )
     return f"documents in {', '.join(config.keep)}"
 
@@ -30,7 +30,7 @@ def identify(text: str) -> tuple[str, float]:
 
 @functools.cache
 def languages() -> frozenset[str]:
-    """What can be told apart."""
+    """The languages that py3langid knows."""
     return frozenset(_identifier().labels)
 
 

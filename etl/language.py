@@ -1,4 +1,4 @@
-"""Drop documents in other languages: an option, and the one rule that looks at a document in Python."""
+"""Drop documents in other languages: an option, and the only rule that runs in Python."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +10,14 @@ from pyspark.sql import functions as F
 from etl.config import LanguageConfig
 from etl.langid import identify
 
-SEEN_CHARS = 2_000  # of a document, from its start: more of them change an answer in few documents, and take longer
+SEEN_CHARS = 2_000  # of a document, from its start: more change the answer for few documents, and take longer
 REASON = "other_language"
 
 
 def keep_languages(documents: DataFrame, config: LanguageConfig) -> DataFrame:
     """Give the reason ``other_language`` to documents that are in none of the languages to keep.
 
-    Only the beginning of each text goes through Python. Without languages to keep nothing is looked at.
+    Only the beginning of each text goes through Python. Without a list of languages every document is kept.
     """
     if not config.keep:
         return documents
@@ -27,8 +27,8 @@ def keep_languages(documents: DataFrame, config: LanguageConfig) -> DataFrame:
 
 
 def _is_kept(keep: tuple[str, ...], least: float) -> Callable[..., Any]:
-    def kept(texts: pa.Array) -> pa.Array:
-        told = [None if text is None else identify(text) for text in texts.to_pylist()]
-        return pa.array([None if t is None else t[0] in keep and t[1] >= least for t in told], pa.bool_())
+    def is_kept(texts: pa.Array) -> pa.Array:
+        found = [None if text is None else identify(text) for text in texts.to_pylist()]
+        return pa.array([None if t is None else t[0] in keep and t[1] >= least for t in found], pa.bool_())
 
-    return F.arrow_udf(kept, "boolean")  # type: ignore[no-any-return, call-overload]
+    return F.arrow_udf(is_kept, "boolean")  # type: ignore[no-any-return, call-overload]

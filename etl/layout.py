@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl.config import LayoutConfig
-from etl.pairs import SEAM
+from etl.pairs import SEPARATOR
 from handoff.budget import MIB, Budget
 from handoff.errors import ConfigError
 from handoff.schema import CORPUS
@@ -42,7 +42,7 @@ def row_bytes() -> Column:
 
 
 def budget(config: LayoutConfig) -> Budget:
-    """The limits that the publisher holds the written files against: exactly the configured ones."""
+    """The configured limits, which the publisher checks the written files against."""
     return Budget(
         max_row_group_bytes=int(config.row_group_mib * MIB),
         max_files=config.max_files,
@@ -65,7 +65,7 @@ def plan_split(measured: RowBytes, ratio: float, config: LayoutConfig) -> SplitL
 
     After the global shuffle the rows of a group are a random sample of the split, so that k of them take about
     ``k * mean ± DEVIATIONS * deviation * sqrt(k)`` bytes: k is the largest number for which this fits, or the number
-    for which even the largest rows would.
+    that fits even if all rows are the largest.
 
     Raises:
         ConfigError: a single row is larger than a row group may be.
@@ -115,7 +115,7 @@ def write_split(
     With ``pairs`` their texts are taken apart into the columns of the schema PAIRS.
     """
     text = F.col("text")
-    halves = {"prompt": F.substring_index(text, SEAM, 1), "completion": F.substring_index(text, SEAM, -1)}
+    halves = {"prompt": F.substring_index(text, SEPARATOR, 1), "completion": F.substring_index(text, SEPARATOR, -1)}
     columns = halves if pairs else {"text": text}
     writer = (
         ordered(rows, layout.files, seed, [column.cast("string").alias(name) for name, column in columns.items()])
@@ -128,6 +128,6 @@ def write_split(
     )
     for name in columns:
         writer = writer.option(f"parquet.enable.dictionary#{name}", "false")
-        # Nobody filters by the text itself; its least and greatest values would make footers as large as pages.
+        # Nobody filters by the text itself; its minimum and maximum would make footers as large as pages.
         writer = writer.option(f"parquet.column.statistics.enabled#{name}", "false")
     writer.parquet(uri)

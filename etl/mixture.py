@@ -1,4 +1,4 @@
-"""How much of each source training takes: shares and caps, drawn by the seed from what is left after de-duplication."""
+"""How much of each source training takes: shares and caps, drawn by the seed after de-duplication."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from handoff.errors import ConfigError
 from handoff.job import log
 
 LEFT_OUT = "beyond_share_of_source"
-BUCKETS = 1024  # of a hash of the row: a source is taken by whole buckets, so that a cap is kept without a sort
+BUCKETS = 1024  # of a hash of the row. Whole buckets of a source are taken, so that a cap needs no sort
 
 
 def source_of(config: CorpusConfig) -> Column:
@@ -18,10 +18,10 @@ def source_of(config: CorpusConfig) -> Column:
     return F.substring_index("doc_id", "/", 1) if config.more_sources else F.lit("")
 
 
-def mark(marked: DataFrame, config: CorpusConfig) -> DataFrame:
+def mark_beyond_share(marked: DataFrame, config: CorpusConfig) -> DataFrame:
     """Set ``reason`` of train passages that exceed their source's share or cap.
 
-    The draw is by row, so that a passage stays in or out as long as its source's share does.
+    The draw depends on the row alone: while a source's share stays the same, the same passages are taken.
 
     Args:
         marked: ``doc_id, text, row_id, reason, split`` and more, persisted; rows that have a reason do not count.

@@ -1,19 +1,19 @@
-"""Prompts with completions: one text for every step of the pipeline, two columns again where rows are written.
+"""Prompts with completions: one text in every step of the pipeline, two columns again when rows are written.
 
-Between prompt and completion stands a character that Unicode reserves for private use, is no word to any rule, and is
-taken out of what is read.
+A separator stands between prompt and completion. Unicode reserves it for private use, no rule counts it as a word, and
+it is removed from raw texts.
 """
 
-SEAM = "\ue000"
+SEPARATOR = "\ue000"
 ARROW = " → "
 TOO_LONG = "pair_too_long"
 
 
 def joined(prompt: str, completion: str) -> str:
-    """One text of both."""
-    return f"{prompt.replace(SEAM, '')}{SEAM}{completion.replace(SEAM, '')}"
+    """Prompt and completion as one text."""
+    return f"{prompt.replace(SEPARATOR, '')}{SEPARATOR}{completion.replace(SEPARATOR, '')}"
 
 
 def shown(text: str) -> str:
-    """A text for people."""
-    return text.replace(SEAM, ARROW)
+    """The text for people."""
+    return text.replace(SEPARATOR, ARROW)

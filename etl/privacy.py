@@ -12,7 +12,7 @@ from etl.config import PrivacyConfig
 PLACEHOLDERS = {"key": "<KEY>", "email": "<EMAIL>", "card": "<CARD>", "ip": "<IP>", "phone": "<PHONE>"}
 
 # A private key in PEM or OpenPGP's armour, whatever stands between its lines (quotation marks, `\n`, `> `, headers), as
-# long as there is a line of key in it or it is short: a text that tells how such files begin and end is none.
+# long as there is a line of key in it or it is short: a text about how such files begin and end is none.
 _BEGIN, _FINISH = (rf"-----{word} [A-Z0-9 ]{{0,30}}PRIVATE KEY(?: BLOCK)?-----" for word in ("BEGIN", "END"))
 _BASE64 = "A-Za-z0-9+/"
 _BETWEEN = r"""(?:[\s>"'+,]|\\[nrt])"""
@@ -49,7 +49,7 @@ TOKENS = (
     r"eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}",  # JSON web token
     r"LS0tLS1CRUdJTiB(?:QUklWQVRF|SU0EgUFJJVkFUR|FQyBQUklWQVRF|PUEVOU1NIIFBSSVZBVE)[A-Za-z0-9+/]{40,20000}={0,2}",  # PEM
 )
-# Secrets that only what stands before them tells.
+# Secrets that are recognised only by what stands before them.
 NAMED = (
     r"(?<=[\s:=\"'])(?<=(?i:aws_secret_access_key)[\"']{0,1}\s{0,2}[:=]\s{0,2}[\"']{0,1})[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])",
     r"(?<==)(?<=AccountKey=)[A-Za-z0-9+/]{86}==",  # Azure
@@ -129,7 +129,7 @@ NUMBER_HINT = (
 
 
 def kinds_of(config: PrivacyConfig) -> list[str]:
-    """The kinds to replace, in the order in which that is done."""
+    """The kinds to replace, in the order of replacement."""
     return [kind for kind in PATTERNS if kind in config.replace]
 
 

@@ -13,7 +13,7 @@ from handoff.job import log
 
 @contextmanager
 def progress_lines(spark: SparkSession, label: str, every_seconds: float = 5.0) -> Iterator[None]:
-    """Log the active Spark stages' progress while the block runs; nothing for work that is shorter than an interval."""
+    """Log the progress of the active Spark stages while the block runs; nothing if it ends within an interval."""
     tracker = spark.sparkContext.statusTracker()
     ended, start = threading.Event(), time.monotonic()
 

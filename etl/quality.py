@@ -36,10 +36,10 @@ class Rule:
 
 
 def skeletons(text: Column) -> dict[str, Column]:
-    """Short texts that stand for a text and its ``_spaced``, for :func:`measures` to count in what is left of it.
+    """Short texts derived from a text and its ``_spaced``, in which :func:`measures` counts.
 
-    Counting a pattern makes a string of each match, and replacing does not: half the time for what matches as often as
-    words do.
+    Counting a pattern makes a string of each match, and replacing does not. For frequent matches such as words that
+    takes half the time.
     """
     ascii_letters = one_of((0x41, 0x5A), (0x61, 0x7A))
     bare = F.regexp_replace(text, f"[{ascii_letters}{BLANKS}]+", "")
@@ -50,7 +50,7 @@ def skeletons(text: Column) -> dict[str, Column]:
 
 
 def measures(text: Column) -> dict[str, Column]:
-    """What the rules look at, over a cleaned text (it has no control characters) and its :func:`skeletons`.
+    """What the rules measure, over a cleaned text (it has no control characters) and its :func:`skeletons`.
 
     They are columns, so that each is computed once though several rules use it.
     """
@@ -77,7 +77,7 @@ def rules(config: QualityConfig) -> list[Rule]:
     Thresholds: Gopher (Rae et al. 2021, section A.1 and table A1) for words, symbols, bullets, ellipses, stop words and
     repeated lines and n-grams (by n-grams, where Gopher counts their characters); C4 (Raffel et al. 2020, section 2.2)
     for banned phrases; FineWeb (Penedo et al. 2024, section 3.5) for punctuation and short lines. Letters and
-    digits are rules of ours, for tables and logs.
+    digits are this project's own rules, for tables and logs.
     """
     lines, words, visible = F.col("_lines"), F.col("_words"), F.col("_visible")
 

@@ -1,13 +1,14 @@
-"""Settings of Spark: what the rows rely on, and how the JVM of a job is set up. Imports no Spark: the scheduler reads it."""
+"""Settings of Spark: those that rows depend on, and those of a job's JVM. Imports no Spark: the scheduler parses it."""
 
 import math
 from pathlib import Path
 
 LOG4J = Path(__file__).with_name("log4j2.properties")
 
-PARTITION_BYTES = 32 << 20  # of raw text: a task takes seconds, so that cores end together and progress is seen
+# Of raw text: a task then takes seconds, so that cores finish together and progress is visible.
+PARTITION_BYTES = 32 << 20
 
-# What the transforms rely on, whoever made the session.
+# The transforms need these, whoever made the session.
 SQL_CONF = {
     "spark.sql.ansi.enabled": "true",
     # Of a shuffle's compressed rows. Rows of two ids take six times as much while they are sorted: with Spark's 64 MiB
@@ -18,8 +19,8 @@ SQL_CONF = {
 }
 
 
-# Cached texts are arrays of about 10 MB. G1 does not move such: in a heap of 2 GiB it could not place a join's first page
-# of 64 MiB, 17 times on 1 GB of text, and once Spark gave up.
+# Cached texts are arrays of about 10 MB, which G1 does not move. With 1 GB of text in a heap of 2 GiB it found no room for
+# a join's first page of 64 MiB 17 times, and once Spark gave up.
 COLLECTOR = "-XX:+UseParallelGC"
 # HotSpot's C2 compiles ten times later than by default. A job of a minute runs each piece of Spark's planner and of its
 # generated code a few times: C2 took a third of the demo's corpus stage (83 CPU seconds, 62 with these; 51 without C2,
@@ -61,7 +62,7 @@ def embedded_conf(log_file: str, raw_bytes: int) -> dict[str, str]:
 
 
 def shuffle_partitions(cores: int, raw_bytes: int) -> int:
-    """Partitions of a shuffle of this much raw text: 32 MiB each, about 128 MiB where it was compressed; one per core at least.
+    """Partitions of a shuffle of this much raw text: 32 MiB each (about 128 MiB if compressed), at least one per core.
 
     Spark's own default of 200 makes the shuffling phases of the demo (9.5 MB, two cores) take 18 s instead of 8 s.
     """

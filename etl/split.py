@@ -1,4 +1,4 @@
-"""Who goes to train, validation and test: whole groups of documents, by name or by a seeded hash."""
+"""Which documents go to train, validation and test: whole groups, by name or by a seeded hash."""
 
 import fnmatch
 
@@ -13,13 +13,13 @@ HASH_STEPS = 1 << 20  # resolution of the fractions
 
 
 def check_pattern(spark: SparkSession, pattern: str | None) -> None:
-    """Let Java compile the group pattern, which Python's syntax does not warrant; a Spark error where it cannot."""
+    """Let Java compile the group pattern: what Python accepts, Java may refuse with a Spark error."""
     if pattern is not None:
         spark.range(1).select(F.regexp_extract(F.lit(""), pattern, 1)).collect()
 
 
 def group_of(doc_id: Column, pattern: str | None) -> Column:
-    """What documents must share to stay together: the pattern's first group, or the whole id where it does not match."""
+    """The key of the group that a document belongs to: the pattern's first group, or the whole id without a match."""
     if pattern is None:
         return doc_id
     return F.when(F.rlike(doc_id, F.lit(pattern)), F.regexp_extract(doc_id, pattern, 1)).otherwise(doc_id)
@@ -60,7 +60,7 @@ def assign(passages: DataFrame, config: SplitConfig, seed: int) -> DataFrame:
 
 
 def check_splits(rows: dict[str, int], config: SplitConfig, globs_hit: dict[str, bool]) -> None:
-    """Hold the outcome against what was asked for.
+    """Check the rows per split against the configuration.
 
     Args:
         rows: kept rows per split.

@@ -1,4 +1,4 @@
-"""Words, as rules count them and near-duplicates are found by: between blanks, and a character each where a script has none."""
+"""What counts as a word, for rules and n-grams: text between blanks; in scripts without blanks, a character."""
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -28,7 +28,7 @@ UNSPACED = rf"[\x{{e00}}-\x{{3fffd}}](?<=[{_RANGES}])"
 
 
 def is_ascii(text: Column) -> Column:
-    """Whether a text has no other characters: most of what is told from it is then known without a look."""
+    """Whether a text is ASCII, at the cost of comparing two lengths. Most patterns need not be tried on such a text."""
     return F.octet_length(text) == F.length(text)
 
 

@@ -1,4 +1,4 @@
-"""Removing repeated passages: exact copies by fingerprint, near ones by MinHash, one keeper per cluster.
+"""De-duplication of passages: exact copies by fingerprint, near ones by MinHash; one passage of each cluster is kept.
 
 Only ids and keys are shuffled. The keeper of a cluster is the passage of the most held-out split (test, then
 validation, then train), among those the smallest (doc_id, position, row_id): what a model is tested on stays, and
@@ -19,8 +19,8 @@ from handoff.job import log
 
 EXACT = "exact_duplicate"
 NEAR = "near_duplicate"
-MOST_SENT = 1_000_000  # rows, of an id and a verdict, that go to every worker: up to 100 bytes each there
-KEEPER = ("_held", "doc_id", "position", "row_id", "_id")  # the least of a cluster stays
+MOST_BROADCAST = 1_000_000  # rows of an id and a verdict; each takes up to 100 bytes on every worker
+KEEPER = ("_held", "doc_id", "position", "row_id", "_id")  # the first of a cluster in this order is kept
 
 
 def normalised(text: Column) -> Column:
@@ -36,13 +36,13 @@ def words_of(text: Column) -> Column:
     return F.when(F.octet_length(text) == F.char_length(text), text).otherwise(normalised(text)).alias("words")
 
 
-def sent(rows: DataFrame, count: int) -> DataFrame:
-    """``rows`` to join to the text: sent to it where they are few; else the text has to be shuffled to meet them."""
-    return F.broadcast(rows) if count <= MOST_SENT else rows
+def broadcast_if_small(rows: DataFrame, count: int) -> DataFrame:
+    """``rows``, marked for a broadcast join where they are few: the texts are not shuffled then."""
+    return F.broadcast(rows) if count <= MOST_BROADCAST else rows
 
 
 def passage_id(row_id: Column) -> Column:
-    """A 64-bit hash of a row's id: in one of 370,000 corpora of 10 million passages two share one."""
+    """A 64-bit hash of a row's id: two passages share one in one of 370,000 corpora of 10 million passages."""
     return F.xxhash64(row_id)
 
 
@@ -50,18 +50,18 @@ def mark_duplicates(
     passages: DataFrame,
     config: DedupConfig,
     known: DataFrame | None = None,
-    keep: Callable[[DataFrame], None] = lambda signed: None,
+    write_signatures: Callable[[DataFrame], None] = lambda signed: None,
 ) -> DataFrame:
-    """Set ``reason`` of every passage but the keeper of each cluster, and ``cluster`` size of the keepers.
+    """Set ``reason`` of every passage but the keeper of each cluster, and ``_cluster`` of the keepers.
 
     Args:
-        passages: ``doc_id, position, text, row_id, reason, split`` and more; rows that have a reason take no part.
+        passages: ``doc_id, position, text, row_id, reason, split`` and more; rows with a reason are no candidates.
             They are read several times: persist them.
         known: signatures of earlier snapshots, ``row_id, fingerprint, keys``, each row_id once.
-        keep: is given the signatures of all passages that take part, as :func:`signatures` gives them.
+        write_signatures: called once with the signatures of all candidates, see :func:`signatures`.
 
     Returns:
-        The same rows with ``_cluster int``: members of the cluster that this row stands for, null for a row without.
+        The same rows with ``_cluster long``: size of the cluster that this row is kept for, null without a cluster.
     """
     numbered = passages.withColumn("_id", passage_id(F.col("row_id")))
     candidates = numbered.where("reason IS NULL")
@@ -74,7 +74,7 @@ def mark_duplicates(
         found.copies.unpersist()
         signed = signatures(candidates, config, known).persist()
         found = collisions(signed)
-    keep(signed)
+    write_signatures(signed)
     links = found.copies
     if config.fuzzy:
         texts = candidates.select(F.col("_id").alias("id"), words_of(F.col("text")))
@@ -101,7 +101,7 @@ def mark_duplicates(
     )
     signed.unpersist()
     found.copies.unpersist()
-    return with_verdicts(numbered, sent(verdicts, verdicts.count()))
+    return with_verdicts(numbered, broadcast_if_small(verdicts, verdicts.count()))
 
 
 def with_verdicts(numbered: DataFrame, verdicts: DataFrame) -> DataFrame:
@@ -111,9 +111,10 @@ def with_verdicts(numbered: DataFrame, verdicts: DataFrame) -> DataFrame:
 
 
 def number_repeated(numbered: DataFrame, repeated: DataFrame) -> DataFrame:
-    """Give rows of one id an id each: a record that is there twice, id and all, is the same row twice.
+    """Give each of several rows with the same ``_id`` one of its own.
 
-    Such rows are equal in every column, so that it does not matter which of them gets which number.
+    A record that occurs twice with the same document id gives the same row twice. Such rows are equal in every column,
+    so it does not matter which of them gets which number.
 
     Args:
         numbered: passages with ``_id``.
@@ -127,30 +128,30 @@ def number_repeated(numbered: DataFrame, repeated: DataFrame) -> DataFrame:
 
 
 def signatures(candidates: DataFrame, config: DedupConfig, known: DataFrame | None = None) -> DataFrame:
-    """One narrow row a passage: ``_id, _held, doc_id, position, row_id, fingerprint, keys``; reads the text once.
+    """One narrow row per passage: ``_id, _held, doc_id, position, row_id, fingerprint, keys``; reads each text once.
 
-    Of passages whose signature is known the text is not looked at.
+    The texts of passages with a known signature are not read.
     """
     if known is None:
         return _computed(candidates, config)
-    narrow = candidates.select("_id", *_order())
+    narrow = candidates.select("_id", *_keeper_columns())
     new = narrow.join(known.select("row_id"), "row_id", "left_anti").select("_id").localCheckpoint()
     count = new.count()
     log.info("  %s passages have no signature yet", f"{count:,}")
-    if count > MOST_SENT:
+    if count > MOST_BROADCAST:
         return _computed(candidates, config)
     computed = _computed(candidates.join(F.broadcast(new.distinct()), "_id", "left_semi"), config)
     return narrow.join(known, "row_id").select(*computed.columns).union(computed)
 
 
 def _computed(candidates: DataFrame, config: DedupConfig) -> DataFrame:
-    columns = candidates.select("_id", *_order(), words_of(F.col("text")))
+    columns = candidates.select("_id", *_keeper_columns(), words_of(F.col("text")))
     bands = config.bands if config.fuzzy else 0
     schema = "_id long, _held int, doc_id string, position int, row_id string, fingerprint binary, keys array<long>"
     return columns.mapInArrow(signatures_of(config.ngram_words, bands, config.rows_per_band), schema)
 
 
-def _order() -> list[Column]:
+def _keeper_columns() -> list[Column]:
     held = F.when(F.col("split") == "test", 0).when(F.col("split") == "validation", 1).otherwise(2)
     return [held.alias("_held"), F.col("doc_id"), F.col("position"), F.col("row_id")]
 
@@ -158,16 +159,16 @@ def _order() -> list[Column]:
 def near_links(pairs: DataFrame, texts: DataFrame, config: DedupConfig) -> DataFrame:
     """Those of the pairs (``first, second``) whose n-gram sets have a Jaccard similarity of at least ``min_jaccard``.
 
-    The similarity is computed from the n-grams themselves, not estimated. Only texts of candidates (``id long,
-    words string``) are looked at again.
+    The similarity is computed from the n-grams themselves, not estimated. Of ``texts`` (``id long, words string``) only
+    those in a pair are read again.
     """
     pairs = pairs.persist()
     count = pairs.count()
-    if not count:  # spares the joins below
+    if not count:  # saves the joins below
         return pairs
     touched = pairs.select("first").union(pairs.select("second")).toDF("id").distinct()
     sets = (
-        texts.join(sent(touched, 2 * count), "id", "left_semi")
+        texts.join(broadcast_if_small(touched, 2 * count), "id", "left_semi")
         .mapInArrow(sets_of(config.ngram_words), "id long, ngrams array<long>")
         .persist()
     )

@@ -44,10 +44,10 @@ def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
         "exact copies": collisions.exact_links(narrow),
         "candidate pairs": collisions.band_pairs(narrow),
         "texts of candidates": numbered.select(col("_id").alias("id"), "text").join(
-            duplicates.sent(ids, 1), "id", "left_semi"
+            duplicates.broadcast_if_small(ids, 1), "id", "left_semi"
         ),
         "large star, small star": _small_star(_large_star(stars)),
-        "verdicts": duplicates.with_verdicts(numbered, duplicates.sent(verdicts, 1)),
+        "verdicts": duplicates.with_verdicts(numbered, duplicates.broadcast_if_small(verdicts, 1)),
         "write": ordered,
     }
 

@@ -18,7 +18,7 @@ def signed(spark: Any, rows: list[tuple[int, bytes, list[int]]]) -> Any:
 def found(
     spark: Any, monkeypatch: pytest.MonkeyPatch, most_here: int, rows: list[tuple[int, bytes, list[int]]]
 ) -> Collisions:
-    monkeypatch.setattr(collisions, "MOST_HERE", most_here)
+    monkeypatch.setattr(collisions, "MOST_ON_DRIVER", most_here)
     return collisions.collisions(signed(spark, rows))
 
 

@@ -40,7 +40,7 @@ def roots(spark: Any, links: list[tuple[int, int]]) -> dict[int, int]:
 def test_components_of_chains_stars_rings_and_loops(
     spark: Any, monkeypatch: pytest.MonkeyPatch, most_here: int
 ) -> None:
-    monkeypatch.setattr("etl.dedup.components.MOST_HERE", most_here)
+    monkeypatch.setattr("etl.dedup.components.MOST_ON_DRIVER", most_here)
     draw = random.Random(0)
     names = draw.sample(range(-(10**6), 10**6), 340)
     chain, star, ring = names[:40], names[40:300], names[300:340]
@@ -55,7 +55,7 @@ def test_no_links_no_components(spark: Any) -> None:
 
 
 def test_rounds_are_bounded(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("etl.dedup.components.MOST_HERE", 0)
+    monkeypatch.setattr("etl.dedup.components.MOST_ON_DRIVER", 0)
     monkeypatch.setattr("etl.dedup.components.MAX_ROUNDS", 1)
     with pytest.raises(RuntimeError, match="did not settle"):
         roots(spark, list(pairwise(range(60))))
@@ -165,7 +165,11 @@ def test_verdicts_do_not_depend_on_partitions_order_kind_of_join_or_place(
     before = spark.conf.get("spark.sql.shuffle.partitions")
     expected = verdicts(duplicates.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
     spark.conf.set("spark.sql.shuffle.partitions", partitions)
-    for limit in ("etl.dedup.duplicates.MOST_SENT", "etl.dedup.collisions.MOST_HERE", "etl.dedup.components.MOST_HERE"):
+    for limit in (
+        "etl.dedup.duplicates.MOST_BROADCAST",
+        "etl.dedup.collisions.MOST_ON_DRIVER",
+        "etl.dedup.components.MOST_ON_DRIVER",
+    ):
         monkeypatch.setattr(limit, most)
     try:
         turned = frame(spark, *reversed(rows), partitions=partitions).persist()

@@ -101,7 +101,7 @@ def test_latin_1_is_what_browsers_take_it_for(tmp_path: Path) -> None:
 def test_invalid_bytes_are_replaced_and_counted_in_every_format(tmp_path: Path, name: str, data: bytes) -> None:
     found = read(tmp_path, name, data)
     assert texts(found)[-1] == "caf\ufffd\ufffd x"
-    assert sum(r.invalid for r in found) == 2 and sum(r.beyond for r in found) == 2
+    assert sum(r.invalid for r in found) == 2 and sum(r.non_ascii for r in found) == 2
 
 
 def test_invalid_bytes_of_parquet_are_treated_alike(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_lines_of_preformatted_text_stay_lines() -> None:
     assert html_page(page).text == "a\nb  c\n  d\n\ne\n\nf\n\n\tg"
 
 
-def test_whom_a_quotation_is_of_stays_and_nested_furniture_goes_once() -> None:
+def test_whom_a_quotation_is_of_stays_and_nested_boilerplate_goes_once() -> None:
     page = (
         "<blockquote>To be<footer>Hamlet</footer></blockquote><p>and much more of the text</p>"
         "<nav>menu<nav>sub</nav></nav><footer><nav>about</nav>(c)</footer>"

@@ -12,7 +12,7 @@ import pytest
 
 from etl.java import _packaged, find_java_home, java_version
 from etl.read import files
-from etl.tally import FURNITURE, MARKUP, PERSONAL
+from etl.tally import BOILERPLATE, MARKUP, PERSONAL
 from handoff.errors import SourceError
 from handoff.verify import main, verify_chain
 from tests.etl.corpus_run import NO_HELD_OUT, planned, prose, rows, run, snapshot
@@ -37,7 +37,7 @@ def test_every_character_between_raw_and_kept_is_accounted_for(
     assert chars["kept"] == sum(len(r["text"]) for r in kept)
     lost = ("dropped_documents", "dropped_passages", "between_passages")
     assert chars["kept"] + sum(chars["removed"].values()) + sum(chars[name] for name in lost) == chars["read"]
-    assert chars["removed"][FURNITURE] == len("menu")
+    assert chars["removed"][BOILERPLATE] == len("menu")
     assert chars["removed"][PERSONAL] == len("jane@example.com") - len("<EMAIL>")
     assert chars["removed"]["line ends, control characters and others that nobody sees"] == 1
     assert chars["removed"][MARKUP] > len("<nav></nav><p></p><script>x</script>")
