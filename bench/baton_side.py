@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.spark import start
 from etl.config import DedupConfig
-from etl.dedup import mark_duplicates
+from etl.dedup.duplicates import mark_duplicates
 
 
 def main(docs: str, out: str, cores: int, heap: str) -> None:

@@ -40,7 +40,7 @@ class Planted:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words of letters, marks and digits, as etl.dedup normalises them."""
+    """Lower-case words of letters, marks and digits, as etl.dedup.duplicates normalises them."""
     return re.sub(r"[\W_]+", " ", text.lower()).split()
 
 

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from bench.spark import start
-from etl.components import components
 from etl.config import DedupConfig
-from etl.dedup import normalised, passage_id
+from etl.dedup.components import components
+from etl.dedup.duplicates import normalised, passage_id
 
 TABLES = 5  # one hash each: a pair of Jaccard 0.8 meets in one of them with probability 0.9997
 FEATURES = 1 << 20

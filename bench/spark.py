@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl.java import find_java_home
-from etl.session import SQL_CONF, jit, shuffle_partitions
+from etl.spark_conf import SQL_CONF, jit, shuffle_partitions
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -1,31 +1,29 @@
-"""The data card: what is in a snapshot, what was left out and why, as ``card.json`` beside the splits."""
+"""The data card, ``card.json`` beside the splits: what is in a snapshot, and what was dropped for which reason."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from etl import mixture, tally
 from etl.config import CorpusConfig
 from etl.funnel import Funnel
-from etl.source import Source
+from etl.read.source import Source
 from handoff.facts import Change, CorpusFacts, Example, MixedSource, TopDocument
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
 NAME = "card.json"
-PLACES: dict[str, Any] = {
+LOCATIONS: dict[str, Any] = {
     "source": {"uri"},
     "more_sources": {"__all__": {"uri"}},
     "decontamination": {"files"},
-}  # not in the card, which is part of what is published
+}  # left out of the card: its bytes are part of the artifact, and must not depend on where the files are
 BYTES_PER_TOKEN = 4  # of English text and the usual 30,000 to 100,000 pieces: an estimate, and named so
 TOP_SOURCES = 10
 
 
-def top_documents(marked: "DataFrame") -> list[dict[str, Any]]:
-    """The documents that give most bytes to the snapshot: ``doc_id``, ``passages``, ``text_bytes``."""
-    from pyspark.sql import functions as F
-
+def top_documents(marked: DataFrame) -> list[dict[str, Any]]:
+    """The documents with the most bytes in the snapshot: ``doc_id``, ``passages``, ``text_bytes``."""
     kept = marked.where("reason IS NULL").groupBy("doc_id")
     sums = kept.agg(F.count("*").alias("passages"), F.sum(F.octet_length("text")).alias("text_bytes"))
     return [row.asDict() for row in sums.orderBy(F.desc("text_bytes"), "doc_id").limit(TOP_SOURCES).collect()]
@@ -35,11 +33,11 @@ def facts(
     counted: Funnel,
     tallied: tally.Tally,
     sources: list[Source],
-    marked: "DataFrame",
+    marked: DataFrame,
     changes: list[dict[str, str | None]],
     config: CorpusConfig,
 ) -> CorpusFacts:
-    """What the manifest and the card tell besides rows and drops."""
+    """The facts of the manifest and the card, besides rows and drops."""
     return CorpusFacts(
         documents=counted.documents,
         documents_dropped=counted.dropped_documents,
@@ -54,7 +52,7 @@ def facts(
         changes=[Change.model_validate(change) for change in changes],
         clusters=counted.clusters,
         lengths=counted.lengths,
-        placeholders=tallied.made,
+        placeholders=tallied.placeholders,
         characters=tallied.characters(counted.kept_chars, counted.dropped_chars),
         raw=tallied.raw,
         top_documents=[TopDocument.model_validate(document) for document in top_documents(marked)],
@@ -62,8 +60,8 @@ def facts(
     )
 
 
-def card(counted: Funnel, told: CorpusFacts, config: CorpusConfig) -> bytes:
-    """The card as JSON: the facts, the counts, and the settings that they follow from."""
-    settings = config.model_dump(mode="json", exclude=PLACES)
-    everything = {**told.told(), "rows": counted.rows, "dropped": counted.dropped, "settings": settings}
+def card(counted: Funnel, facts: CorpusFacts, config: CorpusConfig) -> bytes:
+    """The card as JSON: facts, counts and settings."""
+    settings = config.model_dump(mode="json", exclude=LOCATIONS)
+    everything = {**facts.told(), "rows": counted.rows, "dropped": counted.dropped, "settings": settings}
     return json.dumps(everything, indent=2, ensure_ascii=False).encode()

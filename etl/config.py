@@ -41,14 +41,14 @@ class SourceConfig(Frozen):
     )
     encoding: str = Field(
         default="utf-8",
-        description="of text files; a byte order mark in a file tells more. Bytes that are not in it become U+FFFD and are "
-        "counted; where they are many, it is another encoding, and the file is refused",
+        description="of text files; a file's byte order mark overrides it. Invalid bytes become U+FFFD and are counted; "
+        "a file with many of them is in another encoding, and is refused",
         examples=["utf-8", "cp1252", "utf-16"],
     )
 
     name: str | None = Field(
         default=None,
-        description="what documents of this source are called by, `name/…`, where there are several sources",
+        description="prefix of this source's document ids (`name/…`) where there are several sources",
         pattern="^[a-z0-9][a-z0-9_-]{0,63}$",
     )
     share: float = Field(
@@ -92,21 +92,21 @@ class LanguageConfig(Frozen):
 
     keep: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = Field(
         default=(),
-        description="languages to keep, as ISO 639-1 codes, told by py3langid from a document's beginning; unset: all",
+        description="languages to keep, as ISO 639-1 codes, identified by py3langid from a document's beginning; unset: all",
         examples=[["en"], ["de", "fr"]],
     )
     min_probability: float = Field(
-        default=0.5, description="least probability of the language among all that are known", ge=0, le=1
+        default=0.5, description="least probability of the language among all that py3langid knows", ge=0, le=1
     )
 
 
 def _rule(of_passages: float, description: str, **bounds: Any) -> Any:
-    """A threshold that is unset: then the given one, most of them Gopher's, holds for passages of prose.
+    """A threshold, unset by default. Passages of prose then get ``of_passages``, for most rules Gopher's threshold.
 
-    A short answer is no bad passage: pairs are judged by the rules alone that are set.
+    Prompts with completions then have no such rule: a short answer is not a bad one.
     """
-    told = f"{description}; unset: {of_passages:g}, of prompts with completions no rule"
-    return Field(default=None, description=told, json_schema_extra={"of_passages": of_passages}, **bounds)
+    text = f"{description}; unset: {of_passages:g}, of prompts with completions no rule"
+    return Field(default=None, description=text, json_schema_extra={"of_passages": of_passages}, **bounds)
 
 
 class QualityConfig(Frozen):
@@ -147,7 +147,7 @@ class QualityConfig(Frozen):
     )
 
     def for_passages(self) -> Self:
-        """The same with the thresholds that hold for passages where none is set."""
+        """A copy in which each unset threshold has its default for passages."""
         extras = {name: field.json_schema_extra for name, field in type(self).model_fields.items()}
         rules = {name: extra["of_passages"] for name, extra in extras.items() if isinstance(extra, dict)}
         return self.model_copy(update={name: rule for name, rule in rules.items() if getattr(self, name) is None})
@@ -162,7 +162,7 @@ class PrivacyConfig(Frozen):
 
 
 class DedupConfig(Frozen):
-    """Repeated passages: of each cluster one is kept. 14 x 8 over 5-grams are FineWeb's (Penedo et al. 2024)."""
+    """Repeated passages: one of each cluster is kept. 14 x 8 over 5-grams is FineWeb's choice (Penedo et al. 2024)."""
 
     fuzzy: bool = Field(default=True, description="also near-duplicates (MinHash), not only equal texts")
     ngram_words: int = Field(default=5, description="words in an n-gram; a shorter passage is one n-gram", ge=1, le=50)
@@ -173,18 +173,18 @@ class DedupConfig(Frozen):
     )
     keep_signatures: Runtime[bool] = Field(
         default=True,
-        description="keep what is compared (about 150 bytes a passage) in the store, so that the next snapshot of this "
-        "source computes it for new passages only; the outcome is the same",
+        description="cache MinHash signatures in the store (about 150 bytes a passage), so that the next snapshot of this "
+        "source computes those of new passages only; the rows are the same",
     )
 
     @property
     def reuses_signatures(self) -> bool:
-        """Whether they are kept and looked for; fingerprints alone are computed as fast as they are read."""
+        """Whether signatures are cached. Fingerprints alone are not: computing them is as fast as reading them."""
         return self.keep_signatures and self.fuzzy
 
 
 class DecontaminationConfig(Frozen):
-    """Training passages that share a long run of words with what a model is tested on are removed."""
+    """Training passages that share a long run of words with evaluation data are removed."""
 
     files: Input[tuple[str, ...]] = Field(
         default=(), description="paths, URIs or globs of evaluation or prompt files, in any format of the source"
@@ -211,7 +211,7 @@ class DecontaminationConfig(Frozen):
 
 
 class SplitConfig(Frozen):
-    """Who goes to train, validation and test: whole documents, never parts of one."""
+    """Which documents go to train, validation and test: whole documents, never parts of one."""
 
     validation_fraction: float = Field(default=0.05, description="share of document groups for validation", ge=0, lt=1)
     test_fraction: float = Field(default=0.05, description="share of document groups for test", ge=0, lt=1)

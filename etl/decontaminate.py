@@ -1,36 +1,34 @@
-"""Training passages that share a long run of words with an evaluation are dropped: marked, counted, never trained on."""
+"""Decontamination: training passages that share a long run of words with an evaluation text are dropped."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from etl import dedup, read
 from etl.config import DecontaminationConfig
-from etl.minhash import containing, sets_of
-from etl.source import Source
+from etl.dedup.duplicates import broadcast_if_small, passage_id, words_of
+from etl.dedup.minhash import containing, sets_of
+from etl.read.documents import read_all
+from etl.read.source import Source
 from handoff.errors import SourceError
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
 
 CONTAMINATED = "contaminated"
 MAX_NGRAMS = 50_000_000  # of 8 bytes each: 400 MB in the driver and once in each Python worker
 
 
-def references(spark: "SparkSession", sources: list[Source]) -> "list[DataFrame]":
-    """The usable texts of the sources: a frame of ``text string`` each."""
-    return [read.read_all(spark, [source]).where("reason IS NULL").select("text") for source in sources]
+def references(spark: SparkSession, sources: list[Source]) -> list[DataFrame]:
+    """The usable texts of the sources: one frame of ``text string`` per source."""
+    return [read_all(spark, [source]).where("reason IS NULL").select("text") for source in sources]
 
 
-def known_ngrams(texts: "DataFrame", n: int) -> "np.ndarray[Any, Any]":
+def known_ngrams(texts: DataFrame, n: int) -> np.ndarray[Any, Any]:
     """Sorted distinct uint64 hashes of the word n-grams of ``text``; a shorter text is one n-gram.
 
     Raises:
         SourceError: there are more than MAX_NGRAMS.
     """
-    from pyspark.sql import functions as F
-
-    words = texts.select(F.lit(0).cast("long").alias("id"), dedup.words_of(F.col("text")))
+    words = texts.select(F.lit(0).cast("long").alias("id"), words_of(F.col("text")))
     hashes = (
         words.mapInArrow(sets_of(n), "id long, ngrams array<long>").select(F.explode("ngrams").alias("h")).distinct()
     )
@@ -43,17 +41,13 @@ def known_ngrams(texts: "DataFrame", n: int) -> "np.ndarray[Any, Any]":
     return np.sort(table.column("h").to_numpy().view(np.uint64))
 
 
-def mark_contaminated(
-    passages: "DataFrame", references: "list[DataFrame]", config: DecontaminationConfig
-) -> "DataFrame":
+def mark_contaminated(passages: DataFrame, references: list[DataFrame], config: DecontaminationConfig) -> DataFrame:
     """Set ``reason`` of train passages that share ``ngram_words`` words in a row with a reference.
 
     Args:
-        passages: ``text, row_id, reason, split`` and more, persisted; rows that have a reason take no part.
-        references: frames of ``text``; the held-out passages are added where the configuration says so.
+        passages: ``text, row_id, reason, split`` and more, persisted; rows with a reason are skipped.
+        references: frames of ``text``; the held-out passages are added if the configuration says so.
     """
-    from pyspark.sql import functions as F
-
     texts = list(references)
     if config.held_out:
         texts.append(passages.where("reason IS NULL AND split <> 'train'").select("text"))
@@ -62,10 +56,10 @@ def mark_contaminated(
         return passages
     everything = np.unique(np.concatenate(known))
     train = passages.where("reason IS NULL AND split = 'train'")
-    words = train.select(dedup.passage_id(F.col("row_id")).alias("id"), dedup.words_of(F.col("text")))
+    words = train.select(passage_id(F.col("row_id")).alias("id"), words_of(F.col("text")))
     hits = words.mapInArrow(containing(config.ngram_words, everything), "id long").distinct().localCheckpoint()
     found = hits.select(F.col("id").alias("_id"), F.lit(CONTAMINATED).alias("_hit"))
-    marked = passages.withColumn("_id", dedup.passage_id(F.col("row_id"))).join(
-        dedup.sent(found, hits.count()), "_id", "left"
+    marked = passages.withColumn("_id", passage_id(F.col("row_id"))).join(
+        broadcast_if_small(found, hits.count()), "_id", "left"
     )
     return marked.withColumn("reason", F.coalesce("reason", "_hit")).drop("_id", "_hit")

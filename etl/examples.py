@@ -1,34 +1,31 @@
-"""What cleaning does to a corpus, shown: for each step the first place that it changes, before and after.
+"""Examples of what cleaning does: for each step the first place that it changes, before and after.
 
-Looked for in the first documents only; a step that changes none of them is not in the list.
+Only the first documents are searched. A step that changes none of them has no example.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from etl import privacy, transforms
 from etl.config import CorpusConfig
-from etl.raw_file import SourceFile, parts_of
-from etl.records import Record, records
-from etl.source import Source
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+from etl.read.files import SourceFile, parts_of
+from etl.read.records import Record, records
+from etl.read.source import Source
 
 DOCUMENTS = 200
 FILES_BYTES = 4 << 20
-DOCUMENT_BYTES = 1 << 20  # a longer one is passed over
+DOCUMENT_BYTES = 1 << 20  # longer ones are skipped
 BEFORE, AFTER = 30, 90  # characters shown in front of a change and from it on
 
 
-def changes(spark: "SparkSession", sources: Sequence[Source], config: CorpusConfig) -> list[dict[str, str | None]]:
+def changes(spark: SparkSession, sources: Sequence[Source], config: CorpusConfig) -> list[dict[str, str | None]]:
     """For each step of cleaning and kind of personal data: ``step``, ``doc_id``, ``before``, ``after``.
 
-    Personal data are replaced in what is shown of the steps of cleaning; their own examples have no ``before``.
+    No example shows personal data: they are replaced before the cleaning steps. Their own examples have no ``before``.
     """
-    from pyspark.sql import functions as F
-
     steps = transforms.steps(config.cleaning)
     kinds = privacy.kinds_of(config.privacy)
     public = privacy.redact(first_documents(spark, sources), config.privacy)
@@ -55,7 +52,7 @@ def changes(spark: "SparkSession", sources: Sequence[Source], config: CorpusConf
     return shown
 
 
-def first_documents(spark: "SparkSession", sources: Sequence[Source]) -> "DataFrame":
+def first_documents(spark: SparkSession, sources: Sequence[Source]) -> DataFrame:
     """``doc_id, text`` of the usable ones among each source's first documents, by file name; the same every time."""
     rows = []
     for source in sources:
@@ -81,21 +78,19 @@ def first_files(source: Source) -> tuple[SourceFile, ...]:
     return tuple(files)
 
 
-def _first(where: "Column", *texts: "Column") -> "Column":
-    """``doc_id`` and texts of the document of the least id for which the condition holds; null where there is none."""
-    from pyspark.sql import functions as F
-
+def _first(where: Column, *texts: Column) -> Column:
+    """``doc_id`` and texts of the document with the smallest id that meets the condition; null without one."""
     return F.min_by(F.when(where, F.struct("doc_id", *texts)), F.when(where, F.col("doc_id")))
 
 
 def excerpts(before: str, after: str) -> tuple[str, str]:
-    """Both texts from a little in front of where they begin to differ."""
+    """Both texts around the first place where they differ."""
     at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
     return around(before, at), around(after, at)
 
 
 def around(text: str, at: int) -> str:
-    """What stands around a place of a text, control characters and the like as ``<U+00AD>``."""
+    """The text around a place; control characters and the like as ``<U+00AD>``."""
     start = max(0, at - BEFORE)
     piece = text[start : at + AFTER]
     marked = "".join(c if c.isprintable() or c == "\n" else f"<U+{ord(c):04X}>" for c in piece)

@@ -1,8 +1,11 @@
-"""What a Spark failure means for the user: whatever Py4J or Spark wraps is told by its innermost cause, in one sentence."""
+"""Errors of Spark and Py4J in one sentence for the user: the innermost cause, and a remedy where one is known."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from py4j.protocol import Py4JError, Py4JNetworkError
+from pyspark.errors import PySparkException
 
 from handoff import errors
 from handoff.errors import BatonError, ConfigError, EngineUnavailable, InfrastructureError
@@ -14,7 +17,7 @@ SPACE = (
 MEMORY = "give Spark more memory (DRIVER_MEMORY in the DAG, executor memory in the spark_default connection), and rerun"
 
 
-# A job that was cancelled since its context was shut down: nobody shuts it down while the job is at work but a dying JVM.
+# A job is cancelled because its context was shut down. While the job is running only a dying JVM does that.
 SHUT_DOWN = ("SparkContext was shut down", "SparkContext has been shutdown", "stopped SparkContext", "after shutdown")
 _CAUSE = re.compile(
     r"^(?:Caused by: )?((?:[\w$]+\.)*[\w$]*(?:Error|Exception|Throwable|Failure)): ([^\n]+)", re.MULTILINE
@@ -33,9 +36,6 @@ def explained() -> Iterator[None]:
         EngineUnavailable: Spark's JVM or a Python worker of it died, or memory or a disk ran out; a retry may pass.
         RuntimeError: anything else that Spark or Py4J raised, by its innermost cause.
     """
-    from py4j.protocol import Py4JError, Py4JNetworkError
-    from pyspark.errors import PySparkException
-
     try:
         yield
     except (BatonError, InfrastructureError):
@@ -45,9 +45,9 @@ def explained() -> Iterator[None]:
             text = (
                 f"{error}\n{getattr(error, '_stackTrace', '')}"  # without it, PySpark's errors do not name their causes
             )
-        except (Py4JError, OSError):  # what it says is kept in the JVM, which is gone
+        except (Py4JError, OSError):  # the message is kept in the JVM, which is gone
             text = ""
-        # A call that the JVM did not survive is a plain Py4JError; those that follow find nobody to answer.
+        # The call during which the JVM dies raises a plain Py4JError; later calls get no connection.
         gone = not text or isinstance(error, Py4JNetworkError | ConnectionError) or type(error) is Py4JError
         if (explanation := explain(text)) is None and gone:
             explanation = EngineUnavailable(f"Spark's JVM died: it was killed, or memory ran out. Remedy: {MEMORY}")
@@ -55,7 +55,7 @@ def explained() -> Iterator[None]:
 
 
 def explain(text: str) -> Exception | None:
-    """The error to raise instead of a Spark error with this text, or None where the text tells of nothing known."""
+    """The error to raise instead of a Spark error with this text, or None for an unknown one."""
     if found := re.search(r"handoff\.errors\.(\w+): ([^\n]+)", text):  # raised in a Python worker
         return getattr(errors, found.group(1), RuntimeError)(found.group(2).strip())
     if found := re.search(r"(?:No FileSystem for scheme|FAILED_READ_FILE.UNSUPPORTED_FILE_SYSTEM)[^\n]*", text):
@@ -78,7 +78,7 @@ def explain(text: str) -> Exception | None:
 
 
 def innermost(text: str) -> str:
-    """The last cause that an error's text names, as one sentence: the type, and what it says."""
+    """The innermost cause in an error's text, as one sentence: its type and its message."""
     causes = _IN_PYTHON.findall(text) or _CAUSE.findall(text)
     if not causes:
         return f"Spark failed: {text.strip().splitlines()[0] if text.strip() else 'it does not say why'}"

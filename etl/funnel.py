@@ -1,19 +1,19 @@
 """From documents to rows: what was kept and what was dropped for which reason, counted in one pass."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from etl.config import SplitConfig
 from etl.layout import RowBytes, row_bytes
 from etl.pairs import shown
 from etl.split import SPLITS, matches
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
 EXAMPLE_CHARS = 300
-CLUSTER_SIZES = (2, 3, 5, 10, 100, 1000)  # the least size of each class of duplicate clusters
-PASSAGE_BYTES = (0, 250, 500, 1000, 2000, 4000, 8000)  # the least size of each class of passages
+CLUSTER_SIZES = (2, 3, 5, 10, 100, 1000)  # lower bounds of the histogram of cluster sizes
+PASSAGE_BYTES = (0, 250, 500, 1000, 2000, 4000, 8000)  # lower bounds of the histogram of passage sizes
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Funnel:
     kept: dict[str, RowBytes]  # per split, in the order train, validation, test
     digests: dict[str, str]  # per split, of the set of kept row ids, each of which is a digest of its row
     text_bytes: int  # UTF-8 bytes of the kept passages
-    examples: list[dict[str, Any]]  # of each reason a dropped passage: reason, doc_id, text, value that was measured
-    clusters: dict[str, int]  # kept passages that stand for duplicates, by class of their cluster's size
-    lengths: dict[str, int]  # kept passages by class of their bytes
+    examples: list[dict[str, Any]]  # one dropped passage per reason: reason, doc_id, text, measured value
+    clusters: dict[str, int]  # kept passages that stand for duplicates, by bin of their cluster's size
+    lengths: dict[str, int]  # kept passages by bin of their bytes
     kept_chars: int
     dropped_chars: int  # of passages
     globs_hit: dict[str, bool]  # per configured glob of document ids: does it match one
@@ -37,11 +37,9 @@ class Funnel:
         return {split: measured.rows for split, measured in self.kept.items()}
 
 
-def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
+def count(marked: DataFrame, config: SplitConfig) -> Funnel:
     """Count rows with ``doc_id, position, text, row_id, reason, value, split, _cluster``; reads them once."""
-    from pyspark.sql import functions as F
-
-    # What is counted of a text first: rows are sorted on their way into the aggregate, and shall not carry texts there.
+    # Texts are measured before the aggregate: rows are sorted on their way into it, and must not carry texts there.
     text = F.col("text")
     narrow = marked.select(
         *("doc_id", "position", "row_id", "reason", "value", "split", "_cluster"),
@@ -62,16 +60,16 @@ def count(marked: "DataFrame", config: SplitConfig) -> Funnel:
         F.coalesce(F.sum("_chars"), F.lit(0)).alias("chars"),
         *(F.bit_xor(F.xxhash64("row_id", F.lit(salt))).alias(f"digest_{salt}") for salt in (0, 1)),
         F.min_by(F.struct("doc_id", F.col("_shown").alias("text"), "value"), "row_id").alias("example"),
-        *(F.count_if(c).alias(f"cluster_{i}") for i, c in enumerate(_classes(F.col("_cluster"), CLUSTER_SIZES))),
-        *(F.count_if(c).alias(f"length_{i}") for i, c in enumerate(_classes(F.col("_text_bytes"), PASSAGE_BYTES))),
+        *(F.count_if(c).alias(f"cluster_{i}") for i, c in enumerate(_bins(F.col("_cluster"), CLUSTER_SIZES))),
+        *(F.count_if(c).alias(f"length_{i}") for i, c in enumerate(_bins(F.col("_text_bytes"), PASSAGE_BYTES))),
         *(F.max(matches(F.col("doc_id"), (glob,))).alias(f"glob_{i}") for i, glob in enumerate(globs)),
     ]
     cells = [row.asDict() for row in narrow.groupBy("reason", "split").agg(*counts).collect()]
     return _funnel(cells, globs)
 
 
-def _classes(value: "Column", bounds: tuple[int, ...]) -> "list[Column]":
-    """A condition per class, which begins at its bound and ends before the next one."""
+def _bins(value: Column, bounds: tuple[int, ...]) -> list[Column]:
+    """A condition per bin, which begins at its bound and ends before the next one."""
     ends = [*bounds[1:], None]
     return [
         (value >= low) if high is None else (value >= low) & (value < high)
@@ -79,8 +77,8 @@ def _classes(value: "Column", bounds: tuple[int, ...]) -> "list[Column]":
     ]
 
 
-def _labels(bounds: tuple[int, ...]) -> list[str]:
-    """The classes in words: ``2``, ``3-4``, ``1,000 or more``."""
+def _bin_labels(bounds: tuple[int, ...]) -> list[str]:
+    """The bins in words: ``2``, ``3-4``, ``1,000 or more``."""
     pairs = zip(bounds, [*bounds[1:], None], strict=True)
     return [
         f"{low:,} or more" if high is None else f"{low:,}" if high == low + 1 else f"{low:,}-{high - 1:,}"
@@ -114,8 +112,8 @@ def _funnel(cells: list[dict[str, Any]], globs: list[str]) -> Funnel:
             for r in dropped
             if (e := examples.get(r))
         ],
-        clusters={c: sum(k[f"cluster_{i}"] for k in kept.values()) for i, c in enumerate(_labels(CLUSTER_SIZES))},
-        lengths={c: sum(k[f"length_{i}"] for k in kept.values()) for i, c in enumerate(_labels(PASSAGE_BYTES))},
+        clusters={c: sum(k[f"cluster_{i}"] for k in kept.values()) for i, c in enumerate(_bin_labels(CLUSTER_SIZES))},
+        lengths={c: sum(k[f"length_{i}"] for k in kept.values()) for i, c in enumerate(_bin_labels(PASSAGE_BYTES))},
         kept_chars=sum(c["chars"] for c in kept.values()),
         dropped_chars=sum(c["chars"] for c in cells if c["reason"] is not None),
         globs_hit={glob: any(c[f"glob_{i}"] for c in cells) for i, glob in enumerate(globs)},

@@ -1,14 +1,13 @@
-"""Project Gutenberg's header and licence are taken out of a text, of each book in it; a text that quotes them keeps its own.
+"""Remove Project Gutenberg's header and licence from each book in a text. A text that only quotes them is not changed.
 
-A marker line alone is no reason to remove anything: before a start there must be a sentence of Gutenberg's headers, and
-after an end its licence, the next book's header, or nothing.
+A marker line alone is not enough: before a start marker there must be a sentence of Gutenberg's headers, and after an
+end marker its licence, the next book's header, or nothing.
 """
 
 import functools
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column
+from pyspark.sql import Column
+from pyspark.sql import functions as F
 
 WORDS = ("Gutenberg", "GUTENBERG", "SMALL PRINT")
 MOST = 40_000  # characters of a header or a licence: the licence has 19,000, the small print of the 1990s 12,000
@@ -28,9 +27,7 @@ FOOTER = (
 )
 
 
-def without_gutenberg(text: "Column") -> "Column":
+def without_gutenberg(text: Column) -> Column:
     """The text without Project Gutenberg's headers and licences."""
-    from pyspark.sql import functions as F
-
     named = functools.reduce(lambda a, b: a | b, (F.contains(text, F.lit(word)) for word in WORDS))
     return F.when(named, F.regexp_replace(F.regexp_replace(text, HEADER, ""), FOOTER, "\n")).otherwise(text)

@@ -4,16 +4,19 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 
 if not __package__:  # started as a file: this directory came first on the path, where config.py could shadow a package
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from etl import (
     card,
     decontaminate,
-    dedup,
     examples,
     funnel,
     language,
@@ -22,20 +25,22 @@ from etl import (
     pairs,
     privacy,
     quality,
-    read,
-    signatures,
     split,
     tally,
     transforms,
 )
-from etl.check import undecodable
 from etl.config import CorpusConfig
-from etl.decoding import in_another_encoding
+from etl.dedup import duplicates, signatures
 from etl.failures import explained
+from etl.langid import check_languages
 from etl.progress import progress_lines
-from etl.raw import publish_sources
-from etl.session import shuffle_partitions, spark_session
-from etl.source import Source
+from etl.read.check import undecodable
+from etl.read.decoding import in_another_encoding
+from etl.read.documents import files_of, read_all
+from etl.read.raw import publish_sources
+from etl.read.source import Source
+from etl.session import engine_path, spark_session
+from etl.spark_conf import shuffle_partitions
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
 from handoff.facts import CorpusFacts, facts_of
@@ -47,75 +52,78 @@ from handoff.run_dir import RunDir, StageRecord
 from handoff.schema import CORPUS, PAIRS
 from handoff.store import Store
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
 CODE_VERSION = 5  # part of the snapshot's id: raise it when the same input and configuration give other rows
+
+
+@dataclass(frozen=True)
+class SnapshotInputs:
+    """What a snapshot is made from, and the store that it is published in."""
+
+    config: CorpusConfig
+    store: Store
+    parents: list[Artifact]  # raw artifacts of the sources and of the evaluation files
+    sources: list[Source]
+    evaluation: list[Source]  # files that training passages must not share text with
+
+    @property
+    def id_config(self) -> dict[str, Any]:
+        """What determines the rows besides the raw bytes: the code, and the settings that are part of an id."""
+        return {"code_version": CODE_VERSION, **identity_of(self.config)}
+
+    @property
+    def raw_bytes(self) -> int:
+        return sum(source.total_bytes for source in self.sources)
 
 
 def run_corpus(run: RunDir, record: StageRecord) -> None:
     """The corpus stage: find or make the snapshot that the run's configuration describes."""
     config, cache = run.section("corpus", CorpusConfig), cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
-    language.check_languages(config.language)
+    check_languages(config.language)
     with record.phase("source"):
         raws = publish_sources(run.store, config.sources, cache)
-        held = publish_sources(run.store, config.decontamination.sources, cache)
-    parents = [artifact for artifact, _ in (*raws, *held)]
-    made_of = snapshot_config(config)
-    if existing := find(run.store, "corpus", made_of, parents):
+        evaluation = publish_sources(run.store, config.decontamination.sources, cache)
+    inputs = SnapshotInputs(
+        config=config,
+        store=run.store,
+        parents=[artifact for artifact, _ in (*raws, *evaluation)],
+        sources=[source for _, source in raws],
+        evaluation=[source for _, source in evaluation],
+    )
+    if existing := find(run.store, "corpus", inputs.id_config, inputs.parents):
         log.info("%s is already published: reused", existing.id)
         _finish(record, existing, reused=True)
         return
-    sources = [source for _, source in raws]
-    raw_bytes = sum(s.total_bytes for s in sources)
-    with spark_session(f"baton corpus {run.name}", _log_file(run), cache, raw_bytes) as spark, explained():
+    with spark_session(f"baton corpus {run.name}", _log_file(run), cache, inputs.raw_bytes) as spark, explained():
         cores = spark.sparkContext.defaultParallelism
         log.info("spark: %s on %s, %d cores", spark.version, spark.sparkContext.master, cores)
-        spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, raw_bytes))
-        snapshot = make_snapshot(spark, run.store, parents, sources, [s for _, s in held], config, record)
+        spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, inputs.raw_bytes))
+        snapshot = make_snapshot(spark, inputs, record)
     _finish(record, snapshot, reused=False)
 
 
-def snapshot_config(config: CorpusConfig) -> dict[str, Any]:
-    """What determines the rows besides the raw bytes: the configuration without the sources' places, and the code."""
-    return {"code_version": CODE_VERSION, **identity_of(config)}
-
-
-def make_snapshot(
-    spark: "SparkSession",
-    store: Store,
-    parents: list[Artifact],
-    sources: list[Source],
-    held: list[Source],
-    config: CorpusConfig,
-    record: StageRecord,
-) -> Artifact:
+def make_snapshot(spark: SparkSession, inputs: SnapshotInputs, record: StageRecord) -> Artifact:
     """Run the pipeline and publish its rows.
-
-    Args:
-        parents: the raw artifacts of the sources and of the evaluation files.
-        held: the evaluation files that no training passage may give away.
 
     Raises:
         SourceError: a file cannot be read; no passage is left.
         ConfigError: a split is empty; a passage exceeds a row group.
     """
+    config, store, sources = inputs.config, inputs.store, inputs.sources
+    id_config, parents = inputs.id_config, inputs.parents
     log.info("settings: passages of up to %s characters, seed %d", f"{config.passage_chars:,}", config.seed)
-    made_of = snapshot_config(config)
-    if known := signatures.nearest(store, made_of, parents) if config.dedup.reuses_signatures else None:
-        log.info("signatures of passages that were there before: %s", known.id)
-    raw_bytes = sum(source.total_bytes for source in sources)
-    with signatures.kept(store, made_of, parents, config.dedup, raw_bytes) as keep:
+    if cached := signatures.nearest(store, id_config, parents) if config.dedup.reuses_signatures else None:
+        log.info("cached signatures: %s", cached.id)
+    with signatures.signature_writer(store, id_config, parents, config.dedup, inputs.raw_bytes) as write_signatures:
         split.check_pattern(spark, config.split.group_pattern)
         with record.phase("clean and cut"), progress_lines(spark, "read, clean, cut"):
             passages = prepare(spark, sources, config).persist()
             tallied = check_records(passages, sources, config)
         with record.phase("judge and split"), progress_lines(spark, "de-duplicate, split"):
-            clean = judge_together(spark, passages, held, config)
-            before = signatures.read(spark, known) if known else None
-            unique = dedup.mark_duplicates(clean, config.dedup, before, keep).persist()
-            marked = mixture.mark(unique, config)
+            clean = assign_and_decontaminate(spark, passages, inputs.evaluation, config)
+            known = signatures.read_signatures(spark, cached) if cached else None
+            unique = duplicates.mark_duplicates(clean, config.dedup, known, write_signatures).persist()
+            marked = mixture.mark_beyond_share(unique, config)
             counted = funnel.count(marked, config.split)
         passages.unpersist()
         for line in funnel.table(counted):
@@ -123,13 +131,13 @@ def make_snapshot(
         check_outcome(counted, config)
         with record.phase("examples"):
             changes = examples.changes(spark, sources, config)
-            told = card.facts(counted, tallied, sources, marked, changes, config)
-        for line in tally.table(told):
+            facts = card.facts(counted, tallied, sources, marked, changes, config)
+        for line in tally.table(facts):
             log.info("%s", line)
-        with staging(store, "corpus", made_of, parents) as place:
+        with staging(store, "corpus", id_config, parents) as place:
             with record.phase("write"), progress_lines(spark, "shuffle, write"):
                 write(marked, counted, config, place.uri)
-                store.write(f"{place.path}/{card.NAME}", card.card(counted, told, config))
+                store.write(f"{place.path}/{card.NAME}", card.card(counted, facts, config))
             unique.unpersist()
             with record.phase("publish"):
                 return place.publish(
@@ -137,46 +145,46 @@ def make_snapshot(
                     rows=counted.rows,
                     budget=layout.budget(config.layout),
                     dropped=counted.dropped,
-                    facts=told,
+                    facts=facts,
                 )
 
 
-def prepare(spark: "SparkSession", sources: list[Source], config: CorpusConfig) -> "DataFrame":
+def prepare(spark: SparkSession, sources: list[Source], config: CorpusConfig) -> DataFrame:
     """Read, clean, cut, identify, judge: one narrow chain, so that raw text is read and cleaned once."""
-    documents = transforms.clean(read.read_all(spark, sources), config.cleaning)
+    documents = transforms.clean(read_all(spark, sources), config.cleaning)
     documents = language.keep_languages(documents, config.language)
-    public = tally.packed(privacy.redact(documents, config.privacy), config)
+    public = tally.with_tally(privacy.redact(documents, config.privacy), config)
     cut = transforms.cut_passages(public, config.passage_chars, whole=config.source.paired)
     passages = transforms.with_row_id(cut)
     return quality.judge(passages, config.quality, pairs=config.source.paired)
 
 
-def judge_together(
-    spark: "SparkSession", passages: "DataFrame", held: list[Source], config: CorpusConfig
-) -> "DataFrame":
-    """What takes all passages at once, but for duplicates: splits, then what gives away an evaluation."""
+def assign_and_decontaminate(
+    spark: SparkSession, passages: DataFrame, evaluation: list[Source], config: CorpusConfig
+) -> DataFrame:
+    """Assign splits, and mark training passages that share text with an evaluation."""
     assigned = split.assign(passages.drop("file", "tally"), config.split, config.seed)
-    references = decontaminate.references(spark, held)
+    references = decontaminate.references(spark, evaluation)
     return decontaminate.mark_contaminated(assigned, references, config.decontamination)
 
 
-def check_records(passages: "DataFrame", sources: list[Source], config: CorpusConfig) -> tally.Tally:
-    """Compute ``passages`` (they are persisted), and refuse files that were not what they were taken for.
+def check_records(passages: DataFrame, sources: list[Source], config: CorpusConfig) -> tally.Tally:
+    """Compute ``passages`` (they are persisted), and refuse files that are not what the configuration says.
 
     Returns:
-        What was read of the files, and what became of it up to the passages.
+        The counts of all files.
 
     Raises:
         SourceError: a file or a source is in another encoding; a file of records has not one usable text.
     """
     found = tally.per_file(passages, config)
-    files, useless = read.files_of(sources), []
+    files, useless = files_of(sources), []
     of_source = {source.settings.uri: [0, 0] for source in sources}
-    for row in found.select(["file", "records", "useless", "invalid", "beyond"]).to_pylist():
+    for row in found.select(["file", "records", "useless", "invalid", "non_ascii"]).to_pylist():
         source, number = files[row["file"]]
         file, sums = source.files[number], of_source[source.settings.uri]
-        sums[0], sums[1] = sums[0] + row["invalid"], sums[1] + row["beyond"]
-        if in_another_encoding(row["invalid"], row["beyond"]) or in_another_encoding(*sums):
+        sums[0], sums[1] = sums[0] + row["invalid"], sums[1] + row["non_ascii"]
+        if in_another_encoding(row["invalid"], row["non_ascii"]) or in_another_encoding(*sums):
             raise SourceError(undecodable(file, source.settings))
         if row["useless"] == row["records"] and source.format not in ("txt", "markup"):
             useless.append(f"{file.uri} ({row['records']} records)")
@@ -203,10 +211,8 @@ def check_outcome(counted: funnel.Funnel, config: CorpusConfig) -> None:
     split.check_splits(counted.rows, config.split, counted.globs_hit)
 
 
-def write(marked: "DataFrame", counted: funnel.Funnel, config: CorpusConfig, uri_of: Callable[[str], str]) -> None:
+def write(marked: DataFrame, counted: funnel.Funnel, config: CorpusConfig, uri_of: Callable[[str], str]) -> None:
     """Write each split in its planned layout below ``uri_of(split)``, and what was dropped below ``rejects``."""
-    from pyspark.sql import functions as F
-
     kept, paired = marked.where("reason IS NULL"), config.source.paired
     columns = kept.select(*CORPUS.names)
     sample = columns.orderBy(layout.shuffle_key(config.seed), "row_id").limit(layout.SAMPLE_ROWS).collect()
@@ -214,11 +220,11 @@ def write(marked: "DataFrame", counted: funnel.Funnel, config: CorpusConfig, uri
     for name, measured in counted.kept.items():
         plan = layout.plan_split(measured, ratio, config.layout)
         rows = kept.where(f"split = '{name}'").select(*CORPUS.names)
-        layout.write_split(rows, read.engine_path(uri_of(name)), plan, config.layout, config.seed, pairs=paired)
+        layout.write_split(rows, engine_path(uri_of(name)), plan, config.layout, config.seed, pairs=paired)
     if config.keep_rejects and counted.dropped:
-        text = pairs.shown_text(F.col("text")) if paired else F.col("text")
+        text = F.replace("text", F.lit(pairs.SEPARATOR), F.lit(pairs.ARROW)) if paired else F.col("text")
         rejects = marked.where("reason IS NOT NULL").select("reason", "value", "doc_id", "position", text.alias("text"))
-        rejects.write.json(read.engine_path(uri_of("rejects")), mode="append", compression="gzip")
+        rejects.write.json(engine_path(uri_of("rejects")), mode="append", compression="gzip")
 
 
 def _log_file(run: RunDir) -> str:

@@ -3,19 +3,17 @@
 import io
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from etl.config import LayoutConfig
-from etl.pairs import completion, prompt
+from etl.pairs import SEPARATOR
 from handoff.budget import MIB, Budget
 from handoff.errors import ConfigError
 from handoff.schema import CORPUS
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 ROW_OVERHEAD_BYTES = 56  # row_id 32, position 4, three length prefixes of 4, and slack for levels and page headers
 SAMPLE_ROWS = 500  # compressed once to learn how far zstd shrinks this text
@@ -38,15 +36,13 @@ class SplitLayout:
     rows_per_group: int
 
 
-def row_bytes() -> "Column":
+def row_bytes() -> Column:
     """Bytes of a row of the corpus schema as Parquet stores it before compression, rounded up."""
-    from pyspark.sql import functions as F
-
     return F.octet_length("text") + F.octet_length("doc_id") + F.lit(ROW_OVERHEAD_BYTES)
 
 
 def budget(config: LayoutConfig) -> Budget:
-    """The limits that the publisher holds the written files against: exactly the configured ones."""
+    """The configured limits, which the publisher checks the written files against."""
     return Budget(
         max_row_group_bytes=int(config.row_group_mib * MIB),
         max_files=config.max_files,
@@ -69,7 +65,7 @@ def plan_split(measured: RowBytes, ratio: float, config: LayoutConfig) -> SplitL
 
     After the global shuffle the rows of a group are a random sample of the split, so that k of them take about
     ``k * mean ± DEVIATIONS * deviation * sqrt(k)`` bytes: k is the largest number for which this fits, or the number
-    for which even the largest rows would.
+    that fits even if all rows are the largest.
 
     Raises:
         ConfigError: a single row is larger than a row group may be.
@@ -86,21 +82,17 @@ def plan_split(measured: RowBytes, ratio: float, config: LayoutConfig) -> SplitL
     return SplitLayout(files=max(1, files), rows_per_group=max(1, int(root**2), int(limit // measured.largest)))
 
 
-def shuffle_key(seed: int) -> "Column":
+def shuffle_key(seed: int) -> Column:
     """A row's place in the global order: 63 bits of a hash of its id and the seed."""
-    from pyspark.sql import functions as F
-
     return F.shiftrightunsigned(F.xxhash64("row_id", F.lit(seed)), 1)
 
 
-def ordered(rows: "DataFrame", files: int, seed: int, columns: "list[Column]") -> "DataFrame":
+def ordered(rows: DataFrame, files: int, seed: int, columns: list[Column]) -> DataFrame:
     """One split's rows in as many partitions as it gets files, each in its order.
 
     Which file a row is in, and where, follows from its id and the seed alone, not from partitions or cores: file i of
     n holds the i-th n-th of the hash's range, in the hash's order. ``columns`` follow row_id, doc_id and position.
     """
-    from pyspark.sql import functions as F
-
     file_index = F.shiftright(F.shiftright("_key", 32) * F.lit(files), 31).cast("int")  # of 31 bits, n parts
     return (
         rows.withColumn("_key", shuffle_key(seed))
@@ -116,16 +108,15 @@ def ordered(rows: "DataFrame", files: int, seed: int, columns: "list[Column]") -
 
 
 def write_split(
-    rows: "DataFrame", uri: str, layout: SplitLayout, config: LayoutConfig, seed: int, *, pairs: bool = False
+    rows: DataFrame, uri: str, layout: SplitLayout, config: LayoutConfig, seed: int, *, pairs: bool = False
 ) -> None:
     """Write one split's rows (with the columns of the corpus schema) as Parquet files below ``uri``.
 
     With ``pairs`` their texts are taken apart into the columns of the schema PAIRS.
     """
-    from pyspark.sql import functions as F
-
     text = F.col("text")
-    columns = {"prompt": prompt(text), "completion": completion(text)} if pairs else {"text": text}
+    halves = {"prompt": F.substring_index(text, SEPARATOR, 1), "completion": F.substring_index(text, SEPARATOR, -1)}
+    columns = halves if pairs else {"text": text}
     writer = (
         ordered(rows, layout.files, seed, [column.cast("string").alias(name) for name, column in columns.items()])
         .write.mode("append")  # the directory is this attempt's alone, and empty
@@ -137,6 +128,6 @@ def write_split(
     )
     for name in columns:
         writer = writer.option(f"parquet.enable.dictionary#{name}", "false")
-        # Nobody filters by the text itself; its least and greatest values would make footers as large as pages.
+        # Nobody filters by the text itself; its minimum and maximum would make footers as large as pages.
         writer = writer.option(f"parquet.column.statistics.enabled#{name}", "false")
     writer.parquet(uri)

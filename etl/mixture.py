@@ -1,29 +1,27 @@
-"""How much of each source training takes: shares and caps, drawn by the seed from what is left after de-duplication."""
+"""How much of each source training takes: shares and caps, drawn by the seed after de-duplication."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from etl.config import CorpusConfig, SourceConfig
 from handoff.errors import ConfigError
 from handoff.job import log
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
 LEFT_OUT = "beyond_share_of_source"
-BUCKETS = 1024  # of a hash of the row: a source is taken by whole buckets, so that a cap is kept without a sort
+BUCKETS = 1024  # of a hash of the row. Whole buckets of a source are taken, so that a cap needs no sort
 
 
-def source_of(config: CorpusConfig) -> "Column":
+def source_of(config: CorpusConfig) -> Column:
     """The name of the source that a document belongs to; empty where there is one source only."""
-    from pyspark.sql import functions as F
-
     return F.substring_index("doc_id", "/", 1) if config.more_sources else F.lit("")
 
 
-def mark(marked: "DataFrame", config: CorpusConfig) -> "DataFrame":
+def mark_beyond_share(marked: DataFrame, config: CorpusConfig) -> DataFrame:
     """Set ``reason`` of train passages that exceed their source's share or cap.
 
-    The draw is by row, so that a passage stays in or out as long as its source's share does.
+    The draw depends on the row alone: while a source's share stays the same, the same passages are taken.
 
     Args:
         marked: ``doc_id, text, row_id, reason, split`` and more, persisted; rows that have a reason do not count.
@@ -31,8 +29,6 @@ def mark(marked: "DataFrame", config: CorpusConfig) -> "DataFrame":
     Raises:
         ConfigError: a cap is smaller than the least that can be taken.
     """
-    from pyspark.sql import functions as F
-
     limited = [source for source in config.sources if source.share < 1 or source.max_mib is not None]
     if not limited:
         return marked
@@ -75,10 +71,8 @@ def buckets_taken(source: SourceConfig, sizes: dict[int, int]) -> int:
     return most
 
 
-def table(marked: "DataFrame", config: CorpusConfig) -> list[dict[str, Any]]:
+def table(marked: DataFrame, config: CorpusConfig) -> list[dict[str, Any]]:
     """Of each source, where there are several: ``name``, kept ``passages`` and ``text_bytes``, ``dropped`` passages."""
-    from pyspark.sql import functions as F
-
     if not config.more_sources:
         return []
     kept = F.col("reason").isNull()

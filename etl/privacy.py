@@ -4,17 +4,15 @@ Patterns find what has a form: addresses, numbers, keys. Names of persons have n
 changed its mind about letters beyond ASCII in Java 19; ``\\w`` is ASCII in every Java.
 """
 
-from typing import TYPE_CHECKING
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from etl.config import PrivacyConfig
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 PLACEHOLDERS = {"key": "<KEY>", "email": "<EMAIL>", "card": "<CARD>", "ip": "<IP>", "phone": "<PHONE>"}
 
 # A private key in PEM or OpenPGP's armour, whatever stands between its lines (quotation marks, `\n`, `> `, headers), as
-# long as there is a line of key in it or it is short: a text that tells how such files begin and end is none.
+# long as there is a line of key in it or it is short: a text about how such files begin and end is none.
 _BEGIN, _FINISH = (rf"-----{word} [A-Z0-9 ]{{0,30}}PRIVATE KEY(?: BLOCK)?-----" for word in ("BEGIN", "END"))
 _BASE64 = "A-Za-z0-9+/"
 _BETWEEN = r"""(?:[\s>"'+,]|\\[nrt])"""
@@ -51,7 +49,7 @@ TOKENS = (
     r"eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}",  # JSON web token
     r"LS0tLS1CRUdJTiB(?:QUklWQVRF|SU0EgUFJJVkFUR|FQyBQUklWQVRF|PUEVOU1NIIFBSSVZBVE)[A-Za-z0-9+/]{40,20000}={0,2}",  # PEM
 )
-# Secrets that only what stands before them tells.
+# Secrets that are recognised only by what stands before them.
 NAMED = (
     r"(?<=[\s:=\"'])(?<=(?i:aws_secret_access_key)[\"']{0,1}\s{0,2}[:=]\s{0,2}[\"']{0,1})[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])",
     r"(?<==)(?<=AccountKey=)[A-Za-z0-9+/]{86}==",  # Azure
@@ -131,14 +129,12 @@ NUMBER_HINT = (
 
 
 def kinds_of(config: PrivacyConfig) -> list[str]:
-    """The kinds to replace, in the order in which that is done."""
+    """The kinds to replace, in the order of replacement."""
     return [kind for kind in PATTERNS if kind in config.replace]
 
 
-def passes_luhn(number: "Column") -> "Column":
+def passes_luhn(number: Column) -> Column:
     """Whether a string's digits pass the check of ISO/IEC 7812-1 (Luhn 1954)."""
-    from pyspark.sql import functions as F
-
     digits = F.split(F.reverse(F.regexp_replace(number, r"\D", "")), "")
     values = F.transform(
         F.filter(digits, lambda d: d != ""),
@@ -147,10 +143,8 @@ def passes_luhn(number: "Column") -> "Column":
     return F.aggregate(values, F.lit(0), lambda total, v: total + v) % 10 == 0
 
 
-def redacted(text: "Column", kind: str) -> "Column":
+def redacted(text: Column, kind: str) -> Column:
     """The text with the matches of one kind as its placeholder."""
-    from pyspark.sql import functions as F
-
     pattern = PATTERNS[kind]
     if kind == "card":
         found = F.array_distinct(F.regexp_extract_all(text, F.lit(f"({pattern})"), F.lit(1)))
@@ -160,13 +154,11 @@ def redacted(text: "Column", kind: str) -> "Column":
     return F.regexp_replace(text, pattern, kept + PLACEHOLDERS[kind])
 
 
-def redact(documents: "DataFrame", config: PrivacyConfig) -> "DataFrame":
+def redact(documents: DataFrame, config: PrivacyConfig) -> DataFrame:
     """Replace the configured kinds in ``text``, in the order of ``PATTERNS``; one column per step, so that none is computed twice.
 
     Adds ``_made_<kind>``, placeholders that were put in, and ``_personal``, characters that the text lost by it.
     """
-    from pyspark.sql import functions as F
-
     text, hint, before = F.col("text"), F.col("_hint"), F.col("_before")
     kinds = kinds_of(config)
     named = F.contains(text, F.lit("AccountKey=")) | (F.contains(text, F.lit("://")) & F.rlike(text, F.lit(URI_HINT)))
@@ -184,8 +176,6 @@ def redact(documents: "DataFrame", config: PrivacyConfig) -> "DataFrame":
     return documents.withColumn("_personal", lost).drop("_hint", "_before", "_raw")
 
 
-def _count(text: "Column", kind: str) -> "Column":
-    from pyspark.sql import functions as F
-
+def _count(text: Column, kind: str) -> Column:
     mark = PLACEHOLDERS[kind]
     return F.when(F.contains(text, F.lit(mark)), F.regexp_count(text, F.lit(mark))).otherwise(0)

@@ -4,19 +4,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+
+from py4j.protocol import Py4JError
+from pyspark.sql import SparkSession
 
 from handoff.job import log
 
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
 
 @contextmanager
-def progress_lines(spark: "SparkSession", label: str, every_seconds: float = 5.0) -> Iterator[None]:
-    """Log the active Spark stages' progress while the block runs; nothing for work that is shorter than an interval."""
-    from py4j.protocol import Py4JError
-
+def progress_lines(spark: SparkSession, label: str, every_seconds: float = 5.0) -> Iterator[None]:
+    """Log the progress of the active Spark stages while the block runs; nothing if it ends within an interval."""
     tracker = spark.sparkContext.statusTracker()
     ended, start = threading.Event(), time.monotonic()
 

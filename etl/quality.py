@@ -3,14 +3,13 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from etl.config import QualityConfig
 from etl.transforms import one_of
 from etl.words import is_ascii, spaced
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 SHORT_LINE_CHARS = 30  # as FineWeb counts them
 BLANKS = r" \n\t"  # all that a cleaned text has of what Java's \s matches
@@ -23,7 +22,7 @@ class Rule:
     """A passage breaks the rule where ``value`` lies below ``least`` or above ``most``, whichever is given."""
 
     reason: str
-    value: "Column"
+    value: Column
     least: float | None = None
     most: float | None = None
 
@@ -32,18 +31,16 @@ class Rule:
         return self.least is not None or self.most is not None
 
     @property
-    def broken(self) -> "Column":
+    def broken(self) -> Column:
         return self.value > self.most if self.most is not None else self.value < self.least  # type: ignore[operator]
 
 
-def skeletons(text: "Column") -> "dict[str, Column]":
-    """Short texts that stand for a text and its ``_spaced``, for :func:`measures` to count in what is left of it.
+def skeletons(text: Column) -> dict[str, Column]:
+    """Short texts derived from a text and its ``_spaced``, in which :func:`measures` counts.
 
-    Counting a pattern makes a string of each match, and replacing does not: half the time for what matches as often as
-    words do.
+    Counting a pattern makes a string of each match, and replacing does not. For frequent matches such as words that
+    takes half the time.
     """
-    from pyspark.sql import functions as F
-
     ascii_letters = one_of((0x41, 0x5A), (0x61, 0x7A))
     bare = F.regexp_replace(text, f"[{ascii_letters}{BLANKS}]+", "")
     return {
@@ -52,13 +49,11 @@ def skeletons(text: "Column") -> "dict[str, Column]":
     }
 
 
-def measures(text: "Column") -> "dict[str, Column]":
-    """What the rules look at, over a cleaned text (it has no control characters) and its :func:`skeletons`.
+def measures(text: Column) -> dict[str, Column]:
+    """What the rules measure, over a cleaned text (it has no control characters) and its :func:`skeletons`.
 
     They are columns, so that each is computed once though several rules use it.
     """
-    from pyspark.sql import functions as F
-
     dotted = F.contains(text, F.lit("...")) | F.contains(text, F.lit("\u2026"))
     marked = dotted | F.contains(text, F.lit("#"))
     shape, unlettered = F.col("_shape"), F.col("_unlettered")
@@ -82,16 +77,14 @@ def rules(config: QualityConfig) -> list[Rule]:
     Thresholds: Gopher (Rae et al. 2021, section A.1 and table A1) for words, symbols, bullets, ellipses, stop words and
     repeated lines and n-grams (by n-grams, where Gopher counts their characters); C4 (Raffel et al. 2020, section 2.2)
     for banned phrases; FineWeb (Penedo et al. 2024, section 3.5) for punctuation and short lines. Letters and
-    digits are rules of ours, for tables and logs.
+    digits are this project's own rules, for tables and logs.
     """
-    from pyspark.sql import functions as F
-
     lines, words, visible = F.col("_lines"), F.col("_words"), F.col("_visible")
 
-    def share(part: "Column", whole: "Column") -> "Column":
+    def share(part: Column, whole: Column) -> Column:
         return F.try_divide(part.cast("double"), whole.cast("double"))
 
-    def line_share(condition: "Callable[[Column], Column]") -> "Column":
+    def line_share(condition: Callable[[Column], Column]) -> Column:
         return share(F.size(F.filter(lines, condition)), F.size(lines))
 
     # Of the words that have blanks around them, in texts that are mostly made of such.
@@ -131,10 +124,8 @@ def rules(config: QualityConfig) -> list[Rule]:
     return [rule for rule in found if rule.is_set]
 
 
-def _repeated_ngram_share() -> "Column":
+def _repeated_ngram_share() -> Column:
     """Share of runs of ``NGRAM_WORDS`` words, in any case, that stand earlier in the text; null in a shorter text."""
-    from pyspark.sql import functions as F
-
     words = F.split(F.lower(F.trim("_spaced")), r"\s+")
     starts = F.sequence(F.lit(0), F.size(words) - NGRAM_WORDS)
     runs = F.transform(starts, lambda at: F.xxhash64(*(F.get(words, at + n) for n in range(NGRAM_WORDS))))
@@ -143,14 +134,12 @@ def _repeated_ngram_share() -> "Column":
     return F.when(long_enough, F.try_divide(repeated.cast("double"), F.size(runs).cast("double")))
 
 
-def judge(passages: "DataFrame", config: QualityConfig, *, pairs: bool = False) -> "DataFrame":
+def judge(passages: DataFrame, config: QualityConfig, *, pairs: bool = False) -> DataFrame:
     """Set ``reason`` of each passage that breaks a rule, and add ``value double``: what was measured for that rule.
 
     Rows that have a reason already keep it, without a value. Prompts with completions (``pairs``) are judged by the
     rules alone whose thresholds are set.
     """
-    from pyspark.sql import functions as F
-
     tried = rules(config if pairs else config.for_passages())
     if not tried:
         return passages.withColumn("value", F.lit(None).cast("double"))

@@ -1,62 +1,51 @@
-"""Who goes to train, validation and test: whole groups of documents, by name or by a seeded hash."""
+"""Which documents go to train, validation and test: whole groups, by name or by a seeded hash."""
 
 import fnmatch
-from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from etl.config import SplitConfig
 from handoff.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
 
 SPLITS = ("train", "validation", "test")
 HASH_STEPS = 1 << 20  # resolution of the fractions
 
 
-def check_pattern(spark: "SparkSession", pattern: str | None) -> None:
-    """Let Java compile the group pattern, which Python's syntax does not warrant; a Spark error where it cannot."""
-    from pyspark.sql import functions as F
-
+def check_pattern(spark: SparkSession, pattern: str | None) -> None:
+    """Let Java compile the group pattern: what Python accepts, Java may refuse with a Spark error."""
     if pattern is not None:
         spark.range(1).select(F.regexp_extract(F.lit(""), pattern, 1)).collect()
 
 
-def group_of(doc_id: "Column", pattern: str | None) -> "Column":
-    """What documents must share to stay together: the pattern's first group, or the whole id where it does not match."""
-    from pyspark.sql import functions as F
-
+def group_of(doc_id: Column, pattern: str | None) -> Column:
+    """The key of the group that a document belongs to: the pattern's first group, or the whole id without a match."""
     if pattern is None:
         return doc_id
     return F.when(F.rlike(doc_id, F.lit(pattern)), F.regexp_extract(doc_id, pattern, 1)).otherwise(doc_id)
 
 
-def matches(doc_id: "Column", globs: tuple[str, ...]) -> "Column":
+def matches(doc_id: Column, globs: tuple[str, ...]) -> Column:
     """Whether any of the globs matches the whole id."""
-    from pyspark.sql import functions as F
-
     found = F.lit(False)
     for glob in globs:
         found = found | F.rlike(doc_id, F.lit(rf"\A{fnmatch.translate(glob)}"))
     return found
 
 
-def named_groups(passages: "DataFrame", config: SplitConfig) -> "DataFrame":
+def named_groups(passages: DataFrame, config: SplitConfig) -> DataFrame:
     """Groups with a document that is named for a split: ``_group, _named``; test wins over validation."""
-    from pyspark.sql import functions as F
-
     doc_id = F.col("doc_id")
     named = F.when(matches(doc_id, config.test_documents), 2).when(matches(doc_id, config.validation_documents), 1)
     groups = passages.select(group_of(doc_id, config.group_pattern).alias("_group"), named.alias("_named"))
     return groups.where(F.col("_named").isNotNull()).groupBy("_group").agg(F.max("_named").alias("_named"))
 
 
-def assign(passages: "DataFrame", config: SplitConfig, seed: int) -> "DataFrame":
+def assign(passages: DataFrame, config: SplitConfig, seed: int) -> DataFrame:
     """Add ``split``. A group goes where one of its documents is named, else where its hash falls.
 
     The hash is of the group and the seed alone, so that a group stays in its split whatever else is in the corpus.
     """
-    from pyspark.sql import functions as F
-
     grouped = passages.withColumn("_group", group_of(F.col("doc_id"), config.group_pattern))
     if config.validation_documents or config.test_documents:
         grouped = grouped.join(F.broadcast(named_groups(passages, config)), "_group", "left")
@@ -71,7 +60,7 @@ def assign(passages: "DataFrame", config: SplitConfig, seed: int) -> "DataFrame"
 
 
 def check_splits(rows: dict[str, int], config: SplitConfig, globs_hit: dict[str, bool]) -> None:
-    """Hold the outcome against what was asked for.
+    """Check the rows per split against the configuration.
 
     Args:
         rows: kept rows per split.

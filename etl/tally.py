@@ -1,25 +1,23 @@
-"""What became of every character, byte and record between the raw files and the passages.
+"""Counts of what became of every character, byte and record between the raw files and the passages.
 
-Each document carries its counts in one column, ``tally``, through the chain that reads and cleans it; they are added up
-once, by file, as soon as the passages are there.
+Each document carries its counts in one column, ``tally``, while it is read and cleaned. They are added up once, per
+file, when the passages are computed.
 """
-
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from etl.config import CorpusConfig
 from etl.privacy import kinds_of
-from etl.records import UNREAD
+from etl.read.records import UNREAD
 from etl.transforms import steps
 from handoff.facts import Characters, CorpusFacts, Raw
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-READ = ("raw_bytes", "invalid", "beyond", "markup_chars", "furniture_chars")  # as :mod:`etl.records` counts them
-MARKUP, FURNITURE = "HTML and Markdown marks, scripts", "navigation, buttons and footers of pages"
+# As :mod:`etl.read.records` counts them.
+READ = ("raw_bytes", "invalid", "non_ascii", "markup_chars", "boilerplate_chars")
+MARKUP, BOILERPLATE = "HTML and Markdown marks, scripts", "navigation, buttons and footers of pages"
 PERSONAL = "personal data and secrets, less their placeholders"
 
 
@@ -30,20 +28,16 @@ def columns_of(config: CorpusConfig) -> list[str]:
     return [*READ, "_read", "_unusable", *cleaning, "_personal", *made, "_dropped"]
 
 
-def packed(documents: "DataFrame", config: CorpusConfig) -> "DataFrame":
+def with_tally(documents: DataFrame, config: CorpusConfig) -> DataFrame:
     """The documents with their counts in one column, ``tally array<long>``."""
-    from pyspark.sql import functions as F
-
     dropped = F.when(F.col("reason").isNotNull(), F.coalesce(F.length("text"), F.lit(0))).otherwise(0)
     names = columns_of(config)
     counts = F.array(*(F.coalesce(F.col(name).cast("long"), F.lit(0)) for name in names))
     return documents.withColumn("_dropped", dropped).withColumn("tally", counts).drop(*names)
 
 
-def per_file(passages: "DataFrame", config: CorpusConfig) -> pa.Table:
-    """Of each file ``file``, ``records``, ``unread`` and ``useless`` ones, and the sums of its counts."""
-    from pyspark.sql import functions as F
-
+def per_file(passages: DataFrame, config: CorpusConfig) -> pa.Table:
+    """A row per file: ``file``, numbers of ``records``, ``unread`` and ``useless`` ones, and the sums of its counts."""
     reason = F.coalesce(F.col("reason"), F.lit(""))
     sums = [F.coalesce(F.sum(F.col("tally")[i]), F.lit(0)).alias(name) for i, name in enumerate(columns_of(config))]
     found = passages.groupBy("file").agg(
@@ -65,8 +59,8 @@ class Tally:
         self.replaced_files = pc.sum(pc.greater(files["invalid"], 0)).as_py() or 0
 
     @property
-    def made(self) -> dict[str, int]:
-        """Placeholders that were put in, per kind of personal data; those of the source do not count."""
+    def placeholders(self) -> dict[str, int]:
+        """Placeholders that were put in, per kind of personal data, without those that stood in the source."""
         return {kind: self._total[f"_made_{kind}"] for kind in self._kinds}
 
     @property
@@ -89,10 +83,10 @@ class Tally:
             dropped_chars: of the dropped ones.
         """
         total = self._total
-        removed = {MARKUP: total["markup_chars"], FURNITURE: total["furniture_chars"]}
+        removed = {MARKUP: total["markup_chars"], BOILERPLATE: total["boilerplate_chars"]}
         removed |= {name: total[f"_step_{number}"] for number, name in enumerate(self._steps)}
         removed[PERSONAL] = total["_personal"]
-        read = total["markup_chars"] + total["furniture_chars"] + total["_read"]
+        read = total["markup_chars"] + total["boilerplate_chars"] + total["_read"]
         dropped_documents = total["_unusable"] + total["_dropped"]
         return Characters(
             read=read,

@@ -2,15 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from etl import pairs
 from etl.config import CleaningConfig
 from etl.gutenberg import without_gutenberg
 from etl.words import is_ascii
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 
 def one_of(*ranges: tuple[int, int]) -> str:
@@ -24,35 +23,32 @@ def one_of(*ranges: tuple[int, int]) -> str:
 # Java's syntax. Each pattern begins with what is rare, and is possessive where a plain one would be quadratic on a
 # long run of blanks.
 _ENDS, _OTHER_ENDS = one_of((0x0B, 0x0D), (0x85, 0x85)), r"\u2028\u2029"
-_UNSEEN = one_of((0x00, 0x08), (0x0E, 0x1F), (0x7F, 0x84), (0x86, 0x9F), (0xAD, 0xAD))
-_OTHER_UNSEEN = r"\ufeff\u200b"
+_INVISIBLE = one_of((0x00, 0x08), (0x0E, 0x1F), (0x7F, 0x84), (0x86, 0x9F), (0xAD, 0xAD))
+_OTHER_INVISIBLE = r"\ufeff\u200b"
 LINE_END = rf"[{_ENDS}{_OTHER_ENDS}](?:(?<=\r)\n)?"
-UNSEEN = rf"[{_UNSEEN}{_OTHER_UNSEEN}](?:(?<=\u00ad)\n[ \t]*)?"  # with a soft hyphen the line end that it allowed
-ODD_LATIN, ODD_OTHER = f"[{_ENDS}{_UNSEEN}]", f"[{_OTHER_ENDS}{_OTHER_UNSEEN}]"  # what either looks for
+# A soft hyphen goes with the line end that follows it.
+INVISIBLE = rf"[{_INVISIBLE}{_OTHER_INVISIBLE}](?:(?<=\u00ad)\n[ \t]*)?"
+ODD_LATIN, ODD_OTHER = f"[{_ENDS}{_INVISIBLE}]", f"[{_OTHER_ENDS}{_OTHER_INVISIBLE}]"  # what either looks for
 BLANKS_AT_LINE_END = r"[ \t\u00a0](?=[ \t\u00a0\n]|\z)(?<![ \t\u00a0]{2})[ \t\u00a0]*+(?=\n|\z)"
 # A word cut at a line's end is joined; a single line end between two lines becomes a blank.
 WRAPPED = ((r"(?<=\p{L})-\n[ \t]*(?=\p{Ll})", ""), (r"(?<=[^\n])\n[ \t]*(?=[^\n])", " "))
 
-# UTF-8 read as Windows-1252: what its usual two, three and four bytes look like then. Leads that also begin words of
-# their own languages in front of a quotation mark (É and its like) are left out.
+# UTF-8 read as Windows-1252: how its usual sequences of two, three and four bytes look then. Lead bytes that may be
+# letters before a quotation mark (É and the like) are left out.
 _TAIL = r"[\u00a0-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
 MOJIBAKE = rf"[ÂÃ]{_TAIL}|â{_TAIL}{{2}}|ðŸ{_TAIL}{{2}}"
 PART_POSITIONS = 1 << 20  # passages that a part of a document may have: one of 8 MiB has at most 168,000
 MIN_MOJIBAKE = 3  # places in a document; one alone may be meant, as here
 
 
-def without_controls(text: "Column") -> "Column":
-    """One kind of line end, and no character that nobody sees."""
-    from pyspark.sql import functions as F
-
+def without_controls(text: Column) -> Column:
+    """One kind of line end, and no invisible characters."""
     odd = F.rlike(text, F.lit(ODD_LATIN)) | (~is_ascii(text) & F.rlike(text, F.lit(ODD_OTHER)))
-    return F.when(odd, F.regexp_replace(F.regexp_replace(text, LINE_END, "\n"), UNSEEN, "")).otherwise(text)
+    return F.when(odd, F.regexp_replace(F.regexp_replace(text, LINE_END, "\n"), INVISIBLE, "")).otherwise(text)
 
 
-def without_trailing_blanks(text: "Column") -> "Column":
+def without_trailing_blanks(text: Column) -> Column:
     """No blanks at line ends. Indentation stays: in verse it has meaning."""
-    from pyspark.sql import functions as F
-
     # Literals are found several times as fast as the pattern.
     looks = [
         look for b in (" ", "\t", "\u00a0") for look in (F.contains(text, F.lit(f"{b}\n")), F.endswith(text, F.lit(b)))
@@ -61,10 +57,8 @@ def without_trailing_blanks(text: "Column") -> "Column":
     return F.when(there, F.regexp_replace(text, BLANKS_AT_LINE_END, "")).otherwise(text)
 
 
-def without_blank_lines(text: "Column") -> "Column":
+def without_blank_lines(text: Column) -> Column:
     """One blank line in a row at most, none at either end."""
-    from pyspark.sql import functions as F
-
     end = F.lit("\n")
     # Asked first: trimming what is named copies a text character by character.
     ends = F.startswith(text, end) | F.endswith(text, end)
@@ -73,24 +67,20 @@ def without_blank_lines(text: "Column") -> "Column":
     return F.when(runs, F.regexp_replace(trimmed, r"\n{3,}", "\n\n")).otherwise(trimmed)
 
 
-def composed(text: "Column") -> "Column":
+def composed(text: Column) -> Column:
     """Unicode's normal form C, by the ICU4J that Spark brings: SQL has no such function, and Python is not needed.
 
-    Text below U+0300 is in that form already, and is passed over.
+    Text below U+0300 is in that form already, and is left as it is.
     """
-    from pyspark.sql import functions as F
-
     nfc = F.reflect(F.lit("com.ibm.icu.text.Normalizer"), F.lit("compose"), text, F.lit(False))  # False: canonical
     return F.when(~is_ascii(text) & F.rlike(text, F.lit(r"[^\x00-\u02ff]")), nfc).otherwise(text)
 
 
-def repaired(text: "Column") -> "Column":
+def repaired(text: Column) -> Column:
     """The text with UTF-8 that was once read as Windows-1252 put right, where at least ``MIN_MOJIBAKE`` places show it."""
-    from pyspark.sql import functions as F
-
     places = F.regexp_extract_all(text, F.lit(f"({MOJIBAKE})"), F.lit(1))
 
-    def put_right(left: "Column", place: "Column") -> "Column":
+    def put_right(left: Column, place: Column) -> Column:
         meant = F.try_validate_utf8(F.encode(place, "windows-1252").cast("string"))
         return F.replace(left, place, F.coalesce(meant, place))
 
@@ -99,17 +89,15 @@ def repaired(text: "Column") -> "Column":
     return F.when(suspect & (F.size(places) >= MIN_MOJIBAKE), right).otherwise(text)
 
 
-def unwrapped(text: "Column") -> "Column":
-    """Paragraphs of hard-wrapped lines as one line each; of use for scans and old e-mail, ruin for verse."""
-    from pyspark.sql import functions as F
-
+def unwrapped(text: Column) -> Column:
+    """Join the hard-wrapped lines of each paragraph: good for scans and old e-mail, wrong for verse."""
     for pattern, replacement in WRAPPED:
         text = F.regexp_replace(text, pattern, replacement)
     return text
 
 
-def steps(config: CleaningConfig) -> "list[tuple[str, Callable[[Column], Column]]]":
-    """What cleaning does, in this order: names, and text → text."""
+def steps(config: CleaningConfig) -> list[tuple[str, Callable[[Column], Column]]]:
+    """The steps of cleaning in their order: a name, and a function text → text."""
     found: list[tuple[bool, str, Callable[[Column], Column]]] = [
         (config.repair_mojibake, "UTF-8 that was read as Windows-1252", repaired),
         (config.normalize_unicode, "Unicode's normal form C", composed),
@@ -122,29 +110,25 @@ def steps(config: CleaningConfig) -> "list[tuple[str, Callable[[Column], Column]
     return [(name, step) for wanted, name, step in found if wanted]
 
 
-def clean(documents: "DataFrame", config: CleaningConfig) -> "DataFrame":
+def clean(documents: DataFrame, config: CleaningConfig) -> DataFrame:
     """Clean ``text``; a document of which nothing is left gets the reason ``no_text``.
 
-    Adds the counts of :mod:`etl.tally` up to here: characters read, unusable, and fewer after each step.
+    Adds counts for :mod:`etl.tally`: characters read, unusable, and removed by each step.
     """
-    from pyspark.sql import functions as F
-
     text, chars = F.col("text"), F.coalesce(F.length("text"), F.lit(0))
     usable = F.col("reason").isNull()
     columns = {"_read": chars, "_unusable": F.when(usable, 0).otherwise(chars), "text": F.when(usable, text)}
     documents = documents.withColumns(columns)
     for number, (_, step) in enumerate(steps(config)):  # a column per step, so that none is computed twice
-        counted = {f"_step_{number - 1}": fewer(F.col("_before"), text)} if number else {}
+        counted = {f"_step_{number - 1}": removed_chars(F.col("_before"), text)} if number else {}
         documents = documents.withColumns({**counted, "_before": text, "text": step(text)})
-    last = fewer(F.col("_before"), text)
+    last = removed_chars(F.col("_before"), text)
     reason = F.coalesce("reason", F.when(text == "", "no_text"))
     return documents.withColumns({f"_step_{number}": last, "reason": reason}).drop("_before")
 
 
-def fewer(before: "Column", after: "Column") -> "Column":
-    """By how many characters a text became shorter; those of most texts need not be counted."""
-    from pyspark.sql import functions as F
-
+def removed_chars(before: Column, after: Column) -> Column:
+    """By how many characters a text became shorter. Where the bytes are as many as before nothing is counted."""
     same = F.octet_length(before) == F.octet_length(after)
     return F.when(before.isNull() | same, 0).otherwise(F.length(before) - F.length(after))
 
@@ -166,15 +150,13 @@ def passage_pattern(passage_chars: int) -> str:
     return rf"(?s)\G\s*+({'|'.join('.' + cut for cut in cuts)})"
 
 
-def cut_passages(documents: "DataFrame", passage_chars: int, *, whole: bool = False) -> "DataFrame":
+def cut_passages(documents: DataFrame, passage_chars: int, *, whole: bool = False) -> DataFrame:
     """One row per passage: ``doc_id, position int, text, reason, file, tally``; only white space between them is lost.
 
     Positions within a document ascend; those of a long document's next part begin at the next multiple of
     PART_POSITIONS. A document with a reason keeps one row, without position and text. With ``whole`` none is cut, and
     one of more than ``passage_chars`` gets the reason ``pair_too_long``. ``tally`` stays with the first row of each.
     """
-    from pyspark.sql import functions as F
-
     fits = (F.length("text") <= passage_chars) & F.rlike("text", F.lit(r"\A\S"))  # the pattern would say the same
     pieces = F.regexp_extract_all("text", F.lit(passage_pattern(passage_chars)), F.lit(1))
     cut = F.when(fits, F.array("text")).otherwise(pieces)
@@ -190,10 +172,8 @@ def cut_passages(documents: "DataFrame", passage_chars: int, *, whole: bool = Fa
     return passages.withColumn("reason", F.coalesce("reason", F.when(F.length("text") > passage_chars, pairs.TOO_LONG)))
 
 
-def with_row_id(passages: "DataFrame") -> "DataFrame":
+def with_row_id(passages: DataFrame) -> DataFrame:
     """Add ``row_id``: 32 hex digits of the SHA-256 of document, position and text; null without a passage."""
-    from pyspark.sql import functions as F
-
     identity = F.concat_ws("\x1f", "doc_id", F.col("position").cast("string"), "text")
     return passages.withColumn(
         "row_id", F.when(F.col("position").isNotNull(), F.substring(F.sha2(identity, 256), 1, 32))

@@ -1,9 +1,7 @@
-"""Words, as rules count them and near-duplicates are found by: between blanks, and a character each where a script has none."""
+"""What counts as a word, for rules and n-grams: text between blanks; in scripts without blanks, a character."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column
+from pyspark.sql import Column
+from pyspark.sql import functions as F
 
 # By code points, which are the same in every Java: what \\p{IsHan} matches grows with each Unicode.
 UNSPACED_SCRIPTS = (
@@ -29,16 +27,12 @@ _RANGES = "".join(f"\\x{{{first:x}}}-\\x{{{last:x}}}" for first, last in UNSPACE
 UNSPACED = rf"[\x{{e00}}-\x{{3fffd}}](?<=[{_RANGES}])"
 
 
-def is_ascii(text: "Column") -> "Column":
-    """Whether a text has no other characters: most of what is told from it is then known without a look."""
-    from pyspark.sql import functions as F
-
+def is_ascii(text: Column) -> Column:
+    """Whether a text is ASCII, at the cost of comparing two lengths. Most patterns need not be tried on such a text."""
     return F.octet_length(text) == F.length(text)
 
 
-def spaced(text: "Column") -> "Column":
+def spaced(text: Column) -> Column:
     """The text with a blank on either side of each character of a script that does not write blanks between words."""
-    from pyspark.sql import functions as F
-
     unspaced = ~is_ascii(text) & F.rlike(text, F.lit(UNSPACED))
     return F.when(unspaced, F.regexp_replace(text, f"({UNSPACED})", " $1 ")).otherwise(text)

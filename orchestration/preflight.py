@@ -10,9 +10,9 @@ from airflow.sdk import BaseHook
 
 from airflow_ray.errors import RayUnreachable
 from airflow_ray.hook import RayHook
-from etl.check import check_source
 from etl.java import find_java_home
-from etl.language import check_languages
+from etl.langid import check_languages
+from etl.read.check import check_source
 from handoff.capacity import Group
 from handoff.errors import BatonError, CapacityError, ConfigError, EngineUnavailable, InfrastructureError
 from handoff.positions import completion_length, refuse_too_long

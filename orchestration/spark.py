@@ -10,7 +10,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from etl.session import quiet_conf
+from etl.spark_conf import quiet_conf
 from handoff.home import baton_home
 from orchestration.links import SparkUiLink
 from orchestration.paths import runs_root

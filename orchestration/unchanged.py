@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from etl.config import SourceConfig
-from etl.source import resolved
+from etl.read.source import resolved
 from handoff.manifest import canonical, current_producer
 from handoff.packages import cache_dir
 from handoff.run_dir import RunDir
@@ -21,7 +21,7 @@ def stamp_of(config: RunConfig) -> str:
     avoid. A stamp that differs costs a run that finds its artifacts published; it cannot publish anything twice.
 
     Raises:
-        SourceError: as :func:`etl.source.resolved`.
+        SourceError: as :func:`etl.read.source.resolved`.
     """
     evaluations = config.corpus.decontamination.sources
     seen = [_files([f.uri for f in _raw(source)]) for source in (*config.corpus.sources, *evaluations)]

@@ -50,7 +50,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from pyspark.sql import SparkSession
 
     from etl.java import find_java_home
-    from etl.session import SQL_CONF
+    from etl.spark_conf import SQL_CONF
 
     scratch = tmp_path_factory.mktemp("spark")
     os.environ["JAVA_HOME"] = find_java_home(scratch)

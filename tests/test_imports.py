@@ -39,7 +39,7 @@ FORBIDDEN = {
         "airflow",
         "torch",
     },
-    "orchestration": {"dags"},
+    "orchestration": {"dags", "pyspark"},
     # Could be published on its own.
     "airflow_ray": OURS - {"airflow_ray"} | {"pyspark", "torch"},
 }

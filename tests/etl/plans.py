@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etl import collisions, dedup, layout, split
-from etl.components import _large_star, _small_star
+from etl import layout, split
 from etl.config import CorpusConfig, SourceConfig
+from etl.dedup import collisions, duplicates
+from etl.dedup.components import _large_star, _small_star
 from etl.job import prepare
-from etl.source import resolved
+from etl.read.source import resolved
 from handoff.schema import CORPUS
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
     schema = "doc_id string, position int, text string, row_id string, reason string"
     rows = spark.createDataFrame([("a", 0, "to be", "0", None)], schema)
     assigned = split.assign(rows, config.split, 0)
-    numbered = assigned.withColumn("_id", dedup.passage_id(assigned.row_id))
-    signed = dedup.signatures(numbered, config.dedup)
+    numbered = assigned.withColumn("_id", duplicates.passage_id(assigned.row_id))
+    signed = duplicates.signatures(numbered, config.dedup)
     ids = spark.createDataFrame([(1,)], "id long")
     verdicts = spark.createDataFrame([(1, "near_duplicate", 2)], "_id long, _verdict string, _cluster long")
     narrow = spark.createDataFrame(
@@ -43,10 +44,10 @@ def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
         "exact copies": collisions.exact_links(narrow),
         "candidate pairs": collisions.band_pairs(narrow),
         "texts of candidates": numbered.select(col("_id").alias("id"), "text").join(
-            dedup.sent(ids, 1), "id", "left_semi"
+            duplicates.broadcast_if_small(ids, 1), "id", "left_semi"
         ),
         "large star, small star": _small_star(_large_star(stars)),
-        "verdicts": dedup.with_verdicts(numbered, dedup.sent(verdicts, 1)),
+        "verdicts": duplicates.with_verdicts(numbered, duplicates.broadcast_if_small(verdicts, 1)),
         "write": ordered,
     }
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl.check import check_source
 from etl.config import SourceConfig
+from etl.read.check import check_source
 from handoff.errors import SourceError
 from tests.etl.corpus_run import NO_HELD_OUT, ended, planned, prose, rows, run, snapshot
 

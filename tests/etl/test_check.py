@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl.check import check_source, undecodable
 from etl.config import SourceConfig
-from etl.source import resolved
+from etl.read.check import check_source, undecodable
+from etl.read.source import resolved
 from handoff.errors import ConfigError, SourceError
 
 

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from etl.java import find_java_home
-from etl.session import quiet_conf
+from etl.spark_conf import quiet_conf
 from handoff.run_dir import RunDir
 from handoff.verify import verify_chain
 from orchestration.ports import any_free_port

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from etl import collisions
-from etl.collisions import Collisions
+from etl.dedup import collisions
+from etl.dedup.collisions import Collisions
 
 BANDS = 3
 
@@ -18,7 +18,7 @@ def signed(spark: Any, rows: list[tuple[int, bytes, list[int]]]) -> Any:
 def found(
     spark: Any, monkeypatch: pytest.MonkeyPatch, most_here: int, rows: list[tuple[int, bytes, list[int]]]
 ) -> Collisions:
-    monkeypatch.setattr(collisions, "MOST_HERE", most_here)
+    monkeypatch.setattr(collisions, "MOST_ON_DRIVER", most_here)
     return collisions.collisions(signed(spark, rows))
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from etl.config import DecontaminationConfig
 from etl.decontaminate import mark_contaminated, references
-from etl.raw import publish_sources
+from etl.read.raw import publish_sources
 from handoff.store import Store
 from tests.etl.test_dedup import frame, prose, verdicts
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bench.generate import edited, jaccard
-from etl import dedup
-from etl.components import components
 from etl.config import DedupConfig
+from etl.dedup import duplicates
+from etl.dedup.components import components
 
 SCHEMA = "doc_id string, position int, text string, row_id string, reason string, split string"
 WORDS = [f"{a}{b}" for a in "bcdfghklmnprstvwz" for b in ("ane", "ore", "illy", "ust", "eam", "ight", "ound", "ace")]
@@ -40,7 +40,7 @@ def roots(spark: Any, links: list[tuple[int, int]]) -> dict[int, int]:
 def test_components_of_chains_stars_rings_and_loops(
     spark: Any, monkeypatch: pytest.MonkeyPatch, most_here: int
 ) -> None:
-    monkeypatch.setattr("etl.components.MOST_HERE", most_here)
+    monkeypatch.setattr("etl.dedup.components.MOST_ON_DRIVER", most_here)
     draw = random.Random(0)
     names = draw.sample(range(-(10**6), 10**6), 340)
     chain, star, ring = names[:40], names[40:300], names[300:340]
@@ -55,8 +55,8 @@ def test_no_links_no_components(spark: Any) -> None:
 
 
 def test_rounds_are_bounded(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("etl.components.MOST_HERE", 0)
-    monkeypatch.setattr("etl.components.MAX_ROUNDS", 1)
+    monkeypatch.setattr("etl.dedup.components.MOST_ON_DRIVER", 0)
+    monkeypatch.setattr("etl.dedup.components.MAX_ROUNDS", 1)
     with pytest.raises(RuntimeError, match="did not settle"):
         roots(spark, list(pairwise(range(60))))
 
@@ -71,7 +71,7 @@ def test_planted_pairs_are_found_and_nothing_else(spark: Any) -> None:
         copy = edited(text, (0.002, 0.01, 0.05, 0.2)[i % 4], WORDS, draw)
         rows.append((f"b{i:02d}", copy))
         pairs[f"b{i:02d}"] = jaccard(text, copy)
-    found = verdicts(dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
+    found = verdicts(duplicates.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
     assert all(found[f"a{i:02d}"] is None for i in range(60))
     removed = {doc for doc, reason in found.items() if reason}
     assert all(reason in (None, "near_duplicate") for reason in found.values())
@@ -90,7 +90,7 @@ def test_near_duplicates_are_found_in_scripts_without_blanks(spark: Any) -> None
             for place in draw.sample(range(500), 5):
                 copy[place] = draw.choice(letters)
             rows += [(f"a{first}-{i:02d}", text), (f"b{first}-{i:02d}", "".join(copy))]
-    found = verdicts(dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
+    found = verdicts(duplicates.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
     assert {doc for doc, reason in found.items() if reason} == {doc for doc, _ in rows if doc.startswith("b")}
 
 
@@ -100,7 +100,7 @@ def test_the_keeper_is_of_the_most_held_out_split_then_the_first(spark: Any) -> 
     near = [edited(text, 0.002, WORDS, draw) for _ in range(4)]
     rows = [("a", near[0]), ("b", near[1]), ("c", near[2], "test"), ("d", near[3], "validation"), ("e", text.upper())]
     rows += [("f", text), ("g", prose(2)), ("h", prose(3), "test"), ("i", f"{prose(3)}!")]
-    marked = dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()).persist()
+    marked = duplicates.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()).persist()
     near_copy, exact = "near_duplicate", "exact_duplicate"
     assert verdicts(marked) == {
         "a": near_copy, "b": near_copy, "c": None, "d": near_copy, "e": near_copy, "f": exact, "g": None,
@@ -116,7 +116,7 @@ def test_no_near_duplicate_pair_straddles_train_and_test(spark: Any) -> None:
     for i in range(40):
         text = prose(i)
         rows += [(f"{i}-{j}", edited(text, 0.004 * j, WORDS, draw), ("train", "test")[(i + j) % 2]) for j in range(4)]
-    kept = dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig(bands=28, rows_per_band=4)).where(
+    kept = duplicates.mark_duplicates(frame(spark, *rows).persist(), DedupConfig(bands=28, rows_per_band=4)).where(
         "reason IS NULL"
     )
     train, test = ([r.text for r in kept.collect() if r.split == s] for s in ("train", "test"))
@@ -126,7 +126,7 @@ def test_no_near_duplicate_pair_straddles_train_and_test(spark: Any) -> None:
 
 def test_passages_shorter_than_an_n_gram_are_near_only_if_equal(spark: Any) -> None:
     rows = [("a", "to be or not"), ("b", "To be, or not!"), ("c", "to be or"), ("d", "?!"), ("e", "--")]
-    found = verdicts(dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
+    found = verdicts(duplicates.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
     assert found == {"a": None, "b": "exact_duplicate", "c": None, "d": None, "e": "exact_duplicate"}
 
 
@@ -147,9 +147,10 @@ def test_words_of_a_text_are_those_of_the_normalised_text(spark: Any) -> None:
         "\x7fa\x7f",
     ]
     rows = frame(spark, *((f"{i}", text) for i, text in enumerate(texts))).withColumn("_id", F.lit(1).cast("long"))
-    signed = {row.doc_id: bytes(row.fingerprint) for row in dedup.signatures(rows, DedupConfig()).collect()}
+    signed = {row.doc_id: bytes(row.fingerprint) for row in duplicates.signatures(rows, DedupConfig()).collect()}
     normal = {
-        row.doc_id: row.words for row in rows.select("doc_id", dedup.normalised(F.col("text")).alias("words")).collect()
+        row.doc_id: row.words
+        for row in rows.select("doc_id", duplicates.normalised(F.col("text")).alias("words")).collect()
     }
     assert signed == {doc: blake2b(words.encode(), digest_size=16).digest() for doc, words in normal.items()}
     assert normal["300"] == "été à łódź" and len(set(normal.values())) > 150
@@ -162,12 +163,16 @@ def test_verdicts_do_not_depend_on_partitions_order_kind_of_join_or_place(
     draw = random.Random(7)
     rows = [(f"{i}-{j}", edited(prose(i), 0.005 * j, WORDS, draw)) for i in range(20) for j in range(4)]
     before = spark.conf.get("spark.sql.shuffle.partitions")
-    expected = verdicts(dedup.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
+    expected = verdicts(duplicates.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
     spark.conf.set("spark.sql.shuffle.partitions", partitions)
-    for limit in ("etl.dedup.MOST_SENT", "etl.collisions.MOST_HERE", "etl.components.MOST_HERE"):
+    for limit in (
+        "etl.dedup.duplicates.MOST_BROADCAST",
+        "etl.dedup.collisions.MOST_ON_DRIVER",
+        "etl.dedup.components.MOST_ON_DRIVER",
+    ):
         monkeypatch.setattr(limit, most)
     try:
         turned = frame(spark, *reversed(rows), partitions=partitions).persist()
-        assert verdicts(dedup.mark_duplicates(turned, DedupConfig())) == expected
+        assert verdicts(duplicates.mark_duplicates(turned, DedupConfig())) == expected
     finally:
         spark.conf.set("spark.sql.shuffle.partitions", before)

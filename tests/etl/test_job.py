@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl import read
 from etl.config import CorpusConfig, SourceConfig
 from etl.job import prepare
-from etl.source import resolved
+from etl.read import documents
+from etl.read.source import resolved
 from handoff.errors import BatonError, ConfigError, SourceError
 from handoff.facts import CorpusFacts
 from handoff.run_dir import RunDir
@@ -110,8 +110,8 @@ def test_rows_order_splits_and_digests_do_not_depend_on_cores_partitions_or_file
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "on local[*], 1 cores" in ended.stdout
     monkeypatch.setattr("etl.job.shuffle_partitions", lambda cores, raw_bytes: 7)
-    tasks = read.tasks_of
-    monkeypatch.setattr(read, "tasks_of", lambda sources, cores: [t[::-1] for t in tasks(sources, 7)][::-1])
+    tasks = documents.tasks_of
+    monkeypatch.setattr(documents, "tasks_of", lambda sources, cores: [t[::-1] for t in tasks(sources, 7)][::-1])
     many = snapshot(*run(tmp_path / "many", f"{plays}/*.txt", **corpus))
     record = alone.record("corpus")
     assert record

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from etl.config import LanguageConfig
-from etl.language import SEEN_CHARS, check_languages, identify, keep_languages
+from etl.langid import check_languages, identify
+from etl.language import SEEN_CHARS, keep_languages
 from handoff.errors import ConfigError
 
 TEXTS = {
@@ -39,7 +40,7 @@ def test_documents_in_other_languages_get_the_reason(spark: Any) -> None:
 def test_a_language_that_cannot_be_told_is_refused() -> None:
     assert check_languages(LanguageConfig()) is None
     assert check_languages(LanguageConfig(keep=("en",))) == "documents in en"
-    with pytest.raises(ConfigError, match=r"xx cannot be told\. Remedy: take some of .*, en, "):
+    with pytest.raises(ConfigError, match=r"xx cannot be identified\. Remedy: take some of .*, en, "):
         check_languages(LanguageConfig(keep=("en", "xx")))
     with pytest.raises(ValueError, match="keep"):
         LanguageConfig(keep=("English",))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from etl.markup import Page, html_page, markdown_page
+from etl.read.markup import Page, html_page, markdown_page
 
 
 def test_what_is_taken_from_a_page() -> None:
@@ -53,7 +53,7 @@ def test_lines_of_preformatted_text_stay_lines() -> None:
     assert html_page(page).text == "a\nb  c\n  d\n\ne\n\nf\n\n\tg"
 
 
-def test_whom_a_quotation_is_of_stays_and_nested_furniture_goes_once() -> None:
+def test_whom_a_quotation_is_of_stays_and_nested_boilerplate_goes_once() -> None:
     page = (
         "<blockquote>To be<footer>Hamlet</footer></blockquote><p>and much more of the text</p>"
         "<nav>menu<nav>sub</nav></nav><footer><nav>about</nav>(c)</footer>"

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from etl import minhash
+from etl.dedup import minhash
 
 
 def hashed(texts: list[str], n: int) -> list[list[int]]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from etl import raw_file
 from etl.java import _packaged, find_java_home, java_version
-from etl.tally import FURNITURE, MARKUP, PERSONAL
+from etl.read import files
+from etl.tally import BOILERPLATE, MARKUP, PERSONAL
 from handoff.errors import SourceError
 from handoff.verify import main, verify_chain
 from tests.etl.corpus_run import NO_HELD_OUT, planned, prose, rows, run, snapshot
@@ -37,7 +37,7 @@ def test_every_character_between_raw_and_kept_is_accounted_for(
     assert chars["kept"] == sum(len(r["text"]) for r in kept)
     lost = ("dropped_documents", "dropped_passages", "between_passages")
     assert chars["kept"] + sum(chars["removed"].values()) + sum(chars[name] for name in lost) == chars["read"]
-    assert chars["removed"][FURNITURE] == len("menu")
+    assert chars["removed"][BOILERPLATE] == len("menu")
     assert chars["removed"][PERSONAL] == len("jane@example.com") - len("<EMAIL>")
     assert chars["removed"]["line ends, control characters and others that nobody sees"] == 1
     assert chars["removed"][MARKUP] > len("<nav></nav><p></p><script>x</script>")
@@ -82,8 +82,8 @@ def test_many_small_encodings_are_found_together(spark: Any, tmp_path: Path) -> 
 def test_a_long_text_is_one_document_of_many_parts(spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n\n".join(prose(n) for n in range(80))
     (tmp_path / "long.txt").write_text(text)
-    monkeypatch.setattr(raw_file, "PART_BYTES", 30_000)
-    monkeypatch.setattr(raw_file, "WINDOW_BYTES", 5_000)
+    monkeypatch.setattr(files, "PART_BYTES", 30_000)
+    monkeypatch.setattr(files, "WINDOW_BYTES", 5_000)
     made = snapshot(*run(tmp_path, f"{tmp_path}/long.txt", split=NO_HELD_OUT))
     kept = sorted(rows(made), key=lambda r: r["position"])
     assert "".join("".join(r["text"] for r in kept).split()) == "".join(text.split())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from etl.config import SourceConfig
-from etl.pairs import SEAM
+from etl.pairs import SEPARATOR
 from handoff.artifact import open_artifact
 from handoff.errors import ConfigError, SourceError
 from handoff.schema import PAIRS
@@ -38,7 +38,7 @@ def test_pairs_become_a_snapshot_that_training_and_inference_take(spark: Any, tm
         {"name": "z", "question": f"What is {prose(3)[:120]}?\n", "answer": f" It is\n\n{prose(103)[:90]}."},
         {
             "name": "mail",
-            "question": f"Whose is {SEAM}ann@example.org, {prose(50)[:90]}",
+            "question": f"Whose is {SEPARATOR}ann@example.org, {prose(50)[:90]}",
             "answer": f"Hers {prose(51)[:90]}",
         },
     )
@@ -50,12 +50,12 @@ def test_pairs_become_a_snapshot_that_training_and_inference_take(spark: Any, tm
     assert set(found) == {*(f"p{n}" for n in range(30)), "mail"}, "of equal pairs the first stays"
     assert found["p5"]["prompt"] == f"What is {prose(5)[:120]}?\n", "uncut, with its line end"
     assert found["p5"]["completion"] == f" It is\n\n{prose(105)[:90]}.", "with its blank and its paragraphs"
-    assert found["mail"]["prompt"].startswith("Whose is <EMAIL>,") and SEAM not in str(found)
+    assert found["mail"]["prompt"].startswith("Whose is <EMAIL>,") and SEPARATOR not in str(found)
     assert made.manifest.dropped == {"exact_duplicate": 1, "no_text": 1, "pair_too_long": 1}
 
     files = list(Path(made.data, "rejects").glob("*.json.gz"))
     dropped = [json.loads(line) for f in files for line in gzip.decompress(f.read_bytes()).decode().splitlines()]
-    assert any(" → " in row.get("text", "") for row in dropped) and SEAM not in str(dropped)
+    assert any(" → " in row.get("text", "") for row in dropped) and SEPARATOR not in str(dropped)
 
     record.status = "success"
     directory.save(record)

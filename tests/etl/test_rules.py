@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from etl.config import DedupConfig, QualityConfig, SplitConfig
-from etl.dedup import mark_duplicates
+from etl.dedup.duplicates import mark_duplicates
 from etl.quality import judge
 from etl.split import assign, check_splits
 from handoff.errors import ConfigError

@@ -83,5 +83,5 @@ def test_signatures_that_cannot_be_used_are_computed(
     (texts / "more.txt").write_text(prose(20))
     made = snapshot(*run(tmp_path, f"{texts}/*.txt", dedup=dedup, split=NO_HELD_OUT))
     assert without_signature(caplog) == []
-    assert ("kept signatures are not used" in caplog.text) == (damage == "file")
+    assert ("cached signatures are not used" in caplog.text) == (damage == "file")
     assert same(made, snapshot(*run(tmp_path / "full", f"{texts}/*.txt", dedup=dedup, split=NO_HELD_OUT)))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from etl.check import check_source
 from etl.config import SourceConfig
-from etl.raw import publish_raw
-from etl.source import resolved
+from etl.read.check import check_source
+from etl.read.raw import publish_raw
+from etl.read.source import resolved
 from handoff.errors import SourceError
 from handoff.store import Store
 

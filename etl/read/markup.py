@@ -1,16 +1,16 @@
 """The text of HTML pages and Markdown files, by Lexbor (selectolax) and markdown-it.
 
-What stands between two elements separates their words unless both are inline (HTML Standard, section 15.3): inline
-elements are listed here, so that an element nobody thought of cannot glue words.
+The boundary of an element separates words unless the element is inline (HTML Standard, section 15.3). Inline elements
+are listed here, so that an unknown element cannot join words.
 """
 
 import re
 from typing import Any, NamedTuple
 
 NO_LANGUAGE = "head, script, style, template, svg"
-# Said on every page of a site, or by a browser's own controls. Forms are not: some sites put whole pages into one.
-FURNITURE = "nav, footer, button, select, textarea, datalist, noscript, iframe"
-MOST_FURNITURE = 0.5  # of a page's text: an element with more of it holds the page
+# Repeated on every page of a site, or part of the browser's controls. Not forms: some sites put whole pages into one.
+BOILERPLATE = "nav, footer, button, select, textarea, datalist, noscript, iframe"
+MOST_BOILERPLATE = 0.5  # of a page's text: an element with more of it is the page's content
 INLINE = frozenset(
     re.findall(
         r"\w+",
@@ -28,7 +28,7 @@ _ITEM, _BLANK, _PARAGRAPH, _LINE, _TAB = (
 
 class Page(NamedTuple):
     text: str
-    furniture_chars: int  # of text in what was left out of it
+    boilerplate_chars: int  # of text that was left out
 
 
 def html_page(source: str) -> Page:
@@ -39,9 +39,9 @@ def html_page(source: str) -> Page:
     _remove(tree.css(NO_LANGUAGE))
     if tree.body is None:
         return Page("", 0)
-    furniture = _furniture(tree)
-    left_out = sum(len(" ".join(node.text().split())) for node in furniture)
-    for node in furniture:
+    boilerplate = _boilerplate(tree)
+    left_out = sum(len(" ".join(node.text().split())) for node in boilerplate)
+    for node in boilerplate:
         node.decompose()
     for node in tree.css(PREFORMATTED):
         for inner in [*node.traverse(include_text=True)]:
@@ -63,12 +63,12 @@ def html_page(source: str) -> Page:
     return Page(text, left_out)
 
 
-def _furniture(tree: Any) -> list[Any]:
-    """The elements to leave out, none within another: not what holds the page, nor whom a quotation is of."""
-    most = MOST_FURNITURE * len(tree.body.text())
+def _boilerplate(tree: Any) -> list[Any]:
+    """The outermost elements to leave out: not one that holds most of the page, nor the source of a quotation."""
+    most = MOST_BOILERPLATE * len(tree.body.text())
     quoted = {node.mem_id for node in tree.css("blockquote footer")}
     found: dict[int, Any] = {}
-    for node in tree.css(FURNITURE):
+    for node in tree.css(BOILERPLATE):
         if node.mem_id not in quoted and len(node.text()) <= most and not _is_within(node, found):
             found[node.mem_id] = node
     return list(found.values())

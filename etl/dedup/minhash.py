@@ -105,9 +105,9 @@ def chunks(texts: pa.Array) -> Iterator[tuple[int, int, np.ndarray[Any, Any], np
 def folded(
     data: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The words of ASCII texts in lower case, one blank between them; of other texts the runs of blanks alone shrink.
+    """The words of ASCII texts in lower case, one blank between them; in other texts only runs of blanks are collapsed.
 
-    The same as :func:`etl.dedup.normalised` for ASCII, at a fifth of its cost.
+    For ASCII it gives what :func:`etl.dedup.duplicates.normalised` gives, at a fifth of the cost.
 
     Args:
         data: uint8, UTF-8 bytes of texts.
@@ -159,17 +159,17 @@ def band_keys(hashes: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], bands:
 
 
 def runs(*columns: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Of rows in order, whether each differs from the one before in any column; the first one does."""
+    """Where runs of equal rows begin: whether each row differs from the one before it in any column."""
     new = np.ones(len(columns[0]), bool)
     new[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
     return new
 
 
 def signatures_of(n: int, bands: int, rows: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """For ``mapInArrow``: batches with a last column ``words string`` to the other columns, a fingerprint, band keys.
+    """For ``mapInArrow``: replace the last column, ``words string``, by ``fingerprint`` and ``keys``.
 
     ``fingerprint binary`` is BLAKE2b-128 of the words; ``keys array<long>`` has ``bands`` values, none for a text
-    without a word. One pass gives both, because normalising and moving the text costs more than either.
+    without a word. Both are made in one pass: normalising and moving the text costs more than either.
     """
 
     def map_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

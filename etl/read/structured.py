@@ -1,4 +1,4 @@
-"""Files of records, taken apart: lines of JSON, rows of .csv and .parquet, each with what was counted while decoding it."""
+"""Parsers of files of records: lines of JSON, rows of .csv and .parquet, each with the counts of its decoding."""
 
 import csv
 import io
@@ -10,8 +10,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl.decoding import NOTHING, Counts, beyond_ascii, counted, decoded, decoder, encoding_of, invalid_bytes
-from etl.raw_file import MOST_RECORD_BYTES, UNCUTTABLE, WINDOW_BYTES, Part, chunks, head_of, opened
+from etl.read.decoding import NO_COUNTS, Counts, counted, decoded, decoder, encoding_of, invalid_bytes, non_ascii_bytes
+from etl.read.files import MOST_RECORD_BYTES, UNCUTTABLE, WINDOW_BYTES, Part, chunks, head_of, opened
 from handoff.store import resolve
 
 MALFORMED, TOO_LONG = "malformed_record", "record_too_long"
@@ -25,7 +25,7 @@ def encoding_in(first: bytes, part: Part, configured: str) -> tuple[str, int]:
 
 
 def _lines(stream: IO[bytes], part: Part, configured: str) -> Iterator[tuple[str | None, Counts]]:
-    """Lines with what was counted; None in the place of one that is longer than MOST_RECORD_BYTES."""
+    """Lines with their counts; None for a line that is longer than MOST_RECORD_BYTES."""
     rest, skipped, encoding = b"", 0, ""
     decode = None
     for data in chunks(stream, part):
@@ -57,7 +57,7 @@ def _line(line: bytes, encoding: str, skipped: int, end: int) -> tuple[str | Non
 
 
 def json_values(line: str) -> Iterator[Any]:
-    """The JSON values of a line, of which there may be several; None for what is none, and nothing behind it."""
+    """The JSON values of a line, which may be several; None for the first invalid one, after which the line is left."""
     try:
         yield json.loads(line)
     except (ValueError, RecursionError):
@@ -72,7 +72,7 @@ def json_values(line: str) -> Iterator[Any]:
 
 
 def json_objects(part: Part, configured: str) -> Iterator[tuple[dict[str, Any] | None, str | None, Counts]]:
-    """The objects of a .jsonl file's part; None, with the reason, for a line or value that is none."""
+    """The objects of a .jsonl file's part; None, with the reason, for a line or value that is no object."""
     with opened(part) as stream:
         for line, counts in _lines(stream, part, configured):
             if line is None:
@@ -81,7 +81,7 @@ def json_objects(part: Part, configured: str) -> Iterator[tuple[dict[str, Any] |
                 for value in json_values(line):
                     found = (value, None) if isinstance(value, dict) else (None, MALFORMED)
                     yield *found, counts
-                    counts = NOTHING  # the line's further values have no bytes of their own
+                    counts = NO_COUNTS  # the line's further values have no bytes of their own
 
 
 class _Unpacked(io.RawIOBase):
@@ -89,7 +89,7 @@ class _Unpacked(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self.counts = NOTHING
+        self.counts = NO_COUNTS
 
     def readable(self) -> bool:
         return True
@@ -97,7 +97,7 @@ class _Unpacked(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
-        self.counts += Counts(len(data), 0, beyond_ascii(data))
+        self.counts += Counts(len(data), 0, non_ascii_bytes(data))
         return len(data)
 
 
@@ -110,7 +110,7 @@ def csv_rows(part: Part, configured: str) -> Iterator[tuple[list[str] | None, Co
         encoding, mark = encoding_of(buffered.peek(WINDOW_BYTES), configured)
         buffered.read(mark)
         lines = io.TextIOWrapper(buffered, encoding, errors="baton.replaced", newline="")
-        rows, before, known = csv.reader(lines, strict=True), invalid_bytes(), NOTHING
+        rows, before, known = csv.reader(lines, strict=True), invalid_bytes(), NO_COUNTS
         while True:
             try:
                 row = next(rows, ())
@@ -120,7 +120,7 @@ def csv_rows(part: Part, configured: str) -> Iterator[tuple[list[str] | None, Co
             counts, known = Counts(*(a - b for a, b in zip(now, known, strict=True))), now
             if row == ():
                 return
-            yield row, counts if counts.invalid else counts._replace(beyond=0)  # type: ignore[misc]
+            yield row, counts if counts.invalid else counts._replace(non_ascii=0)  # type: ignore[misc]
 
 
 def parquet_rows(part: Part, names: Sequence[str]) -> Iterator[tuple[list[str | None], Counts]]:
@@ -136,7 +136,7 @@ def parquet_rows(part: Part, names: Sequence[str]) -> Iterator[tuple[list[str | 
 
 
 def _bytes_of(column: pa.Array) -> list[bytes | None]:
-    """A column of strings or integers as UTF-8, which a writer may not have kept to."""
+    """A column of strings or integers as bytes, which should be UTF-8 but need not be."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_integer(column.type) or pa.types.is_string_view(column.type):

@@ -1,4 +1,4 @@
-"""What a raw file is, and how it is opened: names, compression, parts. Plan's check and Spark's reader use it alike."""
+"""Raw files: their format by name, opening, cutting into parts. Plan's check and Spark's reader both use it."""
 
 import contextlib
 import gzip
@@ -10,7 +10,7 @@ from typing import IO, Any, Literal, NamedTuple
 import pyarrow as pa
 import zstandard
 
-from etl.decoding import encoding_of
+from etl.read.decoding import encoding_of
 from handoff.errors import SourceError
 from handoff.store import resolve
 
@@ -48,7 +48,7 @@ class SourceFile:
 
 
 class Part(NamedTuple):
-    """What is read at a time: a file, or bytes ``start`` to ``end`` of it (of .parquet row groups)."""
+    """A file, or bytes ``start`` to ``end`` of it (row groups of .parquet): what is read at a time."""
 
     file: SourceFile
     file_number: int = 0  # of the file, among all that are read
@@ -69,7 +69,7 @@ def kind_of(name: str) -> tuple[Format | None, str]:
 def is_left_out(name: str) -> bool:
     """Whether a path below the root is hidden, or what an engine left there (``_SUCCESS``, ``_temporary/…``).
 
-    A text that is named ``_intro.txt`` is a text.
+    A name such as ``_intro.txt``, with a known extension, is not left out.
     """
     *directories, file = name.split("/")
     return any(d[0] in "._" for d in directories) or file[0] == "." or (file[0] == "_" and kind_of(file)[0] is None)
@@ -77,7 +77,7 @@ def is_left_out(name: str) -> bool:
 
 @contextlib.contextmanager
 def reading(file: SourceFile) -> Iterator[None]:
-    """Turn what goes wrong with a file into one line that names it.
+    """Turn errors of a file into one line that names it.
 
     Raises:
         SourceError: it is gone, locked, damaged or cut short.
@@ -138,7 +138,7 @@ def head_of(file: SourceFile, configured: str) -> tuple[bytes, str]:
 
 
 def place_to_cut(window: Any) -> int | None:
-    """Where to cut a text, given what follows the least place (text or bytes): behind a paragraph, else a line, a word."""
+    """The first place to cut in a window of text or bytes: behind a paragraph, else a line, else a word."""
     for end in ("\n\n", "\n\r\n", "\n", " "):
         wanted = end if isinstance(window, str) else end.encode()
         if (at := window.find(wanted)) >= 0:
@@ -147,9 +147,9 @@ def place_to_cut(window: Any) -> int | None:
 
 
 def parts_of(file: SourceFile, index: int, configured: str, part_bytes: int) -> list[Part]:
-    """The file in parts of about ``part_bytes``, each whole lines where there are lines; compressed it is one part.
+    """The file in parts of about ``part_bytes`` that end with a line where they can; a compressed file is one part.
 
-    The parts of a text are the same wherever it is read: they are part of its passages' positions.
+    A text has the same parts on every machine: its passages' positions depend on them.
     """
     format_, compression = kind_of(file.name)
     size = PART_BYTES if format_ == "txt" else part_bytes

@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 from fsspec.utils import glob_translate
 
 from etl.config import SourceConfig
-from etl.raw_file import FORMATS, Format, SourceFile, is_left_out, kind_of
+from etl.read.files import FORMATS, Format, SourceFile, is_left_out, kind_of
 from handoff.errors import SourceError
 from handoff.packages import download_package, extract_members
 from handoff.store import resolve
@@ -56,7 +56,7 @@ def resolved(config: SourceConfig, cache: Path) -> Iterator[Source]:
 
 
 def _listed(config: SourceConfig) -> tuple[str, list[SourceFile], tuple[str, ...]]:
-    """Root, files and what was left out of a path, directory (all below it) or glob."""
+    """Root, files and left-out names of a path, a directory (with all below it) or a glob."""
     directory, pattern = _split_glob(config.uri)
     try:
         filesystem, path = resolve(directory)
@@ -106,7 +106,7 @@ def _remote_files(filesystem: pafs.FileSystem, path: str, recursive: bool) -> It
 
 
 def _local_files(path: str, recursive: bool) -> Iterator[tuple[str, int]]:
-    """Names below a directory, and sizes (GONE of a link to nothing). No link is followed back to where it lies."""
+    """Names below a directory, and sizes (GONE for a broken link). A link to a directory above itself is not followed."""
 
     def broken(error: OSError) -> None:
         raise error

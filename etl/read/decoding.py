@@ -1,7 +1,7 @@
-"""Bytes → text: which encoding a file is in, and what becomes of bytes that are not.
+"""Bytes → text: which encoding a file is in, and what becomes of invalid bytes.
 
-One policy for these, in every format: each invalid sequence becomes U+FFFD, and its bytes are counted. A file, or a source,
-in which they are too many is in another encoding, and is refused.
+Every format has the same policy: each invalid sequence becomes U+FFFD, and its bytes are counted. A file or source with
+too many of them is in another encoding, and is refused.
 """
 
 import codecs
@@ -19,7 +19,7 @@ BYTE_ORDER_MARKS = (
 )
 # What these names stand for on the web (WHATWG Encoding Standard, section 4.2): files that are said to be Latin-1 have
 # the quotation marks, dashes and the euro sign of Windows-1252, which Latin-1 takes for control characters.
-MEANT = {
+WEB_ENCODINGS = {
     "ascii": "cp1252",
     "iso8859-1": "cp1252",
     "iso8859-9": "cp1254",
@@ -37,17 +37,17 @@ LEAST_INVALID_SHARE = 0.1  # of the bytes beyond ASCII
 
 
 class Counts(NamedTuple):
-    """Of bytes that were decoded: how many, how many not in the encoding, and then how many beyond ASCII."""
+    """Of decoded bytes: how many, how many invalid, and, if any are, how many beyond ASCII."""
 
     raw_bytes: int
     invalid: int
-    beyond: int
+    non_ascii: int
 
     def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]
         return Counts(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-NOTHING = Counts(0, 0, 0)
+NO_COUNTS = Counts(0, 0, 0)
 
 
 def encoding_named(name: str) -> str:
@@ -61,13 +61,13 @@ def encoding_named(name: str) -> str:
         found = codecs.lookup(name).name
     except LookupError:
         raise ConfigError(f"{name!r} is no text encoding. Remedy: correct corpus.source.encoding") from None
-    return MEANT.get(found, found)
+    return WEB_ENCODINGS.get(found, found)
 
 
 def encoding_of(head: bytes, configured: str) -> tuple[str, int]:
-    """Encoding of a file that begins with ``head``, and bytes of its byte order mark, which tells more than a setting.
+    """Encoding of a file that begins with ``head``, and bytes of its byte order mark, which overrides the setting.
 
-    UTF-16 without a mark is of the order in which its zero bytes stand.
+    Without a mark the byte order of UTF-16 follows from where its zero bytes are.
     """
     for mark, encoding in BYTE_ORDER_MARKS:
         if head.startswith(mark):
@@ -93,12 +93,12 @@ codecs.register_error("baton.replaced", _replaced)
 
 
 def invalid_bytes() -> int:
-    """Bytes that this thread has replaced so far, since they were not in their encoding."""
+    """Invalid bytes that this thread has replaced so far."""
     return getattr(_counted, "bytes", 0)
 
 
 def decoded(data: bytes, encoding: str) -> str:
-    """The text of bytes; what is not in the encoding becomes U+FFFD, and :func:`invalid_bytes` counts it."""
+    """Decode bytes; invalid ones become U+FFFD, and :func:`invalid_bytes` counts them."""
     return data.decode(encoding, "baton.replaced")
 
 
@@ -107,17 +107,17 @@ def decoder(encoding: str) -> codecs.IncrementalDecoder:
     return codecs.getincrementaldecoder(encoding)("baton.replaced")
 
 
-def beyond_ascii(data: bytes) -> int:
+def non_ascii_bytes(data: bytes) -> int:
     """Bytes of 128 or more."""
     return len(data) - len(data.translate(None, bytes(range(128, 256))))
 
 
-def in_another_encoding(invalid: int, beyond: int) -> bool:
-    """Whether so many bytes are invalid that the encoding is not the file's: in one of damaged UTF-8 most are valid."""
-    return invalid >= LEAST_INVALID and invalid >= LEAST_INVALID_SHARE * beyond
+def in_another_encoding(invalid: int, non_ascii: int) -> bool:
+    """Whether so many bytes are invalid that the encoding is wrong: in a file of damaged UTF-8 most bytes are valid."""
+    return invalid >= LEAST_INVALID and invalid >= LEAST_INVALID_SHARE * non_ascii
 
 
 def counted(data: bytes, invalid_before: int) -> Counts:
-    """What to count of bytes that have just been decoded, given :func:`invalid_bytes` of before."""
+    """Counts of bytes that have just been decoded, given the value of :func:`invalid_bytes` before that."""
     invalid = invalid_bytes() - invalid_before
-    return Counts(len(data), invalid, beyond_ascii(data) if invalid else 0)
+    return Counts(len(data), invalid, non_ascii_bytes(data) if invalid else 0)

@@ -1,6 +1,6 @@
-"""Looking at raw files before any engine starts: wrong formats and encodings are found in seconds, by name.
+"""Check raw files before any engine starts: wrong formats and encodings are found in seconds, and the file is named.
 
-What is looked at is read with :mod:`etl.raw_file` and :mod:`etl.records`, as the stage itself reads it.
+The check reads with :mod:`etl.read.files` and :mod:`etl.read.structured`, as the stage itself does.
 """
 
 import codecs
@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.config import SourceConfig
-from etl.decoding import beyond_ascii, decoded, encoding_named, encoding_of, in_another_encoding, invalid_bytes
-from etl.raw_file import MOST_PAGE_BYTES, MOST_PARTS, PART_BYTES, Part, SourceFile, chunks, head_of, kind_of, opened
-from etl.records import too_large_a_page
-from etl.source import Source, resolved
-from etl.structured import csv_rows, json_objects
+from etl.read.decoding import decoded, encoding_named, encoding_of, in_another_encoding, invalid_bytes, non_ascii_bytes
+from etl.read.files import MOST_PAGE_BYTES, MOST_PARTS, PART_BYTES, Part, SourceFile, chunks, head_of, kind_of, opened
+from etl.read.records import too_large_a_page
+from etl.read.source import Source, resolved
+from etl.read.structured import csv_rows, json_objects
 from handoff.errors import ConfigError, SourceError
 from handoff.job import log
 from handoff.store import resolve
@@ -31,7 +31,7 @@ def check_source(config: SourceConfig, cache: Path) -> list[tuple[str, int]]:
         URI (``package:…/name`` for a package's member) and bytes of each file.
 
     Raises:
-        SourceError: as :func:`etl.source.resolved` and :func:`check_files`.
+        SourceError: as :func:`etl.read.source.resolved` and :func:`check_files`.
     """
     with resolved(config, cache) as source:
         check_files(source)
@@ -90,7 +90,7 @@ def _head(file: SourceFile, config: SourceConfig, *, may_have_nul: bool = False)
         return (
             f"{file.uri} is binary: it contains NUL bytes. Remedy: exclude it, or set corpus.source.encoding (UTF-16?)"
         )
-    wrong = in_another_encoding(invalid_bytes() - before, beyond_ascii(head))
+    wrong = in_another_encoding(invalid_bytes() - before, non_ascii_bytes(head))
     return undecodable(file, config) if wrong else None
 
 

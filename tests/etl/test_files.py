@@ -13,14 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from etl import raw_file, structured
-from etl.check import check_source
 from etl.config import SourceConfig
-from etl.decoding import decoded, invalid_bytes
-from etl.raw_file import PART_BYTES, Part, SourceFile, is_left_out, kind_of, parts_of
-from etl.read import tasks_of
-from etl.records import Record, records
-from etl.source import Source, resolved
+from etl.read.check import check_source
+from etl.read.decoding import decoded, invalid_bytes
+from etl.read.documents import tasks_of
+from etl.read.files import PART_BYTES, Part, SourceFile, is_left_out, kind_of, parts_of
+from etl.read.records import Record, records
+from etl.read.source import Source, resolved
 from handoff.errors import SourceError
 
 
@@ -102,7 +101,7 @@ def test_latin_1_is_what_browsers_take_it_for(tmp_path: Path) -> None:
 def test_invalid_bytes_are_replaced_and_counted_in_every_format(tmp_path: Path, name: str, data: bytes) -> None:
     found = read(tmp_path, name, data)
     assert texts(found)[-1] == "caf\ufffd\ufffd x"
-    assert sum(r.invalid for r in found) == 2 and sum(r.beyond for r in found) == 2
+    assert sum(r.invalid for r in found) == 2 and sum(r.non_ascii for r in found) == 2
 
 
 def test_invalid_bytes_of_parquet_are_treated_alike(tmp_path: Path) -> None:
@@ -137,8 +136,8 @@ def test_every_value_on_a_line_of_json_is_read_or_counted(tmp_path: Path) -> Non
 def test_a_record_that_is_too_long_is_counted_and_the_next_one_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(structured, "MOST_RECORD_BYTES", 100_000)
-    monkeypatch.setattr(raw_file, "CHUNK_BYTES", 30_000)
+    monkeypatch.setattr("etl.read.structured.MOST_RECORD_BYTES", 100_000)
+    monkeypatch.setattr("etl.read.files.CHUNK_BYTES", 30_000)
     long = json.dumps({"text": "x" * 300_000})
     found = read(tmp_path, "a.jsonl", f'{{"text": "a"}}\n{long}\n{{"text": "b"}}'.encode())
     assert [(r.text, r.reason) for r in found] == [("a", None), (None, "record_too_long"), ("b", None)]
@@ -202,7 +201,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> No
     with pytest.raises(SourceError, match=r"a\.txt is gone"):
         next(records(Part(SourceFile(str(tmp_path / "a.txt"), "a.txt", 5)), SourceConfig(uri="x")))
     script = (
-        "import os, sys; from etl.raw_file import *; os.geteuid() or os.setuid(65534); "
+        "import os, sys; from etl.read.files import *; os.geteuid() or os.setuid(65534); "
         "head_of(SourceFile(sys.argv[1], 'a.txt', 5), 'utf-8')"
     )
     (tmp_path / "a.txt").write_text("words")

@@ -1,4 +1,4 @@
-"""The raw artifact: which bytes went in. Its id follows from names and contents, wherever the files lie."""
+"""The raw artifact: which bytes went in. Its id follows from names and contents, not from where the files are."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from etl.check import check_files
 from etl.config import SourceConfig
-from etl.raw_file import SourceFile
-from etl.source import Source, resolved
+from etl.read.check import check_files
+from etl.read.files import SourceFile
+from etl.read.source import Source, resolved
 from handoff.artifact import Artifact
 from handoff.errors import ArtifactError
 from handoff.job import log
@@ -18,16 +18,16 @@ from handoff.store import Store
 
 
 def publish_sources(store: Store, wanted: Sequence[SourceConfig], cache: Path) -> list[tuple[Artifact, Source]]:
-    """Find the files of several sources, look at them, and publish each source as a raw artifact.
+    """Find and check the files of several sources, and publish each source as a raw artifact.
 
     Args:
-        cache: where packages are kept.
+        cache: directory of downloaded packages.
 
     Returns:
         Per source the artifact, and the source as an engine can read it from now on.
 
     Raises:
-        SourceError: as :func:`etl.source.resolved` and :func:`etl.check.check_files`.
+        SourceError: as :func:`etl.read.source.resolved` and :func:`etl.read.check.check_files`.
     """
     published = []
     for settings in wanted:
@@ -42,7 +42,7 @@ def publish_sources(store: Store, wanted: Sequence[SourceConfig], cache: Path) -
 
 
 def publish_raw(store: Store, source: Source) -> tuple[Artifact, Source]:
-    """Publish the source's files as a raw artifact, or find it published.
+    """Publish the source's files as a raw artifact, or return the one that was published before.
 
     A package's members are copied into the artifact; other files stay where they are and are listed with their digests.
 
@@ -60,8 +60,8 @@ def publish_raw(store: Store, source: Source) -> tuple[Artifact, Source]:
     except ArtifactError:
         if not source.in_place:
             raise
-        # The same files lay elsewhere and are gone from there. What was made of them then keeps its parent; what is made
-        # of them now gets one that says where they are.
+        # The same files were elsewhere and are gone from there. Earlier artifacts keep their parent; new ones get a
+        # parent that says where the files are now.
         config["root"] = source.root
         log.info("  the same files lay elsewhere before: published anew")
         raw = find(store, "raw", config, [])

@@ -1,6 +1,6 @@
 """Parts of raw files → records, in Python: a text file is one document, in files of records each record is one.
 
-What cannot be used is a record too, with its reason; whatever is not given on is counted.
+An unusable record is kept with its reason; whatever is dropped is counted.
 """
 
 import hashlib
@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-from etl import markup, pairs
+from etl import pairs
 from etl.config import SourceConfig
-from etl.decoding import NOTHING, Counts, counted, decoded, decoder, encoding_of, invalid_bytes
-from etl.raw_file import (
+from etl.read import markup
+from etl.read.decoding import NO_COUNTS, Counts, counted, decoded, decoder, encoding_of, invalid_bytes
+from etl.read.files import (
     MOST_PAGE_BYTES,
     PART_BYTES,
     WINDOW_BYTES,
@@ -22,7 +23,7 @@ from etl.raw_file import (
     place_to_cut,
     reading,
 )
-from etl.structured import MALFORMED, TOO_LONG, csv_rows, encoding_in, json_objects, parquet_rows
+from etl.read.structured import MALFORMED, TOO_LONG, csv_rows, encoding_in, json_objects, parquet_rows
 from handoff.errors import SourceError
 
 NO_TEXT, NO_ID = "no_text", "no_id"
@@ -37,17 +38,17 @@ class Record(NamedTuple):
     reason: str | None = None  # why it is of no use
     part: int = 0
     raw_bytes: int = 0  # of the file, unpacked, that it was read from
-    invalid: int = 0  # of these, not in the encoding
-    beyond: int = 0  # where there are such, bytes beyond ASCII beside them
+    invalid: int = 0  # of these, bytes not in the encoding
+    non_ascii: int = 0  # if any are invalid: bytes beyond ASCII
     markup_chars: int = 0  # tags, scripts and the like
-    furniture_chars: int = 0  # navigation, buttons, footers
+    boilerplate_chars: int = 0  # navigation, buttons, footers
 
 
 def records(part: Part, config: SourceConfig) -> Iterator[Record]:
     """The part's records.
 
     Raises:
-        SourceError: the file is gone or damaged, or a page too large to be taken apart.
+        SourceError: the file is gone or damaged, or a page is too large to parse.
     """
     read = {"txt": _texts, "markup": _page, "jsonl": _json_lines, "csv": _csv, "parquet": _parquet}
     format_ = kind_of(part.file.name)[0]
@@ -83,14 +84,14 @@ def pieces(text: str) -> Iterator[str]:
 
 def _texts(part: Part, config: SourceConfig) -> Iterator[Record]:
     """A text file, or a part of it: one record; where it cannot be cut by its bytes, a record per PART_BYTES."""
-    text, counts, number = "", NOTHING, part.number
+    text, counts, number = "", NO_COUNTS, part.number
     with opened(part) as stream:
         for piece_of_it, more in _decoded_chunks(stream, part, config.encoding):
             text, counts = text + piece_of_it, counts + more
             *whole, rest = pieces(text) if part.end is None else [text]
             for piece in whole:
                 yield _text(part, piece, number, counts)
-                text, counts, number = rest, NOTHING, number + 1
+                text, counts, number = rest, NO_COUNTS, number + 1
     if text or number == part.number:
         yield _text(part, text, number, counts)
 
@@ -110,11 +111,11 @@ def _page(part: Part, config: SourceConfig) -> Iterator[Record]:
     source = decoded(data[mark:], encoding)
     counts = counted(data, before)
     page = (markup.markdown_page if ".md" in name[-7:] else markup.html_page)(source)
-    outside = len(source) - len(page.text) - page.furniture_chars
+    outside = len(source) - len(page.text) - page.boilerplate_chars
     for number, piece in enumerate(pieces(page.text)):
-        left_out = (0, 0) if number else (outside, page.furniture_chars)
-        yield _text(part, piece, number, NOTHING if number else counts)._replace(
-            markup_chars=left_out[0], furniture_chars=left_out[1]
+        left_out = (0, 0) if number else (outside, page.boilerplate_chars)
+        yield _text(part, piece, number, NO_COUNTS if number else counts)._replace(
+            markup_chars=left_out[0], boilerplate_chars=left_out[1]
         )
 
 
@@ -132,7 +133,7 @@ def _json_lines(part: Part, config: SourceConfig) -> Iterator[Record]:
 
 
 def _as_text(value: Any) -> str | None:
-    """A string as it is; a number or an object in its place as JSON, and left to the quality rules."""
+    """A string as it is; a number or an object as JSON, which the quality rules judge."""
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
@@ -140,7 +141,7 @@ def _as_text(value: Any) -> str | None:
 
 def _csv(part: Part, config: SourceConfig) -> Iterator[Record]:
     rows = csv_rows(part, config.encoding)
-    header, counts = next(rows, (None, NOTHING))
+    header, counts = next(rows, (None, NO_COUNTS))
     for row, more in rows:
         counts += more
         if row is None or (row and len(row) != len(header or ())):
@@ -150,7 +151,7 @@ def _csv(part: Part, config: SourceConfig) -> Iterator[Record]:
             yield from _documents({name: values.get(name) for name in columns_of(config)}, counts, config)
         else:
             continue  # a blank line
-        counts = NOTHING
+        counts = NO_COUNTS
 
 
 def _parquet(part: Part, config: SourceConfig) -> Iterator[Record]:
@@ -175,17 +176,17 @@ def _documents(values: dict[str, str | None], counts: Counts, config: SourceConf
         text = None if blank else pairs.joined(text or "", completion or "")
     doc_id = values[config.id_column] if config.id_column else None
     before = invalid_bytes()
-    doc_id, text = (None if value is None else _whole_characters(value) for value in (doc_id, text))
+    doc_id, text = (None if value is None else _without_lone_surrogates(value) for value in (doc_id, text))
     counts += Counts(0, invalid_bytes() - before, invalid_bytes() - before)
     if config.id_column is None and text is not None:
         doc_id = hashlib.sha256(text.encode()).hexdigest()
     reason = NO_TEXT if blank else NO_ID if doc_id is None else None
     for number, piece in enumerate(pieces(text) if text is not None and not config.paired else [text]):
-        yield Record(doc_id, piece, reason, number, *(NOTHING if number else counts))
+        yield Record(doc_id, piece, reason, number, *(NO_COUNTS if number else counts))
 
 
-def _whole_characters(text: str) -> str:
-    """A text without halves of surrogate pairs, which JSON can write and UTF-8 cannot; they count as invalid."""
+def _without_lone_surrogates(text: str) -> str:
+    """The text without lone surrogates, which JSON can hold and UTF-8 cannot; they count as invalid bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,52 +1,50 @@
-"""Passages that may repeat each other: equal fingerprints, shared bands. Ids and keys are looked at, never a text.
+"""Candidate pairs of duplicates: equal fingerprints, shared bands. Only ids and keys are read, never a text.
 
-In a bucket of k texts each is paired with the smallest id and with its neighbour in the order of ids: at most 2 k pairs
-where all of them would be k (k - 1) / 2.
+In a bucket of k texts each is paired with the smallest id and with its neighbour in the order of ids. That is at most
+2 k pairs; all pairs would be k (k - 1) / 2.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
 
-from etl.minhash import runs
+from etl.dedup.minhash import runs
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-MOST_HERE = 500_000  # passages whose signatures the driver takes, 150 bytes each; shuffles take 25 s for 790,000
+MOST_ON_DRIVER = 500_000  # passages, 150 bytes each on the driver; shuffles take 25 s for 790,000
 
 
 class Collisions(NamedTuple):
     """Three frames of ids; the last two may not have been computed yet."""
 
-    repeated: "DataFrame | None"  # ``_id``: ids that several rows have, each once; None where there are none
-    copies: "DataFrame"  # ``first, second``: a star per fingerprint, from its smallest id to each of the others
-    pairs: "DataFrame"  # ``first, second``, distinct, first < second: they share a band, neither is a copy's second
+    repeated: DataFrame | None  # ``_id``: ids of more than one row, each once; None if there are none
+    copies: DataFrame  # ``first, second``: a star per fingerprint, from its smallest id to each of the others
+    pairs: (
+        DataFrame  # ``first, second``, distinct, first < second: they share a band, and neither is the second of a copy
+    )
 
 
-def collisions(signed: "DataFrame") -> Collisions:
-    """What collides among signatures: in the driver where they are few, else by shuffles. Both give the same rows.
+def collisions(signed: DataFrame) -> Collisions:
+    """Find the collisions of signatures: on the driver if they are few, else by shuffles. Both give the same rows.
 
     Args:
-        signed: ``_id long, fingerprint binary, keys array<long>`` and more, persisted; as many keys in every row that
-            has any.
+        signed: ``_id long, fingerprint binary, keys array<long>`` and more, persisted; every row has the same
+            number of keys, or none.
     """
-    return _here(signed) if signed.count() <= MOST_HERE else _shuffled(signed)
+    return _on_driver(signed) if signed.count() <= MOST_ON_DRIVER else _by_shuffles(signed)
 
 
-def _shuffled(signed: "DataFrame") -> Collisions:
+def _by_shuffles(signed: DataFrame) -> Collisions:
     copies = exact_links(signed).persist()
     repeated = repeated_ids(copies).localCheckpoint()
     distinct = signed.join(copies.selectExpr("second AS _id"), "_id", "left_anti")
     return Collisions(None if repeated.isEmpty() else repeated, copies, band_pairs(distinct))
 
 
-def exact_links(signed: "DataFrame") -> "DataFrame":
-    """Of each fingerprint the smallest id and every other row's: ``first, second``."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
+def exact_links(signed: DataFrame) -> DataFrame:
+    """For each fingerprint its smallest id with the id of every other row: ``first, second``."""
     order = Window.partitionBy("fingerprint").orderBy("_id")
     return (
         signed.select("_id", "fingerprint")
@@ -57,17 +55,14 @@ def exact_links(signed: "DataFrame") -> "DataFrame":
     )
 
 
-def repeated_ids(copies: "DataFrame") -> "DataFrame":
-    """The values of ``_id`` that several rows have, each once: their texts are equal, so exact links tell."""
+def repeated_ids(copies: DataFrame) -> DataFrame:
+    """The values of ``_id`` that more than one row has, each once. Their texts are equal, so exact links show them."""
     ids = copies.select("second").union(copies.where("first = second").select("second"))
     return ids.groupBy("second").count().where("count > 1").selectExpr("second AS _id")
 
 
-def band_pairs(signed: "DataFrame") -> "DataFrame":
+def band_pairs(signed: DataFrame) -> DataFrame:
     """Pairs of ids that share a band: ``first, second``, distinct."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     keys = signed.select(F.col("_id").alias("id"), F.explode("keys").alias("key"))
     bucket = Window.partitionBy("key").orderBy("id")
     others = F.array_distinct(F.array(F.first("id").over(bucket), F.lag("id").over(bucket)))
@@ -75,7 +70,7 @@ def band_pairs(signed: "DataFrame") -> "DataFrame":
     return seen.where("first < id").select("first", F.col("id").alias("second")).distinct()
 
 
-def _here(signed: "DataFrame") -> Collisions:
+def _on_driver(signed: DataFrame) -> Collisions:
     table = signed.select("_id", "fingerprint", "keys").toArrow().combine_chunks().sort_by("_id")
     ids, prints, lists = (column.combine_chunks() for column in table.columns)
     ids = ids.to_numpy()
@@ -94,15 +89,15 @@ def _here(signed: "DataFrame") -> Collisions:
     return Collisions(repeated, copies, _frame(signed, **_band_pairs(ids, keys.reshape(len(ids), bands))))
 
 
-def _buckets(*keys: "np.ndarray[Any, Any]") -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
-    """Rows in the order of keys, equal ones as they were, and for each place in it the place where its key begins."""
+def _buckets(*keys: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A stable order of rows by keys, and for each place in that order the place where its run of equal keys begins."""
     order = np.lexsort(keys)
     begins = runs(*(key[order] for key in keys))
     return order, np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
 
 
-def _band_pairs(ids: "np.ndarray[Any, Any]", keys: "np.ndarray[Any, Any]") -> "dict[str, np.ndarray[Any, Any]]":
-    """``ids`` ascend; ``keys`` has a row an id and a column a band. Sorted band by band: a band takes little memory."""
+def _band_pairs(ids: np.ndarray[Any, Any], keys: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """``ids`` ascend; ``keys`` has a row per id and a column per band. Sorting band by band takes little memory."""
     firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for band in keys.T:
         order, starts = _buckets(band)
@@ -117,5 +112,5 @@ def _band_pairs(ids: "np.ndarray[Any, Any]", keys: "np.ndarray[Any, Any]") -> "d
     return {"first": first[new], "second": second[new]}
 
 
-def _frame(like: "DataFrame", **columns: "np.ndarray[Any, Any]") -> "DataFrame":
+def _frame(like: DataFrame, **columns: np.ndarray[Any, Any]) -> DataFrame:
     return like.sparkSession.createDataFrame(pa.table({name: pa.array(c, pa.int64()) for name, c in columns.items()}))

@@ -1,4 +1,4 @@
-"""Removing repeated passages: exact copies by fingerprint, near ones by MinHash, one keeper per cluster.
+"""De-duplication of passages: exact copies by fingerprint, near ones by MinHash; one passage of each cluster is kept.
 
 Only ids and keys are shuffled. The keeper of a cluster is the passage of the most held-out split (test, then
 validation, then train), among those the smallest (doc_id, position, row_id): what a model is tested on stays, and
@@ -6,75 +6,63 @@ every near copy of it leaves the training data.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from etl.collisions import collisions
-from etl.components import components
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
 from etl.config import DedupConfig
-from etl.minhash import sets_of, signatures_of
+from etl.dedup.collisions import collisions
+from etl.dedup.components import components
+from etl.dedup.minhash import sets_of, signatures_of
 from etl.words import spaced
 from handoff.job import log
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
 EXACT = "exact_duplicate"
 NEAR = "near_duplicate"
-MOST_SENT = 1_000_000  # rows, of an id and a verdict, that go to every worker: up to 100 bytes each there
-KEEPER = ("_held", "doc_id", "position", "row_id", "_id")  # the least of a cluster stays
+MOST_BROADCAST = 1_000_000  # rows of an id and a verdict; each takes up to 100 bytes on every worker
+KEEPER = ("_held", "doc_id", "position", "row_id", "_id")  # the first of a cluster in this order is kept
 
 
-def normalised(text: "Column") -> "Column":
+def normalised(text: Column) -> Column:
     """The words of a text in lower case with one blank between them; letters, marks and digits of any script count.
 
     In scripts that write no blanks (:mod:`etl.words`) each character is a word, so that an n-gram is n characters.
     """
-    from pyspark.sql import functions as F
-
     return F.trim(F.regexp_replace(spaced(F.lower(text)), r"[^\p{L}\p{M}\p{N}]+", " "))
 
 
-def words_of(text: "Column") -> "Column":
-    """``words``, for the functions of :mod:`etl.minhash`: they fold ASCII by themselves, faster than an expression."""
-    from pyspark.sql import functions as F
-
+def words_of(text: Column) -> Column:
+    """``words``, for the functions of :mod:`etl.dedup.minhash`: they fold ASCII by themselves, faster than an expression."""
     return F.when(F.octet_length(text) == F.char_length(text), text).otherwise(normalised(text)).alias("words")
 
 
-def sent(rows: "DataFrame", count: int) -> "DataFrame":
-    """``rows`` to join to the text: sent to it where they are few; else the text has to be shuffled to meet them."""
-    from pyspark.sql import functions as F
-
-    return F.broadcast(rows) if count <= MOST_SENT else rows
+def broadcast_if_small(rows: DataFrame, count: int) -> DataFrame:
+    """``rows``, marked for a broadcast join where they are few: the texts are not shuffled then."""
+    return F.broadcast(rows) if count <= MOST_BROADCAST else rows
 
 
-def passage_id(row_id: "Column") -> "Column":
-    """A 64-bit hash of a row's id: in one of 370,000 corpora of 10 million passages two share one."""
-    from pyspark.sql import functions as F
-
+def passage_id(row_id: Column) -> Column:
+    """A 64-bit hash of a row's id: two passages share one in one of 370,000 corpora of 10 million passages."""
     return F.xxhash64(row_id)
 
 
 def mark_duplicates(
-    passages: "DataFrame",
+    passages: DataFrame,
     config: DedupConfig,
-    known: "DataFrame | None" = None,
-    keep: "Callable[[DataFrame], None]" = lambda signed: None,
-) -> "DataFrame":
-    """Set ``reason`` of every passage but the keeper of each cluster, and ``cluster`` size of the keepers.
+    known: DataFrame | None = None,
+    write_signatures: Callable[[DataFrame], None] = lambda signed: None,
+) -> DataFrame:
+    """Set ``reason`` of every passage but the keeper of each cluster, and ``_cluster`` of the keepers.
 
     Args:
-        passages: ``doc_id, position, text, row_id, reason, split`` and more; rows that have a reason take no part.
+        passages: ``doc_id, position, text, row_id, reason, split`` and more; rows with a reason are no candidates.
             They are read several times: persist them.
         known: signatures of earlier snapshots, ``row_id, fingerprint, keys``, each row_id once.
-        keep: is given the signatures of all passages that take part, as :func:`signatures` gives them.
+        write_signatures: called once with the signatures of all candidates, see :func:`signatures`.
 
     Returns:
-        The same rows with ``_cluster int``: members of the cluster that this row stands for, null for a row without.
+        The same rows with ``_cluster long``: size of the cluster that this row is kept for, null without a cluster.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     numbered = passages.withColumn("_id", passage_id(F.col("row_id")))
     candidates = numbered.where("reason IS NULL")
     signed = signatures(candidates, config, known).persist()
@@ -86,7 +74,7 @@ def mark_duplicates(
         found.copies.unpersist()
         signed = signatures(candidates, config, known).persist()
         found = collisions(signed)
-    keep(signed)
+    write_signatures(signed)
     links = found.copies
     if config.fuzzy:
         texts = candidates.select(F.col("_id").alias("id"), words_of(F.col("text")))
@@ -113,29 +101,25 @@ def mark_duplicates(
     )
     signed.unpersist()
     found.copies.unpersist()
-    return with_verdicts(numbered, sent(verdicts, verdicts.count()))
+    return with_verdicts(numbered, broadcast_if_small(verdicts, verdicts.count()))
 
 
-def with_verdicts(numbered: "DataFrame", verdicts: "DataFrame") -> "DataFrame":
+def with_verdicts(numbered: DataFrame, verdicts: DataFrame) -> DataFrame:
     """Set ``reason`` and ``_cluster`` of passages by ``_id``; verdicts are ``_id, _verdict, _cluster``."""
-    from pyspark.sql import functions as F
-
     marked = numbered.join(verdicts, "_id", "left")
     return marked.withColumn("reason", F.coalesce("reason", "_verdict")).drop("_id", "_verdict")
 
 
-def number_repeated(numbered: "DataFrame", repeated: "DataFrame") -> "DataFrame":
-    """Give rows of one id an id each: a record that is there twice, id and all, is the same row twice.
+def number_repeated(numbered: DataFrame, repeated: DataFrame) -> DataFrame:
+    """Give each of several rows with the same ``_id`` one of its own.
 
-    Such rows are equal in every column, so that it does not matter which of them gets which number.
+    A record that occurs twice with the same document id gives the same row twice. Such rows are equal in every column,
+    so it does not matter which of them gets which number.
 
     Args:
         numbered: passages with ``_id``.
         repeated: the values of ``_id`` that several rows have.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     copy = F.row_number().over(Window.partitionBy("_id").orderBy("_id")) - 1
     same = numbered.join(repeated, "_id", "left_semi").withColumn("_copy", copy)
     own = F.when(F.col("_copy") == 0, F.col("_id")).otherwise(F.xxhash64("_id", "_copy"))
@@ -143,56 +127,48 @@ def number_repeated(numbered: "DataFrame", repeated: "DataFrame") -> "DataFrame"
     return others.unionByName(same.withColumn("_id", own).drop("_copy")).persist()
 
 
-def signatures(candidates: "DataFrame", config: DedupConfig, known: "DataFrame | None" = None) -> "DataFrame":
-    """One narrow row a passage: ``_id, _held, doc_id, position, row_id, fingerprint, keys``; reads the text once.
+def signatures(candidates: DataFrame, config: DedupConfig, known: DataFrame | None = None) -> DataFrame:
+    """One narrow row per passage: ``_id, _held, doc_id, position, row_id, fingerprint, keys``; reads each text once.
 
-    Of passages whose signature is known the text is not looked at.
+    The texts of passages with a known signature are not read.
     """
-    from pyspark.sql import functions as F
-
     if known is None:
         return _computed(candidates, config)
-    narrow = candidates.select("_id", *_order())
+    narrow = candidates.select("_id", *_keeper_columns())
     new = narrow.join(known.select("row_id"), "row_id", "left_anti").select("_id").localCheckpoint()
     count = new.count()
     log.info("  %s passages have no signature yet", f"{count:,}")
-    if count > MOST_SENT:
+    if count > MOST_BROADCAST:
         return _computed(candidates, config)
     computed = _computed(candidates.join(F.broadcast(new.distinct()), "_id", "left_semi"), config)
     return narrow.join(known, "row_id").select(*computed.columns).union(computed)
 
 
-def _computed(candidates: "DataFrame", config: DedupConfig) -> "DataFrame":
-    from pyspark.sql import functions as F
-
-    columns = candidates.select("_id", *_order(), words_of(F.col("text")))
+def _computed(candidates: DataFrame, config: DedupConfig) -> DataFrame:
+    columns = candidates.select("_id", *_keeper_columns(), words_of(F.col("text")))
     bands = config.bands if config.fuzzy else 0
     schema = "_id long, _held int, doc_id string, position int, row_id string, fingerprint binary, keys array<long>"
     return columns.mapInArrow(signatures_of(config.ngram_words, bands, config.rows_per_band), schema)
 
 
-def _order() -> "list[Column]":
-    from pyspark.sql import functions as F
-
+def _keeper_columns() -> list[Column]:
     held = F.when(F.col("split") == "test", 0).when(F.col("split") == "validation", 1).otherwise(2)
     return [held.alias("_held"), F.col("doc_id"), F.col("position"), F.col("row_id")]
 
 
-def near_links(pairs: "DataFrame", texts: "DataFrame", config: DedupConfig) -> "DataFrame":
+def near_links(pairs: DataFrame, texts: DataFrame, config: DedupConfig) -> DataFrame:
     """Those of the pairs (``first, second``) whose n-gram sets have a Jaccard similarity of at least ``min_jaccard``.
 
-    The similarity is computed from the n-grams themselves, not estimated. Only texts of candidates (``id long,
-    words string``) are looked at again.
+    The similarity is computed from the n-grams themselves, not estimated. Of ``texts`` (``id long, words string``) only
+    those in a pair are read again.
     """
-    from pyspark.sql import functions as F
-
     pairs = pairs.persist()
     count = pairs.count()
-    if not count:  # spares the joins below
+    if not count:  # saves the joins below
         return pairs
     touched = pairs.select("first").union(pairs.select("second")).toDF("id").distinct()
     sets = (
-        texts.join(sent(touched, 2 * count), "id", "left_semi")
+        texts.join(broadcast_if_small(touched, 2 * count), "id", "left_semi")
         .mapInArrow(sets_of(config.ngram_words), "id long, ngrams array<long>")
         .persist()
     )

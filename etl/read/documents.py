@@ -1,26 +1,22 @@
-"""Raw files → documents: a DataFrame of doc_id, part, text, reason, file and counts. What cannot be used keeps a row.
+"""Raw files → documents: a DataFrame of doc_id, part, text, reason, file and counts. Unusable records keep a row.
 
-Python workers read the files with :mod:`etl.records`, as plan's check does; Spark's own readers are not used.
+Python workers read the files with :mod:`etl.read.records`, as plan's check does; Spark's own readers are not used.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
 
 from etl.config import SourceConfig
-from etl.raw_file import Part, kind_of, parts_of
-from etl.records import Record, records
-from etl.session import PARTITION_BYTES
-from etl.source import Source
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+from etl.read.files import Part, kind_of, parts_of
+from etl.read.records import Record, records
+from etl.read.source import Source
+from etl.spark_conf import PARTITION_BYTES
 
 LEAST_TASK_BYTES = 1 << 20
-# What opening a file costs beside reading it, as bytes: 12,000 files of 200 bytes are 24 tasks, not 12,000.
+# The cost of opening a file, in bytes read: 12,000 files of 200 bytes are 24 tasks, not 12,000.
 OPEN_BYTES = 64 << 10
 PACKED_RATIO = 4  # of text, unpacked by packed bytes
 BATCH_BYTES, BATCH_ROWS = 4 << 20, 4096
@@ -33,16 +29,16 @@ SCHEMA = pa.schema(
         ("part", pa.int32()),
         ("raw_bytes", pa.int64()),
         ("invalid", pa.int64()),
-        ("beyond", pa.int64()),
+        ("non_ascii", pa.int64()),
         ("markup_chars", pa.int64()),
-        ("furniture_chars", pa.int64()),
+        ("boilerplate_chars", pa.int64()),
         ("file", pa.int32()),
     ]
 )
 Task = list[tuple[int, Part]]  # parts, each with its source's place among the sources
 
 
-def read_all(spark: "SparkSession", sources: Sequence[Source]) -> "DataFrame":
+def read_all(spark: SparkSession, sources: Sequence[Source]) -> DataFrame:
     """A row per document, or per part of a long one, with the columns of SCHEMA.
 
     A text, Markdown or HTML file is a document and its ``doc_id`` is its path below the source's root. In .jsonl, .csv
@@ -61,12 +57,12 @@ def _ddl() -> str:
 
 
 def files_of(sources: Sequence[Source]) -> list[tuple[Source, int]]:
-    """All files in the order in which the column ``file`` counts them: source, and place among its files."""
+    """All files in the order in which the column ``file`` counts them: source, and index among its files."""
     return [(source, number) for source in sources for number in range(len(source.files))]
 
 
 def tasks_of(sources: Sequence[Source], cores: int) -> list[Task]:
-    """What each task reads: neighbouring parts, about as much for each core; never a task per small file."""
+    """The parts that each task reads: neighbours, about the same amount per task, small files together."""
     total = sum(_weight(Part(f)) for s in sources for f in s.files)
     size = max(LEAST_TASK_BYTES, min(PARTITION_BYTES, math.ceil(total / cores)))
     parts: Task = []
@@ -129,8 +125,3 @@ def _batch(rows: list[tuple[object, ...]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(
         [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
     )
-
-
-def engine_path(uri: str) -> str:
-    """A local path or URI as Spark takes it: with a scheme, s3 by the s3a connector."""
-    return re.sub(r"^s3://", "s3a://", uri) if "://" in uri else f"file://{uri}"
