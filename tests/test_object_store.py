@@ -95,7 +95,13 @@ def test_promote(
     start: Callable[..., RunDir], tuned: Artifact, evaluated: Artifact, remote: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert done(start("promoted", train=tuned, evaluate=evaluated), "promote", promote).id == tuned.id
+    run = start("promoted", train=tuned)
+    with run.stage("evaluate") as record:
+        evaluate(run, record)
+    assert (record.artifact, record.reused) == (evaluated.id, True)
+    with run.stage("promote") as record:
+        promote(run, record)
+    assert record.artifact == tuned.id
     assert open_registry().client.get_model_version_by_alias("poet", "champion").source == tuned.directory
     monkeypatch.setenv("BATON_STORAGE", remote.root)
     assert find_model(ModelChoice(name="poet"))[0].id == tuned.id, "a run of inference finds it"

@@ -162,6 +162,7 @@ def test_the_guard_sees_a_tokenizer_that_was_saved_anew(tmp_path: Path, monkeypa
     assert "its tokenizer files are not those that training used" in problems
 
 
+@pytest.mark.filterwarnings("ignore:Model with")  # PEFT warns of it, too
 @pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
 def test_the_guard_sees_adapters_on_tied_weights(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lora = LoraConfig(rank=8, targets=("q_proj", target))

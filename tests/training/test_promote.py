@@ -278,4 +278,4 @@ def test_an_mlflow_that_does_not_answer_stops_no_training(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     followed(publish_model(store, tiny_corpus, "first")).failed()
-    assert len([r for r in caplog.records if "does not follow this training" in r.message]) == 1
+    assert len([r for r in caplog.records if "does not follow this training" in r.getMessage()]) == 1
