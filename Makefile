@@ -60,7 +60,7 @@ bench-train-gpu: setup  ## MFU on one GPU, and Hugging Face's Trainer beside; pr
 bench-presets: setup  ## tiny and demo on two corpora that are not Shakespeare: held-out perplexity, base and tuned
 	@$(PY) -m bench.presets
 
-model-families: setup  ## load, change, export and compare a small model of each family that transformers knows (3 min)
+model-families: setup  ## load, change, export and compare a small model of each family that transformers knows
 	@TQDM_DISABLE=1 $(PY) -m bench.model_families
 
 constraints: setup  ## regenerate constraints.txt for Python 3.11 and 3.12 from pyproject.toml

@@ -21,7 +21,7 @@ from handoff.facts import (
     facts_of,
     gate_of,
 )
-from handoff.manifest import Manifest, artifact_dir, kind_of
+from handoff.manifest import Manifest, kind_of
 from handoff.run_dir import RunDir
 from handoff.store import Store
 from reporting.lineage import Node, lineage
@@ -170,4 +170,4 @@ def _made(stages: Sequence[Stage]) -> list[str]:
 
 def directory_of(part: Part[Any]) -> str:
     """Directory of an artifact, for ``python -m handoff.verify``; empty if there is none."""
-    return part.artifact.store.uri(artifact_dir(part.artifact.id)) if part.artifact else ""
+    return part.artifact.directory if part.artifact else ""

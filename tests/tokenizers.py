@@ -1,7 +1,7 @@
 """Small tokenizers of the kinds that broke tuned models elsewhere, and models to go with them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,3 @@ def sums(count: int = 20, answer: str = "{}") -> tuple[list[str], list[str]]:
     """Prompts such as ``12+13=`` and their completions."""
     numbers = [(10 + n, 10 + (3 * n) % 17) for n in range(count)]
     return [f"{a}+{b}=" for a, b in numbers], [answer.format(a + b) for a, b in numbers]
-
-
-def plain(tokenizer: Any, texts: Sequence[str]) -> list[list[str]]:
-    """Tokens of each text, nothing put around it."""
-    return [tokenizer.encode(text, add_special_tokens=False).tokens for text in texts]

@@ -5,6 +5,7 @@ fused experts, tied weights, buffers. Nothing of the weights is read, so it take
 """
 
 import contextlib
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -78,8 +79,6 @@ def make_model(directory: Path) -> Any:
 
 
 def _unknown(directory: Path, error: Exception) -> str:
-    import json
-
     import transformers
 
     settings = json.loads((directory / "config.json").read_text())
