@@ -1,0 +1,82 @@
+"""An engine's session for one process of the comparison: the same cores and memory for each, defaults or tuned."""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from comparison.form import Engine
+
+TUNED_SPARK = {
+    # A task per core and one wave: at 100 MB the default of 200 partitions is mostly scheduling.
+    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
+    "spark.sql.files.maxPartitionBytes": str(32 << 20),
+}
+
+
+@contextlib.contextmanager
+def session(engine: Engine, cores: int, memory_bytes: int, tuned: bool, scratch: Path) -> Iterator[Any]:
+    """Start an engine; yields the Spark session, or None for others. Ray is reached through its module."""
+    if engine == "spark":
+        yield from _spark(cores, memory_bytes, tuned, scratch)
+    elif engine == "ray":
+        yield from _ray(cores, memory_bytes, tuned, scratch)
+    else:
+        yield None
+
+
+def _spark(cores: int, memory_bytes: int, tuned: bool, scratch: Path) -> Iterator[Any]:
+    from pyspark.sql import SparkSession
+
+    from etl.java import find_java_home
+    from etl.spark_conf import jit
+
+    os.environ["JAVA_HOME"] = find_java_home(scratch)
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    builder = (
+        SparkSession.builder.master(f"local[{cores}]")
+        .config("spark.driver.memory", f"{memory_bytes >> 20}m")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.local.dir", str(scratch / "spark"))
+        .config("spark.sql.warehouse.dir", str(scratch / "warehouse"))
+    )
+    if tuned:
+        builder = builder.config("spark.driver.extraJavaOptions", jit(1 << 30))
+        builder = builder.config("spark.sql.shuffle.partitions", str(cores * 4))
+        for key, value in TUNED_SPARK.items():
+            builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def _ray(cores: int, memory_bytes: int, tuned: bool, scratch: Path) -> Iterator[Any]:
+    os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
+    if tuned:
+        # Datasource V2 packs eight files into a task and ignores override_num_blocks: two trainers get 6,038 and 0 rows.
+        os.environ["RAY_DATA_USE_DATASOURCE_V2"] = "0"
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=cores,
+        include_dashboard=False,
+        object_store_memory=int(memory_bytes * 0.3),  # Ray's own share of memory; the rest is its workers' heaps
+        _memory=int(memory_bytes * 0.7),
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    try:
+        yield None
+    finally:
+        ray.shutdown()
