@@ -13,11 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from handoff.job import log, run_stage
+from handoff.machine import describe_machine
 from handoff.manifest import current_producer, now
 from handoff.run_dir import RunDir, StageRecord
 from reporting import charts, sections, text
 from reporting.collect import Collected, collect, directory_of
-from reporting.hardware import describe_machine
 from reporting.samples import LONGEST_TEXT
 
 NAME = "report.html"
