@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comparison.config import ComparisonConfig
+from comparison.inputs import make_tables
 from comparison.needs import require_disk, require_engines
 from comparison.results import RESULTS, SCHEMA, Measurement, to_table
 from comparison.runner import Runner
-from comparison.inputs import make_tables
 from comparison.verdict import summary_lines
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError
