@@ -44,6 +44,21 @@ def write_ray(dataset: Any, work: Work) -> None:
     dataset.write_parquet(str(work.output), compression=CODEC, compression_level=LEVEL)
 
 
+def shuffled(dataset: Any, work: Work, *keys: str) -> Any:
+    """A Ray dataset in which all rows of a key are in one block; Ray's own number of blocks unless tuned."""
+    import ray
+
+    default = ray.data.DataContext.get_current().default_hash_shuffle_parallelism
+    return dataset.repartition(blocks(work) if work.tuned else default, keys=list(keys))
+
+
+def collected(dataset: Any) -> pa.Table:
+    """A Ray dataset as a table of this process."""
+    import ray
+
+    return pa.concat_tables(ray.get(dataset.to_arrow_refs()))
+
+
 @contextlib.contextmanager
 def blocks_in_order() -> Iterator[None]:
     """Ray datasets made within keep the order of their blocks, also in the names of the files that they write."""
@@ -80,7 +95,7 @@ def in_spark(kernel: Kernel) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa
 
 
 def in_ray(kernel: Kernel) -> Callable[[pa.Table], pa.Table]:
-    """The kernel as ``map_batches`` with ``batch_format="pyarrow"`` takes it."""
+    """The kernel as ``map_batches`` with ``batch_format="pyarrow"`` takes it: a batch is a chunk of a block."""
 
     def map_table(table: pa.Table) -> pa.Table:
         batches = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
