@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -113,7 +114,7 @@ def lines_of(*functions: Callable[..., Any]) -> int:
     """Lines of code of functions as they are written, without blank lines, comments and docstrings."""
     total = 0
     for function in functions:
-        source = inspect.cleandoc(inspect.getsource(function))
+        source = textwrap.dedent(inspect.getsource(function))
         documented = {
             line
             for node in ast.walk(ast.parse(source))

@@ -72,6 +72,7 @@ def run_cell(spec: Spec) -> None:
             for run in range(1 + spec.warm_runs):
                 output = Path(spec.kept) if run == 0 else scratch / f"output-{run}"
                 shutil.rmtree(output, ignore_errors=True)
+                output.parent.mkdir(parents=True, exist_ok=True)
                 work = _work(spec, output, spark)
                 line = _timed(form, work, run)
                 _tell(spec, **line, **_checked(one, spec, output))
