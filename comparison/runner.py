@@ -94,7 +94,9 @@ class Runner:
         """Cells that an earlier attempt at this comparison measured, by key."""
         if not self._journal.exists():
             return {}
-        whole = self._journal.read_text().rpartition("\n")[0]  # a line that a kill cut off has no end
+        whole, _, cut = self._journal.read_text().rpartition("\n")
+        if cut:  # by a kill: the next line must not be appended to it
+            self._journal.write_text(whole + "\n" if whole else "")
         lines = [json.loads(line) for line in whole.splitlines()]
         return {
             key: [Measurement(**{**row, "started": datetime.fromisoformat(row["started"])}) for row in rows]
