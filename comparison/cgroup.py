@@ -2,10 +2,13 @@
 
 import contextlib
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
 _JOIN = 'echo $$ > "$1"; shift; exec "$@"'  # the shell moves itself, then becomes the command under the same pid
+
+GONE_SECONDS = 30.0
 
 
 class Cgroup:
@@ -53,8 +56,15 @@ class Cgroup:
         return int((self._path / "cpuacct.usage").read_text()) / 1e9
 
     def close(self) -> None:
-        """Remove the group, which has no process left."""
-        self._path.rmdir()
+        """Remove the group, which has no process left. The kernel keeps it a moment longer than its last process."""
+        until = time.monotonic() + GONE_SECONDS
+        while True:
+            try:
+                return self._path.rmdir()
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
 
 
 def _own_groups() -> list[Path]:
