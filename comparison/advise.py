@@ -139,7 +139,7 @@ def _timed(p: Prediction) -> str:
 
 
 def _short(seconds: float) -> str:
-    return f"{seconds:.2g}" if seconds < 10 else f"{seconds:,.0f}"
+    return f"{seconds:.2g}" if seconds < 1 else f"{seconds:.1f}" if seconds < 10 else f"{seconds:,.0f}"
 
 
 def _percent(share: float) -> str:
