@@ -98,7 +98,7 @@ SCHEMA = pa.schema(
         ("shuffles", pa.int32()),
         ("python_rows", pa.bool_()),
         ("loads_model", pa.bool_()),
-        ("figures", pa.map_(pa.string(), pa.float64())),
+        ("figures", pa.map_(pa.string(), pa.field("figures", pa.float64()))),  # the name that Parquet gives back
     ]
 )
 
