@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from handoff.job import log, run_stage
+from handoff.machine import describe_machine
 from handoff.manifest import current_producer, now
 from handoff.run_dir import RunDir, StageRecord
 from pages.template import template
 from pages.text import shorten, size
 from reporting import charts, sections
 from reporting.collect import Collected, collect, directory_of
-from reporting.hardware import describe_machine
 from reporting.samples import LONGEST_TEXT
 
 NAME = "report.html"
