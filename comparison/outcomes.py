@@ -123,7 +123,9 @@ def _estimates(used: list[Measurement]) -> dict:
         "cpu_seconds": _median(work, lambda g: g.cpu_seconds),
         "peak_bytes": max((g.peak_bytes for g in used if g.peak_bytes is not None), default=None),
         "rows": next((g.rows for g in used if g.rows is not None), None),
-        "figures": tuple((name, float(np.median([g.figures[name] for g in work if name in g.figures]))) for name in names),
+        "figures": tuple(
+            (name, float(np.median([g.figures[name] for g in work if name in g.figures]))) for name in names
+        ),
     }
 
 

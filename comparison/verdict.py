@@ -1,5 +1,6 @@
 """Which engine is the faster one, per stage and size, warm and cold; where it changes; and where neither is needed."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def crossover(verdicts: Iterable[Verdict]) -> tuple[float, str, str] | None:
     the faster one at every size. Of several changes, the one at the largest size.
     """
     decided = sorted((v for v in verdicts if v.decided), key=lambda v: v.megabytes)
-    for below, above in reversed(list(zip(decided, decided[1:], strict=False))):
+    for below, above in reversed(list(itertools.pairwise(decided))):
         one, other = below.winner, above.winner
         if one != other and (lead := _lead(below, one, other)) and (lag := _lead(above, one, other)):
             part = lead / (lead - lag)
@@ -136,7 +137,11 @@ def word(verdict: Verdict) -> str:
     if verdict.winner == NOBODY:
         return "no time"
     if verdict.winner == EITHER:
-        return EITHER if len(verdict.tied) == len(verdict.ranked) else " or ".join(NAMES[o.contender] for o in verdict.tied)
+        return (
+            EITHER
+            if len(verdict.tied) == len(verdict.ranked)
+            else " or ".join(NAMES[o.contender] for o in verdict.tied)
+        )
     name = NAMES[verdict.winner]
     return f"{name} {times(verdict.factor)}" if verdict.factor else f"{name} alone"
 
@@ -157,5 +162,7 @@ def summary_lines(measurements: Iterable[Measurement]) -> list[str]:
     told: dict[str, list[str]] = {}
     for temperature in TEMPERATURES:
         for verdict in verdicts_of(outcomes, temperature):
-            told.setdefault(verdict.stage, []).append(f"{word(verdict)} {temperature} at {megabytes(verdict.megabytes)}")
+            told.setdefault(verdict.stage, []).append(
+                f"{word(verdict)} {temperature} at {megabytes(verdict.megabytes)}"
+            )
     return [f"{stage}: {' · '.join(words)}" for stage, words in told.items()]
