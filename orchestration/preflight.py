@@ -10,6 +10,7 @@ from airflow.sdk import BaseHook
 
 from airflow_ray.errors import RayUnreachable
 from airflow_ray.hook import RayHook
+from comparison.advise import one_line
 from comparison.needs import require_disk, require_engines
 from etl.config import SourceConfig
 from etl.java import find_java_home
@@ -19,7 +20,9 @@ from handoff.capacity import Group
 from handoff.errors import BatonError, CapacityError, ConfigError, EngineUnavailable, InfrastructureError
 from handoff.home import baton_home
 from handoff.positions import completion_length, refuse_too_long
+from handoff.store import Store
 from inference.prompts import check_prompts
+from orchestration.paths import storage_root
 from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
 from training.base.artifact import check_fit, look_into
 from training.estimate import memory_line
@@ -45,6 +48,7 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
             "Ray": lambda: check_ray(
                 "ray_default", config.training.workers, config.evaluation.actors, config.inference.actors
             ),
+            "advice": lambda: _advice(config, cache),
         }
     )
 
@@ -118,6 +122,12 @@ def run_checks(checks: Mapping[str, Callable[[], str | None]]) -> list[str]:
 def _source(config: RunConfig, cache: Path) -> str:
     files = [file for source in config.corpus.sources for file in check_source(source, cache)]
     return f"{len(files)} raw files, {sum(size for _, size in files) / 1e6:.1f} MB"
+
+
+def _advice(config: RunConfig, cache: Path) -> str | None:
+    """What the last comparison of the engines says of a run of this size; None where none was published."""
+    files = [file for source in config.corpus.sources for file in check_source(source, cache)]
+    return one_line(Store(storage_root()), sum(size for _, size in files) / 1e6)
 
 
 def _base_model(config: RunConfig, cache: Path) -> str:
