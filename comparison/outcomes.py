@@ -12,8 +12,6 @@ from comparison.results import Measurement, Phase, Status
 DRAWS, SEED, LEVEL = 1000, 0, 0.95  # of the bootstrap
 # One process says nothing about the spread between processes: its interval is at least this wide, by assumption.
 ASSUMED_SPREAD = 1.25
-RELAY = "relay"  # variant of the chain in which each engine does its own part
-CONTENDERS = ("spark", "ray", RELAY)  # the others are the third column
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,6 @@ class Outcome:
     def form(self) -> str:
         """Name of the form within its stage: ``spark sql``."""
         return f"{self.engine} {self.variant}"
-
-    @property
-    def contender(self) -> str:
-        """Who the result counts for: an engine, or the relay of both."""
-        return RELAY if self.variant == RELAY else self.engine
 
 
 def outcomes_of(measurements: Iterable[Measurement]) -> list[Outcome]:

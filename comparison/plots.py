@@ -16,9 +16,8 @@ LABEL_APART = 0.075  # of the height of the axes
 
 
 def label_of(outcome: Outcome) -> str:
-    """A form in words: ``Spark sql``, ``Relay``."""
-    name = NAMES[outcome.contender]
-    return name if outcome.contender == outcome.variant else f"{name} {outcome.variant.replace('_', ' ')}"
+    """A form in words: ``Spark sort-merge``."""
+    return f"{NAMES[outcome.engine]} {outcome.variant.replace('_', ' ')}"
 
 
 def size_chart(outcomes: Sequence[Outcome], name: str) -> Markup | None:
@@ -39,9 +38,9 @@ def size_chart(outcomes: Sequence[Outcome], name: str) -> Markup | None:
         seen: dict[str, int] = {}
         ends = []
         for line in lines.values():
-            colour = COLOURS.get(line[0].contender, THIRD)
-            style = STYLES[seen.setdefault(line[0].contender, 0) % len(STYLES)]
-            seen[line[0].contender] += 1
+            colour = COLOURS.get(line[0].engine, THIRD)
+            style = STYLES[seen.setdefault(line[0].engine, 0) % len(STYLES)]
+            seen[line[0].engine] += 1
             _line(axes, _sorted(line), colour, style)
             last = _sorted(line)[-1]
             assert last.warm

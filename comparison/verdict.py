@@ -1,18 +1,18 @@
 """Which engine is the faster one, per stage and size, warm and cold; where it changes; and where neither is needed."""
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from comparison.outcomes import CONTENDERS, RELAY, Estimate, Outcome, outcomes_of
+from comparison.outcomes import Estimate, Outcome, outcomes_of
 from comparison.results import Measurement
 
 Temperature = Literal["warm", "cold"]
 TEMPERATURES: tuple[Temperature, ...] = ("warm", "cold")
 EITHER, NOBODY = "either", "nobody"
-NAMES = {"spark": "Spark", "ray": "Ray", RELAY: "Relay", "polars": "Polars", "python": "one process"}
+CONTENDERS = ("spark", "ray", "relay")  # the others are the third column
+NAMES = {"spark": "Spark", "ray": "Ray", "relay": "Relay", "polars": "Polars", "python": "Python"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Verdict:
         """A contender, ``either`` where intervals overlap, ``nobody`` where none has a time."""
         if not self.ranked:
             return NOBODY
-        return EITHER if len(self.tied) > 1 else self.ranked[0].contender
+        return EITHER if len(self.tied) > 1 else self.ranked[0].engine
 
     @property
     def decided(self) -> bool:
@@ -70,7 +70,7 @@ class Verdict:
 
     def of(self, contender: str) -> Outcome | None:
         """The fastest form of a contender, if it has a time."""
-        return next((o for o in self.ranked if o.contender == contender), None)
+        return next((o for o in self.ranked if o.engine == contender), None)
 
 
 def time_of(outcome: Outcome, temperature: Temperature) -> Estimate:
@@ -94,17 +94,17 @@ def _verdict(group: list[Outcome], temperature: Temperature) -> Verdict:
     best: dict[str, Outcome] = {}
     for outcome in group:
         if outcome.status == "ok":
-            seen = best.get(outcome.contender)
+            seen = best.get(outcome.engine)
             if seen is None or time_of(outcome, temperature).median < time_of(seen, temperature).median:
-                best[outcome.contender] = outcome
+                best[outcome.engine] = outcome
     ranked = sorted(best.values(), key=lambda o: time_of(o, temperature).median)
-    measured = dict.fromkeys(o.contender for o in group)
+    measured = dict.fromkeys(o.engine for o in group)
     return Verdict(
         stage=group[0].stage,
         megabytes=group[0].megabytes,
         temperature=temperature,
-        ranked=tuple(o for o in ranked if o.contender in CONTENDERS),
-        third=next((o for o in ranked if o.contender not in CONTENDERS), None),
+        ranked=tuple(o for o in ranked if o.engine in CONTENDERS),
+        third=next((o for o in ranked if o.engine not in CONTENDERS), None),
         without=tuple(c for c in measured if c in CONTENDERS and c not in best),
     )
 
@@ -117,7 +117,7 @@ def crossover(verdicts: Iterable[Verdict]) -> tuple[float, str, str] | None:
     the faster one at every size. Of several changes, the one at the largest size.
     """
     decided = sorted((v for v in verdicts if v.decided), key=lambda v: v.megabytes)
-    for below, above in reversed(list(itertools.pairwise(decided))):
+    for below, above in reversed(list(zip(decided, decided[1:], strict=False))):
         one, other = below.winner, above.winner
         if one != other and (lead := _lead(below, one, other)) and (lag := _lead(above, one, other)):
             part = lead / (lead - lag)
@@ -138,9 +138,7 @@ def word(verdict: Verdict) -> str:
         return "no time"
     if verdict.winner == EITHER:
         return (
-            EITHER
-            if len(verdict.tied) == len(verdict.ranked)
-            else " or ".join(NAMES[o.contender] for o in verdict.tied)
+            EITHER if len(verdict.tied) == len(verdict.ranked) else " or ".join(NAMES[o.engine] for o in verdict.tied)
         )
     name = NAMES[verdict.winner]
     return f"{name} {times(verdict.factor)}" if verdict.factor else f"{name} alone"
