@@ -130,7 +130,11 @@ def _rows(outcomes: list[Outcome], config: ComparisonConfig) -> list[dict[str, A
         by = {o.settings: o for o in outcomes if o.form == form}
         main = by.get("tuned") or by["default"]
         default = by.get("default")
-        told = STATUS[default.status] if default and default.status != "ok" else interval(default and default.warm)
+        told = (
+            STATUS[default.status]
+            if default and default.status != "ok"
+            else interval(default.warm if default else None)
+        )
         price_of = price(main, config)
         rows.append(
             {

@@ -1,5 +1,6 @@
 """Which engine is the faster one, per stage and size, warm and cold; where it changes; and where neither is needed."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ def crossover(verdicts: Iterable[Verdict]) -> tuple[float, str, str] | None:
     the faster one at every size. Of several changes, the one at the largest size.
     """
     decided = sorted((v for v in verdicts if v.decided), key=lambda v: v.megabytes)
-    for below, above in reversed(list(zip(decided, decided[1:], strict=False))):
+    for below, above in reversed(list(itertools.pairwise(decided))):
         one, other = below.winner, above.winner
         if one != other and (lead := _lead(below, one, other)) and (lag := _lead(above, one, other)):
             part = lead / (lead - lag)

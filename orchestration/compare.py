@@ -1,6 +1,7 @@
-"""``python -m orchestration.compare [full] [FIELD=VALUE …]``: a comparison without Airflow, as ``make compare`` runs it.
+"""``python -m orchestration.compare [first|full] [FIELD=VALUE …]``: a comparison without Airflow (``make compare``).
 
-Fields are those of the form of ``dags/engine_comparison.py``; values are JSON, or text. The same checks hold.
+Fields are those of the form of ``dags/engine_comparison.py``, values are JSON or text, lists may be separated by commas:
+``stages=join,order sizes_mb=10,100``. The same checks hold as for the DAG.
 """
 
 import json
@@ -17,6 +18,8 @@ from handoff.job import set_up_logging
 from orchestration.paths import ALLOWED_ROOTS
 from orchestration.plan import Request, plan_comparison
 from orchestration.services import LAPTOP_ROOTS
+
+LISTS = {"stages", "engines", "sizes_mb"}
 
 
 def main(arguments: list[str]) -> int:
@@ -40,10 +43,16 @@ def _field(argument: str) -> tuple[str, Any]:
     name, given, text = argument.partition("=")
     if not given:
         return "preset", name
+    if name in LISTS and not text.startswith("["):
+        return name, [_value(part) for part in text.split(",")]
+    return name, _value(text)
+
+
+def _value(text: str) -> Any:
     try:
-        return name, json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError:
-        return name, text.split(",") if name in ("stages", "engines") else text
+        return text
 
 
 if __name__ == "__main__":
