@@ -1,7 +1,11 @@
 # Baton: `make help` lists the targets. Each sets up what it needs.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
+<<<<<<< HEAD
 .PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families bench-presets compare compare-full lint format constraints clean
+=======
+.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families bench-presets advise lint format constraints clean
+>>>>>>> 293c7aff660bd5a5daae29b2968e30b414cbc127
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +72,9 @@ compare-full: setup  ## the whole method: four sizes, three processes per form, 
 
 model-families: setup  ## load, change, export and compare a small model of each family that transformers knows
 	@TQDM_DISABLE=1 $(PY) -m bench.model_families
+
+advise: setup  ## Spark or Ray for a stage at a size, from the last comparison (SIZE=300MB STAGE=join)
+	@$(PY) -m comparison.advise "$(SIZE)" "$(STAGE)"
 
 constraints: setup  ## regenerate constraints.txt for Python 3.11 and 3.12 from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --no-annotate --no-header --extra all pyproject.toml -o constraints.txt

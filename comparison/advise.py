@@ -4,18 +4,17 @@ SIZE is in megabytes of text, or has a unit (``300``, ``300MB``, ``2GB``).
 """
 
 import argparse
-import math
 import os
 import re
 import sys
-from collections.abc import Iterable
 
-from comparison.advisor import Advisor, Answer, Prediction
+from comparison.advisor import Advisor, Answer
 from comparison.fit import RELAY, Cell
 from comparison.form import Form
-from comparison.regret import Validation, validate
+from comparison.regret import validate
 from comparison.results import Measurement, read_results
 from comparison.stages import stage
+from comparison.wording import NAMES, paragraph, table, trust
 from handoff.artifact import Artifact, load_manifest, open_artifact
 from handoff.errors import ArtifactError, BatonError, ConfigError
 from handoff.facts import ComparisonFacts, facts_of
@@ -23,13 +22,6 @@ from handoff.home import baton_home
 from handoff.manifest import MANIFEST_NAME
 from handoff.store import Store
 
-NAMES = {
-    "spark": "Spark",
-    "ray": "Ray",
-    RELAY: "the relay",
-    "polars": "Polars",
-    "python": "a process without an engine",
-}
 UNITS = {"": 1.0, "mb": 1.0, "gb": 1e3, "tb": 1e6}
 
 
@@ -58,53 +50,6 @@ def _cell(name: str, form: Form, megabytes: float) -> Cell:
     return Cell(name, engine, form.name, megabytes, form.shuffles, form.python_rows, form.loads_model, ())
 
 
-def paragraph(answer: Answer) -> str:
-    """The advice in a few sentences."""
-    best = answer.best
-    session = "in a warm session" if answer.warm else "with the session's start"
-    rivals = [p for p in _fastest(answer.predictions) if p.engine in answer.among and p.engine != best.engine]
-    others = "; ".join(f"{NAMES[p.engine]} {_timed(p)} ({p.form})" for p in rivals)
-    head = f"{answer.stage} on {answer.megabytes:g} MB of text: "
-    if answer.choice != "either":
-        head += f"{NAMES[best.engine]}. It is expected to take {_timed(best)} {session} ({best.form})"
-        text = f"{head}; {others}." if others else f"{head}. No other engine has a time."
-    else:
-        head += f"either of {' and '.join(NAMES[e] for e in answer.engines)}, the intervals overlap. "
-        text = f"{head}Expected {session}: {NAMES[best.engine]} {_timed(best)} ({best.form}); {others}."
-    for p in _fastest(answer.predictions):
-        if p.engine not in answer.among and p.high < best.low:
-            text += f" Neither is needed: {NAMES[p.engine]} takes {_timed(p)}."
-            break
-    failed = "; ".join(f"{form}: {why}" for form, why in sorted(answer.failed.items()))
-    return text + (f" Without a time: {failed}." if failed else "")
-
-
-def table(answer: Answer) -> list[str]:
-    """A line per form, the fastest first."""
-    rows = [("form", "seconds", "95 % interval", "from")]
-    bases = {"measured": "this size, measured", "fitted": "its other sizes", "engine": "its engine's costs"}
-    rows += [
-        (p.form, _short(p.seconds), f"{_short(p.low)} to {_short(p.high)}", bases[p.basis]) for p in answer.predictions
-    ]
-    widths = [max(len(row[n]) for row in rows) for n in range(4)]
-    return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def trust(validations: Iterable[Validation]) -> list[str]:
-    """How far the advice can be trusted: a line per kind of cells that the advisor had not seen."""
-    lines = []
-    for v in validations:
-        if not v.cells:
-            lines.append(f"not validated on {v.unseen}: too few sizes or stages were measured")
-            continue
-        told = [
-            f"{name} {_percent(regret.median)} (95th percentile {_percent(regret.p95)}, worst {_percent(regret.maximum)})"
-            for name, regret in v.regrets.items()
-        ]
-        lines.append(f"slower than the best on {v.unseen} it had not seen, median of {v.cells}: {'; '.join(told)}")
-    return lines
-
-
 def one_line(store: Store, megabytes: float) -> str | None:
     """The advisor's word on every stage for a run with this much text; None where no comparison was published."""
     try:
@@ -124,26 +69,6 @@ def one_line(store: Store, megabytes: float) -> str | None:
         return f"engines: no advice ({refused})"
     told = [f"{NAMES.get(engine, engine)} for {', '.join(names)}" for engine, names in sorted(chosen.items())]
     return f"engines, as measured on {found.manifest.created:%Y-%m-%d}: {'; '.join(told)} (make advise)"
-
-
-def _fastest(predictions: Iterable[Prediction]) -> list[Prediction]:
-    """Of each engine, the fastest form."""
-    first: dict[str, Prediction] = {}
-    for p in predictions:
-        first.setdefault(p.engine, p)
-    return list(first.values())
-
-
-def _timed(p: Prediction) -> str:
-    return f"{_short(p.seconds)} s [{_short(p.low)} to {_short(p.high)}]"
-
-
-def _short(seconds: float) -> str:
-    return f"{seconds:.2g}" if seconds < 1 else f"{seconds:.1f}" if seconds < 10 else f"{seconds:,.0f}"
-
-
-def _percent(share: float) -> str:
-    return "failed" if math.isinf(share) else f"{share:.0%}"
 
 
 def size_of(text: str) -> float:
@@ -167,7 +92,7 @@ def advise(store: Store, size: str, name: str, warm: bool) -> list[str]:
     marks = [m for m in ("a first look, with few repeats" if facts.first_look else "", facts.partial or "") if m]
     machine = ", ".join(f"{key} {value}" for key, value in facts.machine.items() if key in ("Processor", "Cores"))
     source = f"From {found.id}, {found.manifest.created:%Y-%m-%d}, {machine}" + "".join(f"; {m}" for m in marks)
-    return [paragraph(answer), "", *table(answer), "", source, *trust(validate(measured, warm=warm))]
+    return [paragraph(answer), "", *table(answer), "", source, "", *trust(validate(measured, warm=warm))]
 
 
 def main(arguments: list[str]) -> int:

@@ -61,7 +61,9 @@ def test_the_answer_has_the_engine_its_time_and_how_far_to_trust_it(store: Store
     assert "Without a time: spark mllib: timeout at 10 MB." in said.stdout
     assert "spark sql     5.0      4.8 to 5.2" in said.stdout
     assert f"From {found.id}, {found.manifest.created:%Y-%m-%d}, Processor a CPU, Cores 2; a first look" in said.stdout
-    assert "on a whole stage it had not seen, median of 4: advisor" in said.stdout
+    told = {line.split("  ")[0]: line for line in said.stdout.partition("Slower than the fastest")[2].splitlines()}
+    assert told["always ray"].split()[2:] == ["50%", "/", "100%", "/", "100%"]
+    assert "not validated on the largest size: too few sizes or stages" in said.stdout
 
 
 def test_the_newest_comparison_counts(store: Store) -> None:
