@@ -10,9 +10,10 @@ from comparison.config import ComparisonConfig
 from comparison.form import Stage
 from comparison.outcomes import Outcome, outcomes_of
 from comparison.results import Measurement
-from comparison.stage_view import STATUS, interval, price, seconds, view
+from comparison.stage_view import price, view
 from comparison.stages import stage as known_stage
-from comparison.verdict import EITHER, NAMES, NOBODY, Verdict, megabytes, times, verdicts_of, word
+from comparison.verdict import EITHER, NOBODY, Verdict, verdicts_of, word
+from comparison.words import NAMES, STATUS, interval, megabytes, seconds, times
 from pages.template import template
 
 
@@ -68,7 +69,9 @@ def render(
         sizes=[megabytes(s) for s in sizes],
         rows=[_row(stage, outcomes, warm, cold, sizes, config) for stage in stages.values()],
         views=[
-            view(stage, [o for o in outcomes if o.stage == name], [v for v in (*warm, *cold) if v.stage == name], config)
+            view(
+                stage, [o for o in outcomes if o.stage == name], [v for v in (*warm, *cold) if v.stage == name], config
+            )
             for name, stage in stages.items()
         ],
         spark_loses=findings.losses("spark", [*warm, *cold], titles),
@@ -127,7 +130,12 @@ def _chain(outcomes: list[Outcome], config: ComparisonConfig) -> list[dict[str, 
 def _recovery(outcomes: list[Outcome]) -> list[tuple[str, str]]:
     """Engine, and what became of a training one of whose workers was killed."""
     return [
-        (o.engine, f"{o.variant}: {seconds(o.warm.median)} in all" if o.warm else f"{o.variant}: {STATUS[o.status]}, {o.message}")
+        (
+            o.engine,
+            f"{o.variant}: {seconds(o.warm.median)} in all"
+            if o.warm
+            else f"{o.variant}: {STATUS[o.status]}, {o.message}",
+        )
         for o in outcomes
         if o.settings == "tuned"
     ]

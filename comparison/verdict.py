@@ -1,5 +1,6 @@
 """Which engine is the faster one, per stage and size, warm and cold; where it changes; and where neither is needed."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,12 +8,12 @@ from typing import Literal
 
 from comparison.outcomes import Estimate, Outcome, outcomes_of
 from comparison.results import Measurement
+from comparison.words import NAMES, megabytes, times
 
 Temperature = Literal["warm", "cold"]
 TEMPERATURES: tuple[Temperature, ...] = ("warm", "cold")
 EITHER, NOBODY = "either", "nobody"
 CONTENDERS = ("spark", "ray", "relay")  # the others are the third column
-NAMES = {"spark": "Spark", "ray": "Ray", "relay": "Relay", "polars": "Polars", "python": "Python"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def crossover(verdicts: Iterable[Verdict]) -> tuple[float, str, str] | None:
     the faster one at every size. Of several changes, the one at the largest size.
     """
     decided = sorted((v for v in verdicts if v.decided), key=lambda v: v.megabytes)
-    for below, above in reversed(list(zip(decided, decided[1:], strict=False))):
+    for below, above in reversed(list(itertools.pairwise(decided))):
         one, other = below.winner, above.winner
         if one != other and (lead := _lead(below, one, other)) and (lag := _lead(above, one, other)):
             part = lead / (lead - lag)
@@ -137,19 +138,11 @@ def word(verdict: Verdict) -> str:
     if verdict.winner == NOBODY:
         return "no time"
     if verdict.winner == EITHER:
-        return EITHER if len(verdict.tied) == len(verdict.ranked) else " or ".join(NAMES[o.engine] for o in verdict.tied)
+        return (
+            EITHER if len(verdict.tied) == len(verdict.ranked) else " or ".join(NAMES[o.engine] for o in verdict.tied)
+        )
     name = NAMES[verdict.winner]
     return f"{name} {times(verdict.factor)}" if verdict.factor else f"{name} alone"
-
-
-def times(factor: float) -> str:
-    """``8.5×``, ``12×``."""
-    return f"{factor:.0f}×" if factor >= 9.95 else f"{factor:.1f}×" if factor >= 1.095 else f"{factor:.2f}×"
-
-
-def megabytes(size: float) -> str:
-    """``10 MB``, ``1 GB``, ``1.5 GB``."""
-    return f"{size / 1000:.3g}\u202fGB" if size >= 1000 else f"{size:.3g}\u202fMB"
 
 
 def summary_lines(measurements: Iterable[Measurement]) -> list[str]:
@@ -158,5 +151,7 @@ def summary_lines(measurements: Iterable[Measurement]) -> list[str]:
     told: dict[str, list[str]] = {}
     for temperature in TEMPERATURES:
         for verdict in verdicts_of(outcomes, temperature):
-            told.setdefault(verdict.stage, []).append(f"{word(verdict)} {temperature} at {megabytes(verdict.megabytes)}")
+            told.setdefault(verdict.stage, []).append(
+                f"{word(verdict)} {temperature} at {megabytes(verdict.megabytes)}"
+            )
     return [f"{stage}: {' · '.join(words)}" for stage, words in told.items()]

@@ -80,7 +80,9 @@ def sample_form(work: Work) -> None:
     print(f"<b>{work.megabytes} & more</b>")
 
 
-def stage_named(name: str, title: str = "", forms: tuple[str, ...] = ("spark sql", "ray map", "polars one process")) -> Stage:
+def stage_named(
+    name: str, title: str = "", forms: tuple[str, ...] = ("spark sql", "ray map", "polars one process")
+) -> Stage:
     """A stage whose forms all have the code of :func:`sample_form`."""
     made = tuple(Form(form.partition(" ")[0], form.partition(" ")[2], sample_form) for form in forms)  # type: ignore[arg-type]
     return Stage(name, title or name.capitalize(), f"How fast is {name}?", made)
@@ -116,7 +118,9 @@ def whole() -> list[Measurement]:
         *unequal(line("spark sort-merge", 5.0, 0.3, sizes[:1], stage="order")),
         *line("spark range", 1.2, 0.04, sizes, stage="order"),
         *line("ray sort", 1.25, 0.041, sizes, stage="order", spread=0.1),
-        *cell("spark barrier", 10, 0.46, stage="feed", figures={"first_batch_seconds": 0.45, "rows_per_second": 21_000.0}),
+        *cell(
+            "spark barrier", 10, 0.46, stage="feed", figures={"first_batch_seconds": 0.45, "rows_per_second": 21_000.0}
+        ),
         *cell("ray streaming_split", 10, 6.7, stage="feed", figures={"first_batch_seconds": 6.6}),
         *cell("spark retry", 10, 73.0, stage="recover"),
         *cell("ray restart", 10, 51.7, stage="recover"),
