@@ -1,11 +1,7 @@
 # Baton: `make help` lists the targets. Each sets up what it needs.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-<<<<<<< HEAD
-.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families bench-presets compare compare-full lint format constraints clean
-=======
-.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families bench-presets advise lint format constraints clean
->>>>>>> 293c7aff660bd5a5daae29b2968e30b414cbc127
+.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families bench-presets compare compare-full advise lint format constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -87,17 +87,13 @@ def _outcome(group: list[Measurement]) -> Outcome:
     m = group[0]
     loaded = {g.process for g in group if g.status == "loaded"}
     used = [g for g in group if g.process not in loaded]
-    bad = next((g for g in used if g.status != "ok"), None) or (group[0] if not used else None)
-    if bad is None and not any(g.phase == "first" for g in used):
-        bad, reason = used[0], "it was not measured to its end"
-    else:
-        reason = bad.message if bad else ""
     named = (m.stage, m.engine, m.variant, m.settings, m.megabytes)
-    if bad:
+    if bad := next((g for g in used or group if g.status != "ok"), None):
         total, failed = len({g.process for g in group}), len({g.process for g in group if g.status == bad.status})
-        share = f" ({failed} of {total} processes)" if total > 1 and failed < total else ""
-        status: Status = bad.status if bad.status != "ok" else "failed"
-        return Outcome(*named, status, reason + share, m.lines)
+        share = f" ({failed} of {total} processes)" if failed < total else ""
+        return Outcome(*named, bad.status, bad.message + share, m.lines)
+    if not any(g.phase == "first" for g in used):
+        return Outcome(*named, "failed", "it was not measured to its end", m.lines)
     return Outcome(*named, "ok", "", m.lines, **_estimates(used))
 
 

@@ -10,9 +10,10 @@ from comparison.config import ComparisonConfig
 from comparison.form import Stage
 from comparison.outcomes import Outcome, outcomes_of
 from comparison.results import Measurement
-from comparison.stage_view import STATUS, interval, price, seconds, view
+from comparison.stage_view import price, view
 from comparison.stages import stage as known_stage
-from comparison.verdict import EITHER, NAMES, NOBODY, Verdict, megabytes, times, verdicts_of, word
+from comparison.verdict import EITHER, NOBODY, Verdict, verdicts_of, word
+from comparison.words import NAMES, STATUS, interval, megabytes, seconds, times
 from pages.template import template
 
 

@@ -7,17 +7,12 @@ from typing import Any
 from markupsafe import Markup
 
 from comparison.outcomes import Outcome
-from comparison.verdict import NAMES, megabytes
+from comparison.words import label_of, megabytes
 from pages.svg import MUTED, RAY, SPARK, THIRD, chart
 
 COLOURS = {"spark": SPARK, "ray": RAY}
 STYLES = ("-", "--", ":", "-.")  # of an engine's forms, in their order
 LABEL_APART = 0.075  # of the height of the axes
-
-
-def label_of(outcome: Outcome) -> str:
-    """A form in words: ``Spark sort-merge``."""
-    return f"{NAMES[outcome.engine]} {outcome.variant.replace('_', ' ')}"
 
 
 def size_chart(outcomes: Sequence[Outcome], name: str) -> Markup | None:

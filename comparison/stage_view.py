@@ -10,14 +10,10 @@ from markupsafe import Markup
 
 from comparison.config import ComparisonConfig
 from comparison.form import Stage
-from comparison.outcomes import Estimate, Outcome
-from comparison.plots import label_of, size_chart
-from comparison.verdict import NAMES, Verdict, crossover, megabytes, word
-
-STATUS = {
-    "unequal": "unequal output", "timeout": "timeout", "memory": "out of memory", "failed": "failed",
-    "loaded": "machine was busy",
-}  # fmt: skip
+from comparison.outcomes import Outcome
+from comparison.plots import size_chart
+from comparison.verdict import Verdict, crossover, word
+from comparison.words import NAMES, STATUS, interval, label_of, megabytes, seconds
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class StageView:
     tables: list[tuple[str, list[dict[str, Any]]]]
     figures: list[tuple[str, str]]
     failures: list[tuple[str, Outcome]]
-    code: list[tuple[str, str, str]]
+    code: list[list[tuple[str, str, str]]]  # columns of engine, variant and source: Spark, Ray, others
 
 
 def view(stage: Stage, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict], config: ComparisonConfig) -> StageView:
@@ -68,7 +64,7 @@ def view(stage: Stage, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict],
         tables=[(megabytes(s), _rows([o for o in outcomes if o.megabytes == s], config)) for s in sizes],
         figures=[(label_of(o), _figures(o)) for o in shown if o.figures],
         failures=[(f"{label_of(o)}, {o.settings}, {megabytes(o.megabytes)}", o) for o in outcomes if o.status != "ok"],
-        code=[(NAMES[f.engine], f.variant, source_of(f.run)) for f in stage.forms],
+        code=_code(stage),
     )
 
 
@@ -156,21 +152,6 @@ def price(outcome: Outcome, config: ComparisonConfig) -> float | None:
     return 1000 * (cores + outcome.peak_bytes / 1e9 * outcome.warm.median / 3600 * config.gb_hour_price)
 
 
-def seconds(value: float | None) -> str:
-    """``0.45 s``, ``8.2 s``, ``120 s``: two or three digits."""
-    if value is None:
-        return "–"
-    return f"{value:.2f}\u202fs" if value < 0.995 else f"{value:.1f}\u202fs" if value < 99.5 else f"{value:.0f}\u202fs"
-
-
-def interval(estimate: Estimate | None) -> str:
-    """``8.2 s (7.9–8.8)``."""
-    if estimate is None:
-        return "–"
-    low, high = (seconds(v).removesuffix("\u202fs") for v in (estimate.low, estimate.high))
-    return f"{seconds(estimate.median)} ({low}–{high})"
-
-
 def _figures(outcome: Outcome) -> str:
     """The form's own figures: ``first batch 0.45 s · rows 1,200``."""
     told = []
@@ -180,6 +161,14 @@ def _figures(outcome: Outcome) -> str:
         else:
             told.append(f"{name.replace('_', ' ')} {value:,.4g}")
     return " · ".join(told)
+
+
+def _code(stage: Stage) -> list[list[tuple[str, str, str]]]:
+    columns: dict[str, list[tuple[str, str, str]]] = {"spark": [], "ray": [], "others": []}
+    for form in stage.forms:
+        place = form.engine if form.engine in columns else "others"
+        columns[place].append((NAMES[form.engine], form.variant, source_of(form.run)))
+    return [column for column in columns.values() if column]
 
 
 def source_of(run: Callable[..., Any]) -> str:

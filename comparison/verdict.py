@@ -8,12 +8,12 @@ from typing import Literal
 
 from comparison.outcomes import Estimate, Outcome, outcomes_of
 from comparison.results import Measurement
+from comparison.words import NAMES, megabytes, times
 
 Temperature = Literal["warm", "cold"]
 TEMPERATURES: tuple[Temperature, ...] = ("warm", "cold")
 EITHER, NOBODY = "either", "nobody"
 CONTENDERS = ("spark", "ray", "relay")  # the others are the third column
-NAMES = {"spark": "Spark", "ray": "Ray", "relay": "Relay", "polars": "Polars", "python": "Python"}
 
 
 @dataclass(frozen=True)
@@ -143,16 +143,6 @@ def word(verdict: Verdict) -> str:
         )
     name = NAMES[verdict.winner]
     return f"{name} {times(verdict.factor)}" if verdict.factor else f"{name} alone"
-
-
-def times(factor: float) -> str:
-    """``8.5×``, ``12×``."""
-    return f"{factor:.0f}×" if factor >= 9.95 else f"{factor:.1f}×" if factor >= 1.095 else f"{factor:.2f}×"
-
-
-def megabytes(size: float) -> str:
-    """``10 MB``, ``1 GB``, ``1.5 GB``."""
-    return f"{size / 1000:.3g}\u202fGB" if size >= 1000 else f"{size:.3g}\u202fMB"
 
 
 def summary_lines(measurements: Iterable[Measurement]) -> list[str]:
