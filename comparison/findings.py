@@ -5,8 +5,8 @@ from statistics import geometric_mean, median
 
 from comparison.config import METHOD_PROCESSES, METHOD_WARM_RUNS, ComparisonConfig
 from comparison.outcomes import ASSUMED_SPREAD, Outcome
-from comparison.stage_view import STATUS, seconds
-from comparison.verdict import EITHER, NAMES, Verdict, megabytes, times, word
+from comparison.verdict import EITHER, Verdict, word
+from comparison.words import NAMES, STATUS, megabytes, seconds, times
 
 
 def at_largest(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -49,9 +49,9 @@ def engine_sentences(outcomes: Sequence[Outcome], warm: Sequence[Verdict]) -> li
     for engine in dict.fromkeys(o.engine for o in outcomes):
         mine = [o for o in outcomes if o.engine == engine]
         if engine in ("spark", "ray"):
-            took_part = [v for v in last if v.of(engine) or engine in v.without]
+            took_part = [v for v in last if v.stage != "chain" and (v.of(engine) or engine in v.without)]
             won = [v for v in took_part if v.winner == engine]
-            told = f"faster in {len(won)} of {len(took_part)} stages at the largest size"
+            told = f"faster in {len(won) or 'none'} of {len(took_part)} stages at the largest size"
             if factors := [v.factor for v in won if v.factor]:
                 told += f", by {times(geometric_mean(factors))} on average"
             told += f"; its session starts in {seconds(_start(mine))}"
@@ -61,7 +61,7 @@ def engine_sentences(outcomes: Sequence[Outcome], warm: Sequence[Verdict]) -> li
         else:
             took_part = at_largest([v for v in warm if v.third and v.third.engine == engine])
             beaten = [v for v in took_part if v.neither]
-            told = f"one process without an engine: faster than both in {len(beaten)} of {len(took_part)} stages, each at its own largest size"
+            told = f"one process without an engine: faster than both in {len(beaten) or 'none'} of the {len(took_part)} stages that it did"
         failed = sum(1 for o in mine if o.status not in ("ok", "loaded"))
         told += f"; {failed} of {len(mine)} cells failed." if failed else "."
         found.append((engine, told))
@@ -75,25 +75,38 @@ def _start(outcomes: Sequence[Outcome]) -> float | None:
 
 def losses(engine: str, verdicts: Sequence[Verdict], titles: Mapping[str, str]) -> list[tuple[str, str]]:
     """Title and words of each stage in which another contender is clearly faster, or the engine has no time."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, list[str]]] = {}
     for v in verdicts:
+        stage = found.setdefault(v.stage, {})
         if engine in v.without and v.ranked:
-            found.setdefault(v.stage, []).append(f"no {v.temperature} time at {megabytes(v.megabytes)}")
+            stage.setdefault(f"no {v.temperature} time", []).append(f"at {megabytes(v.megabytes)}")
         elif (mine := v.of(engine)) and mine not in v.tied:
             factor = v.time(mine).median / v.time(v.ranked[0]).median
-            told = f"{NAMES[v.ranked[0].engine]} {times(factor)} {v.temperature} at {megabytes(v.megabytes)}"
-            found.setdefault(v.stage, []).append(told)
-    return [(titles[stage], " · ".join(words)) for stage, words in found.items()]
+            _note(stage, v, v.ranked[0], factor)
+    return _told(found, titles)
 
 
 def needless(verdicts: Sequence[Verdict], titles: Mapping[str, str]) -> list[tuple[str, str]]:
     """Title and words of each stage in which one process without an engine is clearly faster than both."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, list[str]]] = {}
     for v in verdicts:
         if v.third and v.neither:
-            told = f"{NAMES[v.third.engine]} {times(v.neither)} {v.temperature} at {megabytes(v.megabytes)}"
-            found.setdefault(v.stage, []).append(told)
-    return [(titles[stage], " · ".join(words)) for stage, words in found.items()]
+            _note(found.setdefault(v.stage, {}), v, v.third, v.neither)
+    return _told(found, titles)
+
+
+def _note(stage: dict[str, list[str]], verdict: Verdict, winner: Outcome, factor: float) -> None:
+    key = f"{verdict.temperature}, {NAMES[winner.engine]}"
+    stage.setdefault(key, []).append(f"{times(factor)} at {megabytes(verdict.megabytes)}")
+
+
+def _told(found: Mapping[str, Mapping[str, list[str]]], titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    """``warm, Spark 2.4× at 10 MB, 1.3× at 100 MB; cold, Spark 1.1× at 10 MB`` of each stage that has some."""
+    return [
+        (titles[name], "; ".join(f"{key} {', '.join(words)}" for key, words in stage.items()))
+        for name, stage in found.items()
+        if stage
+    ]
 
 
 def always(warm: Sequence[Verdict], cold: Sequence[Verdict]) -> str | None:
@@ -101,7 +114,7 @@ def always(warm: Sequence[Verdict], cold: Sequence[Verdict]) -> str | None:
     decided = {v.winner for v in (*warm, *cold) if v.decided}
     if decided == {"spark"} or decided == {"ray"}:
         name = NAMES[next(iter(decided))]
-        return f"At no stage and size was another engine clearly faster than {name}: on this machine the answer is always {name}."
+        return f"At no stage and size was another engine clearly faster than {name}: by these figures, always {name} is right here."
     return None
 
 
@@ -119,8 +132,10 @@ def few_repeats(outcomes: Sequence[Outcome], config: ComparisonConfig) -> str | 
     if not config.defaults:
         told += " The engines' default settings were not measured."
     if processes == 1:
-        percent = round(100 * (ASSUMED_SPREAD - 1))
-        told += f" One process says nothing about the spread between processes: its intervals are assumed to reach {percent} % up at least."
+        told += (
+            " One process says nothing about the spread between processes: "
+            f"intervals are assumed to reach a factor of {ASSUMED_SPREAD:g} to both sides at least."
+        )
     return told
 
 
@@ -136,9 +151,7 @@ def cannot_tell(
         else f"Other sizes: all was measured at {megabytes(sizes[0])}, so there are no crossovers.",
     ]
     if machine.get("GPU", "none") == "none":
-        told.append(
-            "Accelerators: there is no GPU. Training and inference ran on the CPU, a device's work was emulated by a lock."
-        )
+        told.append("Accelerators: there is no GPU. Training and inference ran on the CPU.")
     if few := few_repeats(outcomes, config):
         told.append(f"Small differences: {few[0].lower()}{few[1:]}")
     if config.source is None:

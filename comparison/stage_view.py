@@ -40,7 +40,8 @@ class StageView:
     tables: list[tuple[str, list[dict[str, Any]]]]
     figures: list[tuple[str, str]]
     failures: list[tuple[str, Outcome]]
-    code: list[list[tuple[str, str, str]]]  # columns of engine, variant and source: Spark, Ray, others
+    code: list[list[tuple[str, str, str]]]  # columns of engine, title and source: Spark, Ray, others
+    modules: list[str]
 
 
 def view(stage: Stage, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict], config: ComparisonConfig) -> StageView:
@@ -65,6 +66,7 @@ def view(stage: Stage, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict],
         figures=[(label_of(o), _figures(o)) for o in shown if o.figures],
         failures=[(f"{label_of(o)}, {o.settings}, {megabytes(o.megabytes)}", o) for o in outcomes if o.status != "ok"],
         code=_code(stage),
+        modules=sorted({form.run.__module__ for form in stage.forms}),
     )
 
 
@@ -167,7 +169,8 @@ def _code(stage: Stage) -> list[list[tuple[str, str, str]]]:
     columns: dict[str, list[tuple[str, str, str]]] = {"spark": [], "ray": [], "others": []}
     for form in stage.forms:
         place = form.engine if form.engine in columns else "others"
-        columns[place].append((NAMES[form.engine], form.variant, source_of(form.run)))
+        title = f"{NAMES[form.engine]} {form.variant}"
+        columns[place].append((form.engine, title, source_of(form.run)))
     return [column for column in columns.values() if column]
 
 
