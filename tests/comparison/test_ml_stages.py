@@ -47,12 +47,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def outputs(name: str, forms: tuple[str, ...], work: dict[str, Any], place: Path) -> dict[str, Path]:
     """Output of each form; the figures are asserted to be numbers of a finished run."""
     found = {}
-    for form in forms:
-        output, scratch = place / form.replace(" ", "-"), place / f"scratch-{form.split()[0]}"
+    for form in map(stage(name).form, forms):
+        output, scratch = place / form.variant, place / f"scratch-{form.engine}"
         scratch.mkdir(exist_ok=True)
-        figures = stage(name).form(form).run(Work(output=output, scratch=scratch, **work)) or {}
+        its = work if form.engine == "spark" else work | {"spark": None}  # as in a process of that engine alone
+        figures = form.run(Work(output=output, scratch=scratch, **its)) or {}
         assert all(np.isfinite(value) for value in figures.values())
-        found[form] = output
+        found[form.name] = output
     return found
 
 
