@@ -53,14 +53,19 @@ def ray_options(work: Work) -> dict[str, Any]:
 
 
 def torchrun(work: Work, training: Training, *options: str) -> None:
-    """Train under torchrun. Raises RuntimeError with the end of what it said."""
+    """Train under torchrun. Raises RuntimeError with the workers' own errors."""
     spec = work.scratch / "training" / "spec.json"
     training.save(spec)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(WORKERS), "--nnodes", "1"]
     endpoint = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
+    # By default torch 2.13 keeps one store over restarts: new workers may find the addresses of dead ones in it.
+    settings = {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     done = subprocess.run(
         [*command, *endpoint, *options, "-m", "comparison.steps", str(spec)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | settings,
     )  # fmt: skip
     if done.returncode:
-        raise RuntimeError(f"torchrun ended with {done.returncode}: {done.stdout[-2000:]}")
+        errors = [line for line in done.stdout.splitlines() if "Error" in line]
+        raise RuntimeError(
+            f"torchrun ended with {done.returncode}: {chr(10).join(errors)[:2000] or done.stdout[-2000:]}"
+        )
