@@ -23,7 +23,13 @@ OUTPUT_TAIL = 4000  # characters of a failed process's output that are looked at
 
 
 def attempt(
-    cell: Cell, config: ComparisonConfig, tables: Path, scratch: Path, kept: Path, timeout: float
+    cell: Cell,
+    config: ComparisonConfig,
+    tables: Path,
+    scratch: Path,
+    kept: Path,
+    options: dict[str, Any],
+    timeout: float,
 ) -> tuple[list[Measurement], bool]:
     """Measure a cell once.
 
@@ -31,6 +37,7 @@ def attempt(
         tables: the input; read once before, so that every form finds it in the page cache.
         scratch: directory for the process, emptied before and after.
         kept: where its first output stays, of stages that are compared as floats.
+        options: as in :class:`comparison.form.Work`.
         timeout: seconds for the whole process.
 
     Returns:
@@ -44,7 +51,7 @@ def attempt(
         stage=cell.stage.name, form=cell.form.name, tuned=cell.settings == "tuned", megabytes=cell.megabytes,
         tables=str(tables), scratch=str(scratch), kept=str(kept), log=str(scratch / "log.jsonl"),
         cores=config.usable_cores, memory_bytes=int(config.memory_gib * 2**30), warm_runs=config.warm_runs,
-        seed=config.seed, began=time.monotonic(), options={"device_seconds": config.device_seconds},
+        seed=config.seed, began=time.monotonic(), options=options,
     )  # fmt: skip
     spec.save(scratch / "spec.json")
     command = [sys.executable, "-m", "comparison.cell", str(scratch / "spec.json")]

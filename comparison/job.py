@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from comparison.config import ComparisonConfig
 from comparison.inputs import make_tables
+from comparison.model import make_model
 from comparison.needs import require_disk, require_engines
 from comparison.results import RESULTS, SCHEMA, Measurement, to_table
 from comparison.runner import Runner
@@ -40,12 +41,13 @@ def body(run: RunDir, record: StageRecord) -> None:
     require_engines(config.engines)
     require_disk(config, home)
     with record.phase("tables"):
+        model = make_model(home / f"model-seed{config.seed}", config.seed)
         tables = {mb: make_tables(config, mb, home / "tables", cache_dir()) for mb in sorted(config.sizes_mb)}
     scratch = home / "runs" / run.name
     scratch.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + config.budget_minutes * 60
     with record.phase("measure"):
-        measured, partial = Runner(config, tables.__getitem__, scratch, deadline).measure()
+        measured, partial = Runner(config, tables.__getitem__, model, scratch, deadline).measure()
     if not measured:
         raise ConfigError(
             f"the budget of {config.budget_minutes:g} minutes ended before the first result. "

@@ -30,12 +30,14 @@ class Runner:
     Attributes:
         config: the comparison.
         tables: of a size in megabytes, the directory of its input.
+        model: directory of the model that stages which train or infer start from.
         scratch: local directory of this comparison alone: its journal, outputs to compare, the process at work.
         deadline: monotonic seconds when the time is used up.
     """
 
     config: ComparisonConfig
     tables: Callable[[float], Path]
+    model: Path
     scratch: Path
     deadline: float
 
@@ -70,8 +72,15 @@ class Runner:
             if left <= 0:
                 return None
             timeout = min(self.config.cell_timeout_seconds, left)
+            given = {"device_seconds": self.config.device_seconds, "model": str(self.model)}
             measured, ended = attempt(
-                cell, self.config, self.tables(cell.megabytes), self.scratch / "cell", self.kept / cell.key, timeout
+                cell,
+                self.config,
+                self.tables(cell.megabytes),
+                self.scratch / "cell",
+                self.kept / cell.key,
+                given,
+                timeout,
             )
             if not ended and timeout < self.config.cell_timeout_seconds:
                 return None

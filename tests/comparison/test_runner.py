@@ -40,7 +40,7 @@ def runner(place: Path, seconds: float = 600, **settings: object) -> Runner:
     tables = place / "tables"
     write_tables(generated(0.2, 0), tables, 0)
     (place / "run").mkdir(exist_ok=True)
-    return Runner(config, lambda _: tables, place / "run", time.monotonic() + seconds)
+    return Runner(config, lambda _: tables, place / "model", place / "run", time.monotonic() + seconds)
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *variants: str) -> None:
