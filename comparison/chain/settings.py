@@ -1,0 +1,80 @@
+"""What the three architectures of the chain are told alike: the model, the training section, the prompts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from comparison.form import Work
+from handoff.tokenizer import ModelTokenizer
+from inference.config import InferenceConfig
+from training.config import BaseModelConfig, TrainingConfig
+
+WORKERS = 2
+STEPS = 12  # whatever the size: text scales what ETL does; training and prompts stay the same
+CHECKPOINT_EVERY = 4
+PROMPTS = 64
+OPENING_WORDS = 20
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Settings of one run.
+
+    Attributes:
+        base: Hugging Face directory of the model to tune.
+        scratch: a directory of this run: rows, checkpoints, the tuned model.
+        training: the training section: two workers, whole weights, ZeRO 2.
+        steps: optimizer steps.
+        inference: greedy, so that nothing is drawn.
+        prompts: openings of the first rows of the global order.
+        die: part in which one worker kills itself, once: ``etl``, ``train`` or ``predict``; "" for none.
+    """
+
+    base: str
+    scratch: Path
+    training: TrainingConfig
+    steps: int
+    inference: InferenceConfig
+    prompts: int
+    die: str = ""
+
+    @classmethod
+    def of(cls, work: Work) -> "Chain":
+        """The settings for this work; ``options`` has ``model`` (a directory), and may have steps, prompts, die."""
+        workers = min(WORKERS, work.cores)
+        cpus = work.cores // workers
+        base = str(work.options["model"])
+        scratch = work.scratch / work.output.name
+        training = TrainingConfig(
+            base=BaseModelConfig(source=base),
+            method="full",
+            learning_rate=1e-3,
+            seq_len=64,
+            micro_batch_size=2,
+            num_workers=workers,
+            cpus_per_worker=cpus,
+            seed=work.seed,
+        )
+        inference = InferenceConfig(
+            max_new_tokens=16, temperature=0, batch_size=16, num_actors=workers, cpus_per_actor=cpus
+        )
+        steps, prompts = int(work.options.get("steps", STEPS)), int(work.options.get("prompts", PROMPTS))
+        return cls(base, scratch, training, steps, inference, prompts, str(work.options.get("die", "")))
+
+    @property
+    def rows(self) -> Path:
+        """Directory of the ordered rows, schema ``handoff.schema.CORPUS``; the files' names are in the order."""
+        return self.scratch / "rows"
+
+    @property
+    def tuned(self) -> Path:
+        """Hugging Face directory of the tuned model."""
+        return self.scratch / "tuned"
+
+    @property
+    def tokenizer(self) -> ModelTokenizer:
+        """Of the model."""
+        return ModelTokenizer.of_directory(self.base)
+
+    def mark(self, part: str) -> Path | None:
+        """The file whose presence says that a worker has killed itself in a part; None where none shall."""
+        return self.scratch / f"died-{part}" if self.die == part else None
