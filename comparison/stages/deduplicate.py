@@ -1,0 +1,94 @@
+"""Drop exact copies of a text and keep the one of the smallest id: one shuffle by a wide key.
+
+Each engine can shuffle the texts themselves, or their digests with the ids and then go through the texts a second time.
+"""
+
+import hashlib
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from comparison.form import Form, Stage, Work
+from comparison.tables import (
+    collected,
+    in_ray,
+    read_polars,
+    read_ray,
+    read_spark,
+    shuffled,
+    write_polars,
+    write_ray,
+    write_spark,
+)
+
+
+def first_of_each(table: pa.Table, key: str) -> pa.Table:
+    """The rows of the smallest ``document_id`` for each value of a column."""
+    kept = table.select([key, "document_id"]).group_by(key).aggregate([("document_id", "min")])
+    return table.filter(pc.is_in(table["document_id"], kept["document_id_min"]))
+
+
+def digests(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """``document_id`` and the SHA-256 of ``text``."""
+    found = [hashlib.sha256(text.as_buffer()).digest() for text in batch["text"]]
+    return pa.record_batch({"document_id": batch["document_id"], "digest": pa.array(found, pa.binary(32))})
+
+
+def spark_texts(work: Work) -> None:
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    first = F.row_number().over(Window.partitionBy("text").orderBy("document_id")) == 1
+    documents = read_spark(work, work.documents)
+    write_spark(documents.withColumn("_first", first).where("_first").drop("_first"), work)
+
+
+def spark_digests(work: Work) -> None:
+    from pyspark.sql import functions as F
+
+    documents = read_spark(work, work.documents)
+    digest = F.unhex(F.sha2("text", 256)).alias("digest")
+    kept = documents.groupBy(digest).agg(F.min("document_id").alias("document_id")).select("document_id")
+    write_spark(documents.join(kept, "document_id", "left_semi"), work)
+
+
+def ray_texts(work: Work) -> None:
+    documents = shuffled(read_ray(work, work.documents), work, "text")
+    first = documents.map_batches(first_of_each, fn_args=("text",), batch_size=None, batch_format="pyarrow")
+    write_ray(first, work)
+
+
+def ray_digests(work: Work) -> None:
+    import ray
+
+    small = read_ray(work, work.documents, "document_id", "text").map_batches(in_ray(digests), batch_format="pyarrow")
+    first = shuffled(small, work, "digest").map_batches(
+        first_of_each, fn_args=("digest",), batch_size=None, batch_format="pyarrow"
+    )
+    ids = ray.put(collected(first.select_columns(["document_id"])))
+
+    def among_kept(documents: pa.Table) -> pa.Table:
+        return documents.filter(pc.is_in(documents["document_id"], ray.get(ids)["document_id"]))
+
+    write_ray(read_ray(work, work.documents).map_batches(among_kept, batch_format="pyarrow"), work)
+
+
+def polars(work: Work) -> None:
+    import polars as pl
+
+    first = pl.col("document_id") == pl.col("document_id").min().over("text")
+    write_polars(read_polars(work.documents).filter(first), work)
+
+
+STAGE = Stage(
+    name="deduplicate",
+    title="Exact de-duplication",
+    question="How fast is one shuffle by a wide key, as texts or as digests?",
+    forms=(
+        Form("spark", "texts", spark_texts, shuffles=1),
+        Form("spark", "digests", spark_digests, shuffles=1),
+        Form("ray", "texts", ray_texts, shuffles=1, python_rows=True),
+        Form("ray", "digests", ray_digests, shuffles=1, python_rows=True),
+        Form("polars", "one process", polars, tunable=False),
+    ),
+)
