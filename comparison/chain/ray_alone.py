@@ -1,20 +1,23 @@
 """The chain in Ray alone: Ray Data; Ray Train fed by Ray Data; an actor pool of Ray Data."""
 
-import shutil
-from functools import partial
+import os
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from comparison.chain import rows as kernels
 from comparison.chain.clock import Clock
 from comparison.chain.completer import Completer, prompts_of
+from comparison.chain.dying import die_once
 from comparison.chain.settings import Chain
 from comparison.chain.told import tell
 from comparison.chain.worker import deal_of, passages_of, train_rank
 from comparison.digest import files
 from comparison.form import Work
+from comparison.stages.clean import clean_batch
+from comparison.stages.deduplicate import first_of_each
+from comparison.stages.order import keys_of
+from comparison.tables import CODEC, LEVEL, blocks_in_order, in_ray, read_ray, shuffled
 from inference.pipeline import batch_rows, blocks_of, on_actors
 from training.data.ingest import BlockFeeder, Cursor, Passages
 
@@ -23,38 +26,37 @@ RESTARTS = 2
 
 def run(work: Work) -> dict[str, float]:
     """All three parts in the Ray that there is."""
-    chain, clock = Chain.of(work), Clock()
-    shutil.rmtree(chain.scratch, ignore_errors=True)
-    with clock.part("etl"):
-        rows = etl(work, chain.rows)
-    with clock.part("train"):
-        train(chain, passages_of(chain, rows))
-    with clock.part("predict"):
-        predictions = predict(chain, rows)
-    with clock.part("compare"):
-        tell(chain, rows, predictions, work.output)
+    chain = Chain.of(work).fresh()
+    clock = Clock(chain.retries)
+    rows = clock.timed("etl", etl, work, chain, chain.rows)
+    clock.timed("train", train, chain, passages_of(chain, rows))
+    predictions = clock.timed("predict", predict, chain, rows)
+    clock.timed("compare", tell, chain, rows, predictions, work.output)
     return clock.figures
 
 
-def etl(work: Work, directory: Path) -> list[str]:
+def etl(work: Work, chain: Chain, directory: Path) -> list[str]:
     """Clean, filter, drop exact duplicates, order all rows; returns the files in order."""
-    import ray
+    seed, mark = work.seed, chain.mark("etl")
 
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    arrow: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": None}
-    rows = (
-        ray.data.read_parquet(work.documents, columns=["document_id", "text"])
-        .map_batches(kernels.cleaned, **arrow)
-        .map_batches(kernels.keyed, **arrow)
-        .repartition(work.cores * 2, keys=["key"])
-        .map_batches(kernels.first_of_each, **arrow)
-        .map_batches(partial(kernels.ordered_key, seed=work.seed), **arrow)
-        .sort("order")
-        .map_batches(kernels.corpus_rows, **arrow)
-    )
-    rows.write_parquet(str(directory))
+    def with_key(table: pa.Table) -> pa.Table:
+        die_once(mark)
+        first = first_of_each(table, "text")
+        return first.append_column("key", keys_of(first["document_id"], seed))
+
+    with blocks_in_order():
+        documents = read_ray(work, work.documents, "document_id", "source", "text")
+        cleaned = documents.map_batches(in_ray(clean_batch), batch_format="pyarrow")
+        unique = shuffled(cleaned, work, "text").map_batches(with_key, batch_format="pyarrow", batch_size=None)
+        rows = unique.sort("key").map_batches(corpus_rows, batch_format="pyarrow", batch_size=None)
+        rows.write_parquet(str(directory), mode="overwrite", compression=CODEC, compression_level=LEVEL)
     return [str(path) for path in files(directory)]
+
+
+def corpus_rows(table: pa.Table) -> pa.Table:
+    """Rows of ``handoff.schema.CORPUS``, a document a row."""
+    ids, zeros = table["document_id"].cast(pa.string()), pa.array([0] * len(table), pa.int32())
+    return pa.table({"row_id": ids, "doc_id": ids, "position": zeros, "text": table["text"]})
 
 
 def train(chain: Chain, passages: Passages) -> None:
@@ -63,6 +65,7 @@ def train(chain: Chain, passages: Passages) -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     config = chain.training
+    os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # one node has nothing to move to: saves 5 s of CPU
     trainer = TorchTrainer(
         train_in_worker,
         train_loop_config={"chain": chain, "passages": passages},

@@ -4,8 +4,8 @@ Both sessions start within the run, as two jobs of a DAG would: ``start_seconds`
 """
 
 import contextlib
-import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from comparison.chain import ray_alone, spark_alone
 from comparison.chain.clock import Clock
 from comparison.chain.settings import Chain
 from comparison.chain.told import tell
+from comparison.digest import files
 from comparison.form import Engine, Work
 from comparison.sessions import session
-from handoff.artifact import Artifact, open_artifact
+from handoff.artifact import open_artifact
 from handoff.publish import describe_in_place, staging
 from handoff.schema import CORPUS
 from handoff.store import Store
@@ -26,49 +27,41 @@ SPLIT = "train"
 
 def run(work: Work) -> dict[str, float]:
     """Spark makes the rows and ends; Ray opens them, trains and predicts, and ends."""
-    chain, clock = Chain.of(work), Clock()
-    shutil.rmtree(chain.scratch, ignore_errors=True)
+    chain = Chain.of(work).fresh()
+    clock = Clock(chain.retries)
     store = Store(str(chain.scratch / "artifacts"))
     with started("spark", work, clock) as spark:
-        corpus = publish(work, spark, store, clock)
+        published = publish(replace(work, spark=spark), chain, store, clock)
     with started("ray", work, clock):
-        with clock.part("handoff"):
-            opened = open_artifact(store, corpus.id, schema=CORPUS, split=SPLIT)
-            passages = Passages.of_corpus(opened, SPLIT, chain.tokenizer, 0.0, 1)
-        with clock.part("train"):
-            ray_alone.train(chain, passages)
-        with clock.part("predict"):
-            predictions = ray_alone.predict(chain, opened.files(SPLIT))
-    with clock.part("compare"):
-        tell(chain, opened.files(SPLIT), predictions, work.output)
+        corpus = clock.timed("handoff", open_artifact, store, published, schema=CORPUS, split=SPLIT)
+        rows = corpus.files(SPLIT)
+        clock.timed("train", ray_alone.train, chain, Passages.of_corpus(corpus, SPLIT, chain.tokenizer, 0.0, 1))
+        predictions = clock.timed("predict", ray_alone.predict, chain, rows)
+    clock.timed("compare", tell, chain, rows, predictions, work.output)
     return clock.figures
 
 
-def publish(work: Work, spark: Any, store: Store, clock: Clock) -> Artifact:
-    """The rows as a corpus below the raw documents, digests and footers checked."""
-    with clock.part("handoff"), staging(store, "raw", {"documents": work.documents}, []) as place:
-        documents = sorted(Path(work.documents).glob("*.parquet"))
-        raw = place.publish(in_place=[describe_in_place(str(file)) for file in documents])
+def publish(work: Work, chain: Chain, store: Store, clock: Clock) -> str:
+    """The rows as a corpus below the raw documents, digests and footers checked; returns its id."""
+    with staging(store, "raw", {"documents": work.documents}, []) as place:
+        documents = [str(file) for file in files(Path(work.documents))]
+        raw = clock.timed("handoff", lambda: place.publish(in_place=list(map(describe_in_place, documents))))
     with staging(store, "corpus", {"seed": work.seed}, [raw]) as place:
-        with clock.part("etl"):
-            spark_alone.etl(work, spark, Path(place.uri(SPLIT)))
-        with clock.part("handoff"):
-            return place.publish(schema=CORPUS)
+        clock.timed("etl", spark_alone.etl, work, chain, Path(place.uri(SPLIT)))
+        return clock.timed("handoff", place.publish, schema=CORPUS).id
 
 
 @contextlib.contextmanager
 def started(engine: Engine, work: Work, clock: Clock) -> Iterator[Any]:
     """An engine's session while the block lasts; its start and end count as ``start_seconds``."""
-    running = session(engine, work.cores, work.memory_bytes, work.tuned, work.scratch)
-    with clock.part("start"):
-        spark = running.__enter__()
-    try:
-        yield spark
-    finally:
-        with clock.part("start"):
-            running.__exit__(None, None, None)
-            if engine == "spark":
-                end_jvm()
+    with contextlib.ExitStack() as stack:
+        running = session(
+            engine, work.cores, work.memory_bytes, work.tuned, work.scratch, master=work.options.get("spark_master")
+        )
+        yield clock.timed("start", stack.enter_context, running)
+        clock.timed("start", stack.close)
+        if engine == "spark":
+            clock.timed("start", end_jvm)
 
 
 def end_jvm() -> None:

@@ -1,5 +1,6 @@
 """What the three architectures of the chain are told alike: the model, the training section, the prompts."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Chain:
         steps: optimizer steps.
         inference: greedy, so that nothing is drawn.
         prompts: openings of the first rows of the global order.
+        retries: how often the caller tries a part again that failed.
         die: part in which one worker kills itself, once: ``etl``, ``train`` or ``predict``; "" for none.
     """
 
@@ -35,11 +37,12 @@ class Chain:
     steps: int
     inference: InferenceConfig
     prompts: int
+    retries: int = 0
     die: str = ""
 
     @classmethod
     def of(cls, work: Work) -> "Chain":
-        """The settings for this work; ``options`` has ``model`` (a directory), and may have steps, prompts, die."""
+        """The settings for this work; ``options`` has ``model`` (a directory), and may have steps, prompts, retries, die."""
         workers = min(WORKERS, work.cores)
         cpus = work.cores // workers
         base = str(work.options["model"])
@@ -58,7 +61,14 @@ class Chain:
             max_new_tokens=16, temperature=0, batch_size=16, num_actors=workers, cpus_per_actor=cpus
         )
         steps, prompts = int(work.options.get("steps", STEPS)), int(work.options.get("prompts", PROMPTS))
-        return cls(base, scratch, training, steps, inference, prompts, str(work.options.get("die", "")))
+        retries, die = int(work.options.get("retries", 0)), str(work.options.get("die", ""))
+        return cls(base, scratch, training, steps, inference, prompts, retries, die)
+
+    def fresh(self) -> "Chain":
+        """These settings, after whatever an earlier run left is removed."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(parents=True)
+        return self
 
     @property
     def rows(self) -> Path:

@@ -1,6 +1,6 @@
 """The chain in Spark alone: SQL; TorchDistributor in a barrier stage; ``predict_batch_udf``."""
 
-import shutil
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,47 +9,45 @@ import pyarrow as pa
 
 from comparison.chain.clock import Clock
 from comparison.chain.completer import Completer, prompts_of
+from comparison.chain.dying import an_executor_dies
 from comparison.chain.settings import Chain
 from comparison.chain.told import tell
 from comparison.chain.worker import ReadByRank, deal_of, passages_of, train_rank
 from comparison.digest import files
 from comparison.form import Work
+from comparison.stages.clean import cleaned_in_sql
+from comparison.tables import CODEC, read_spark
 from training.data.ingest import BlockFeeder, Cursor
 
 
 def run(work: Work) -> dict[str, float]:
     """All three parts in the session that there is."""
-    chain, clock = Chain.of(work), Clock()
-    shutil.rmtree(chain.scratch, ignore_errors=True)
-    with clock.part("etl"):
-        rows = etl(work, work.spark, chain.rows)
-    with clock.part("train"):
-        train(work.spark, chain, rows)
-    with clock.part("predict"):
-        predictions = predict(work.spark, chain, rows)
-    with clock.part("compare"):
-        tell(chain, rows, predictions, work.output)
+    chain = Chain.of(work).fresh()
+    clock = Clock(chain.retries)
+    rows = clock.timed("etl", etl, work, chain, chain.rows)
+    clock.timed("train", train, chain, rows)
+    predictions = clock.timed("predict", predict, work.spark, chain, rows)
+    clock.timed("compare", tell, chain, rows, predictions, work.output)
     return clock.figures
 
 
-def etl(work: Work, spark: Any, directory: Path) -> list[str]:
+def etl(work: Work, chain: Chain, directory: Path) -> list[str]:
     """Clean, filter, drop exact duplicates, order all rows; returns the files in order."""
+    from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    text = F.regexp_replace("text", r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "")
-    text = F.trim(F.regexp_replace(text, r"[ \t\r\n]+", " "))
-    cleaned = spark.read.parquet(work.documents).select("document_id", text.alias("text")).where("length(text) >= 200")
-    unique = cleaned.groupBy("text").agg(F.min("document_id").alias("document_id"))
-    key = F.sha2(F.concat(F.lit(f"{work.seed}\0"), F.col("document_id").cast("string")), 256)
+    cleaned = cleaned_in_sql(read_spark(work, work.documents, "document_id", "text"))
+    first = F.row_number().over(Window.partitionBy("text").orderBy("document_id")) == 1
     row_id = F.col("document_id").cast("string")
-    rows = unique.orderBy(key).select(
-        row_id.alias("row_id"), row_id.alias("doc_id"), F.lit(0).cast("int").alias("position"), "text"
-    )
-    rows.write.parquet(str(directory), mode="append")
+    key = F.sha2(F.concat(F.lit(f"{work.seed}:"), row_id), 256)
+    rows = cleaned.withColumn("first", first).where("first").orderBy(key)
+    columns = row_id.alias("row_id"), row_id.alias("doc_id"), F.lit(0).alias("position"), "text"
+    with an_executor_dies(chain.mark("etl"), work.spark):
+        rows.select(*columns).write.option("compression", CODEC).parquet(str(directory), mode="overwrite")
     return [str(path) for path in files(directory)]
 
 
-def train(spark: Any, chain: Chain, rows: list[str]) -> None:
+def train(chain: Chain, rows: list[str]) -> None:
     """One barrier task for each rank; a rank that dies fails the job."""
     from pyspark.ml.torch.distributor import TorchDistributor
 
@@ -59,8 +57,6 @@ def train(spark: Any, chain: Chain, rows: list[str]) -> None:
 
 def train_in_task(chain: Chain, rows: list[str]) -> None:
     """Body of a rank under torchrun; it reads and tokenises the rows itself and takes its own part of each step."""
-    import os
-
     rank = int(os.environ["RANK"])
 
     def feed(begin: int, cursor: Cursor) -> Any:

@@ -31,9 +31,8 @@ class ReadByRank(Passages):
     """Passages that each rank reads and tokenises itself, without an engine."""
 
     def stream(self, first: int = 0, times: int = 1) -> Iterator[Passage]:
-        for _ in range(times):
-            yield from islice(self.stream_here(), first, None)
-            first = 0
+        for start in (first, *[0] * (times - 1)):
+            yield from islice(self.stream_here(), start, None)
 
 
 def deal_of(chain: Chain) -> Deal:
@@ -41,7 +40,7 @@ def deal_of(chain: Chain) -> Deal:
     config = chain.training
     return Deal(
         config.seq_len,
-        1_000_000,  # epochs: steps end training
+        1,  # epoch
         config.num_workers,
         config.blocks_per_step,
         config.blocks_per_rank(config.num_workers),
@@ -62,6 +61,7 @@ def train_rank(chain: Chain, rank: int, feed: Feed) -> None:
     from training.worker.engine import make_engine
     from training.worker.step import Stepper
 
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     config, kept = chain.training, chain.scratch / "checkpoint"
     begin, cursor = 0, Cursor()
     if (kept / STATE).exists():
@@ -75,6 +75,8 @@ def train_rank(chain: Chain, rank: int, feed: Feed) -> None:
     with (chain.scratch / f"blocks-{rank}.jsonl").open("a") as told:
         for step in range(begin, chain.steps):
             share = share_of(step)
+            if len(share.step_blocks) < config.blocks_per_step:
+                raise ValueError(f"the rows have blocks for {step} steps, not for {chain.steps}")
             loss, _ = stepper.step(share.rows, share.step_targets, learning_rate(step, chain.steps, config))
             rows = share.rows
             seen = blake2b(b"".join(a.tobytes() for a in (rows.ids, rows.positions, rows.labels)), digest_size=16)
