@@ -35,7 +35,7 @@ def read_ray(work: Work, path: str, *columns: str) -> Any:
     """A Ray dataset of a table; of these columns, or all. Tuned, it has :func:`blocks` blocks."""
     import ray
 
-    table = ray.data.read_parquet(path, **({"override_num_blocks": blocks(work)} if work.tuned else {}))
+    table = ray.data.read_parquet(path, override_num_blocks=blocks(work) if work.tuned else None)
     return table.select_columns(list(columns)) if columns else table
 
 

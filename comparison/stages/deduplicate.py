@@ -1,6 +1,6 @@
 """Drop exact copies of a text and keep the one of the smallest id: one shuffle by a wide key.
 
-Each engine can shuffle the texts themselves, or their digests with the ids and then go through the texts a second time.
+Each engine can shuffle the texts themselves, or their digests with the ids; the ids of the copies are then sent to all, and the texts read once more.
 """
 
 import hashlib
@@ -24,8 +24,17 @@ from comparison.tables import (
 
 def first_of_each(table: pa.Table, key: str) -> pa.Table:
     """The rows of the smallest ``document_id`` for each value of a column."""
+    return table.filter(_is_first(table, key))
+
+
+def copies_of_each(table: pa.Table, key: str) -> pa.Table:
+    """All other rows."""
+    return table.filter(pc.invert(_is_first(table, key)))
+
+
+def _is_first(table: pa.Table, key: str) -> pa.ChunkedArray:
     kept = table.select([key, "document_id"]).group_by(key).aggregate([("document_id", "min")])
-    return table.filter(pc.is_in(table["document_id"], kept["document_id_min"]))
+    return pc.is_in(table["document_id"], kept["document_id_min"])
 
 
 def digests(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -44,12 +53,14 @@ def spark_texts(work: Work) -> None:
 
 
 def spark_digests(work: Work) -> None:
+    from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     documents = read_spark(work, work.documents)
-    digest = F.unhex(F.sha2("text", 256)).alias("digest")
-    kept = documents.groupBy(digest).agg(F.min("document_id").alias("document_id")).select("document_id")
-    write_spark(documents.join(kept, "document_id", "left_semi"), work)
+    copy = F.row_number().over(Window.partitionBy("digest").orderBy("document_id")) > 1
+    small = documents.select("document_id", F.unhex(F.sha2("text", 256)).alias("digest"))
+    copies = small.withColumn("copy", copy).where("copy").select("document_id")
+    write_spark(documents.join(F.broadcast(copies), "document_id", "left_anti"), work)
 
 
 def ray_texts(work: Work) -> None:
@@ -62,15 +73,15 @@ def ray_digests(work: Work) -> None:
     import ray
 
     small = read_ray(work, work.documents, "document_id", "text").map_batches(in_ray(digests), batch_format="pyarrow")
-    first = shuffled(small, work, "digest").map_batches(
-        first_of_each, fn_args=("digest",), batch_size=None, batch_format="pyarrow"
+    copies = shuffled(small, work, "digest").map_batches(
+        copies_of_each, fn_args=("digest",), batch_size=None, batch_format="pyarrow"
     )
-    ids = ray.put(collected(first.select_columns(["document_id"])))
+    ids = ray.put(collected(copies.select_columns(["document_id"])))
 
-    def among_kept(documents: pa.Table) -> pa.Table:
-        return documents.filter(pc.is_in(documents["document_id"], ray.get(ids)["document_id"]))
+    def without_copies(documents: pa.Table) -> pa.Table:
+        return documents.filter(pc.invert(pc.is_in(documents["document_id"], ray.get(ids)["document_id"])))
 
-    write_ray(read_ray(work, work.documents).map_batches(among_kept, batch_format="pyarrow"), work)
+    write_ray(read_ray(work, work.documents).map_batches(without_copies, batch_format="pyarrow"), work)
 
 
 def polars(work: Work) -> None:

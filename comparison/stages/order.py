@@ -60,7 +60,7 @@ STAGE = Stage(
     forms=(
         Form("spark", "sql", spark_sql, shuffles=1),
         Form("ray", "sort", ray_sort, shuffles=1, python_rows=True),
-        Form("polars", "one process", polars, tunable=False),
+        Form("polars", "one process", polars, python_rows=True, tunable=False),
     ),
     compared="ordered",
 )
