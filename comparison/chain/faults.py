@@ -1,4 +1,4 @@
-"""What each architecture makes of a worker that dies: ``python -m comparison.chain.faults DIRECTORY MODEL [MEGABYTES]``.
+"""What each architecture makes of a worker that dies: ``python -m comparison.chain.faults DIRECTORY [MEGABYTES]``.
 
 Each part of the chain runs once with a worker killed by SIGKILL: one of two executors of Spark between two stages of SQL
 (its shuffle files go with it), a task of Ray Data, rank 1 half-way through training, a process with the tuned model. A
@@ -57,7 +57,7 @@ def measure(architecture: Engine, work: Work) -> Iterator[Fault]:
 
     Args:
         architecture: which.
-        work: its output is a directory to put outputs in; the options name the model.
+        work: its output is a directory to put outputs in.
 
     Raises:
         AssertionError: nobody died.
@@ -86,13 +86,11 @@ def _run(architecture: Engine, work: Work, name: str, die: str = "") -> dict[str
     )
 
 
-def main(directory: Path, model: str, megabytes: float) -> None:
+def main(directory: Path, megabytes: float) -> None:
     """Measure all three and write ``faults.parquet``."""
     tables, outputs, scratch = (directory / name for name in ("tables", "outputs", "scratch"))
     write_tables(generated(megabytes, 0), tables, 0)
-    work = Work(
-        tables, outputs, scratch, megabytes, CORES, MEMORY_BYTES, options={"spark_master": SPARK_MASTER, "model": model}
-    )
+    work = Work(tables, outputs, scratch, megabytes, CORES, MEMORY_BYTES, options={"spark_master": SPARK_MASTER})
     faults: list[Fault] = []
     engines: tuple[Engine, ...] = ("spark", "ray")
     for engine in engines:
@@ -111,4 +109,4 @@ def _told(faults: Iterator[Fault]) -> Iterator[Fault]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 1.0)
+    main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 1.0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparison.form import Work
+from comparison.model import model_of
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from training.config import BaseModelConfig, TrainingConfig
@@ -25,7 +26,7 @@ class Chain:
         scratch: a directory of this run: rows, checkpoints, the tuned model.
         training: the training section: two workers, whole weights, ZeRO 2.
         steps: optimizer steps.
-        inference: greedy, so that nothing is drawn.
+        inference: sampled from each prompt's own seed, whatever the batch.
         prompts: openings of the first rows of the global order.
         retries: how often the caller tries a part again that failed.
         die: part in which one worker kills itself, once: ``etl``, ``train`` or ``predict``; "" for none.
@@ -42,10 +43,10 @@ class Chain:
 
     @classmethod
     def of(cls, work: Work) -> "Chain":
-        """The settings for this work; ``options`` has ``model`` (a directory), and may have steps, prompts, retries, die."""
+        """The settings for this work; ``options`` may have model, steps, prompts, retries, die."""
         workers = min(WORKERS, work.cores)
         cpus = work.cores // workers
-        base = str(work.options["model"])
+        base = str(model_of(work))
         scratch = work.scratch / work.output.name
         training = TrainingConfig(
             base=BaseModelConfig(source=base),
@@ -57,8 +58,14 @@ class Chain:
             cpus_per_worker=cpus,
             seed=work.seed,
         )
-        inference = InferenceConfig(
-            max_new_tokens=16, temperature=0, batch_size=16, num_actors=workers, cpus_per_actor=cpus
+        inference = InferenceConfig(  # sampled: a model of a few steps would greedily say one thing to all
+            max_new_tokens=16,
+            temperature=1,
+            top_p=1,
+            seed=work.seed,
+            batch_size=16,
+            num_actors=workers,
+            cpus_per_actor=cpus,
         )
         steps, prompts = int(work.options.get("steps", STEPS)), int(work.options.get("prompts", PROMPTS))
         retries, die = int(work.options.get("retries", 0)), str(work.options.get("die", ""))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from comparison.chain.settings import Chain
 from comparison.chain.worker import losses_and_blocks
 
-MOST_VALUES = 1 << 16  # of a tensor; of a larger one every n-th is compared
+MOST_VALUES = 1 << 20  # of a tensor; of a larger one every n-th is compared
 SCHEMA = pa.schema(
     [("kind", pa.string()), ("name", pa.string()), ("text", pa.string()), ("values", pa.list_(pa.float64()))]
 )
