@@ -1,7 +1,7 @@
 # Baton: `make help` lists the targets. Each sets up what it needs.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families bench-presets lint format constraints clean
+.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families bench-presets compare compare-full advise lint format constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,8 +60,17 @@ bench-train-gpu: setup  ## MFU on one GPU, and Hugging Face's Trainer beside; pr
 bench-presets: setup  ## tiny and demo on two corpora that are not Shakespeare: held-out perplexity, base and tuned
 	@$(PY) -m bench.presets
 
+compare: setup  ## Spark and Ray side by side: a first look at all stages at 10 MB (about 15 min on 2 quiet cores)
+	@$(PY) -m orchestration.compare first $(FIELDS)
+
+compare-full: setup  ## the whole method: four sizes, three processes per form, defaults beside (many hours)
+	@$(PY) -m orchestration.compare full $(FIELDS)
+
 model-families: setup  ## load, change, export and compare a small model of each family that transformers knows
 	@TQDM_DISABLE=1 $(PY) -m bench.model_families
+
+advise: setup  ## Spark or Ray for a stage at a size, from the last comparison (SIZE=300MB STAGE=join)
+	@$(PY) -m comparison.advise "$(SIZE)" "$(STAGE)"
 
 constraints: setup  ## regenerate constraints.txt for Python 3.11 and 3.12 from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --no-annotate --no-header --extra all pyproject.toml -o constraints.txt

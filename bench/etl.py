@@ -18,10 +18,10 @@ from pathlib import Path
 from bench.generate import generate
 from bench.score import Score, score
 from etl.config import CorpusConfig
+from handoff.machine import describe_machine
 from handoff.packages import cache_dir, download_package, extract_members
 from handoff.run_dir import RunDir
 from orchestration.presets import shakespeare
-from reporting.hardware import describe_machine
 
 CORES = 2
 HEAP = "2g"

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from bench.etl import CORES, HEAP, HOME, documents, interpreter, line, line_of_seconds, timed
 from bench.score import score
-from reporting.hardware import describe_machine
+from handoff.machine import describe_machine
 
 DUCKDB = ["duckdb==2.0.1"]
 CLEANING_MB = (10, 100, 1000)

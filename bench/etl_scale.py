@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from bench.etl import HOME, documents, increment, pipeline
-from reporting.hardware import describe_machine
+from handoff.machine import describe_machine
 
 SAMPLE_SECONDS = 0.5
 

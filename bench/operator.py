@@ -198,8 +198,8 @@ def main() -> None:
     from airflow.sdk import BaseHook, Connection
 
     from airflow_ray.hook import RayHook
+    from handoff.machine import describe_machine
     from orchestration.services import Services
-    from reporting.hardware import describe_machine
 
     services = Services()
     settings = json.loads(services.environment()["AIRFLOW_CONN_RAY_DEFAULT"])

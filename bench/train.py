@@ -25,9 +25,9 @@ from bench.bare_train import save
 from bench.train_data import make_model, publish_lines
 from engines.ray import connect
 from handoff.crash_points import ENVIRONMENT_VARIABLE
+from handoff.machine import describe_machine
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
-from reporting.hardware import describe_machine
 from training.base.artifact import publish_base_model
 from training.config import BaseModelConfig, TrainingConfig
 from training.data.ingest import Passages, rows_of

@@ -19,7 +19,7 @@ import numpy as np
 from bench.bare_train import save
 from bench.train import HOME, WARM_UP, apart, shown, speed
 from bench.train_data import make_model
-from reporting.hardware import describe_machine, gpus
+from handoff.machine import describe_machine, gpus
 from training.config import BaseModelConfig, TrainingConfig
 from training.data.packing import IGNORED
 from training.estimate import Shape

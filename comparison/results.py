@@ -5,8 +5,13 @@ from datetime import datetime
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+
+from handoff.artifact import Artifact
+from handoff.store import resolve
 
 Phase = Literal["start", "first", "warm"]
+RESULTS = "results.parquet"  # the artifact's one file
 # An output that differs, a time limit, memory, an error, foreign load: results too, shown as such and without a time.
 Status = Literal["ok", "unequal", "timeout", "memory", "failed", "loaded"]
 
@@ -93,7 +98,7 @@ SCHEMA = pa.schema(
         ("shuffles", pa.int32()),
         ("python_rows", pa.bool_()),
         ("loads_model", pa.bool_()),
-        ("figures", pa.map_(pa.string(), pa.float64())),
+        ("figures", pa.map_(pa.string(), pa.field("figures", pa.float64()))),  # the name that Parquet gives back
     ]
 )
 
@@ -111,3 +116,9 @@ def from_table(table: pa.Table) -> list[Measurement]:
         Measurement(**{n: row[n] for n in names if n != "figures"}, figures=dict(row["figures"] or []))
         for row in table.to_pylist()
     ]
+
+
+def read_results(artifact: Artifact) -> list[Measurement]:
+    """The measurements of a published comparison."""
+    filesystem, path = resolve(artifact.files()[0])
+    return from_table(pq.read_table(path, filesystem=filesystem, schema=SCHEMA))

@@ -199,6 +199,13 @@ class Promotion(Facts):
     run_id: str | None = None
 
 
+class ComparisonFacts(Facts):
+    machine: dict[str, str] = {}
+    first_look: bool = False  # fewer repeats than the method asks for
+    partial: str | None = None  # why not all was measured that was asked for
+    measurements: int = 0
+
+
 AnyFacts = TypeVar("AnyFacts", bound=Facts)
 
 

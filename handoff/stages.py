@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Flow = Literal["training", "inference"]
+Flow = Literal["training", "inference", "comparison"]
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,21 @@ class Stage:
     """
 
     name: str
-    engine: Literal["Airflow", "Spark", "Ray", "MLflow", ""]
+    engine: Literal["Airflow", "Spark", "Ray", "MLflow", "both", ""]
     summary: str
     publishes: str | None = None
     flows: Sequence[Flow] = ("training",)
 
 
 STAGES = (  # in the order of every flow
-    Stage("plan", "Airflow", "validates the configuration", flows=("training", "inference")),
+    Stage("plan", "Airflow", "validates the configuration", flows=("training", "inference", "comparison")),
     Stage("corpus", "Spark", "cleans, cuts, filters, splits", publishes="corpus"),
     Stage("train", "Ray", "Ray Train + DeepSpeed", publishes="model"),
     Stage("evaluate", "Ray", "Ray Data, two models", publishes="evaluation"),
     Stage("promote", "MLflow", "registers the model"),
     Stage("predict", "Ray", "Ray Data, actor pool", publishes="predictions", flows=("training", "inference")),
-    Stage("report", "Airflow", "this page", flows=("training", "inference")),
+    Stage("compare", "both", "the same stages on Spark and on Ray", publishes="comparison", flows=("comparison",)),
+    Stage("report", "Airflow", "this page", flows=("training", "inference", "comparison")),
 )
 INPUTS = ("raw", "signatures")  # kinds of artifact that a stage publishes besides its own
 KINDS = (*INPUTS, *(stage.publishes for stage in STAGES if stage.publishes))

@@ -1,8 +1,8 @@
-"""The two Trigger forms: the dozen settings of each DAG that people change. All others go into ``overrides``."""
+"""The three Trigger forms: the dozen settings of each DAG that people change. All others go into ``overrides``."""
 
 from orchestration.forms import Field, Form
-from orchestration.presets import INFERENCE_PRESETS, PRESETS
-from orchestration.run_config import InferenceRunConfig, RunConfig
+from orchestration.presets import COMPARISON_PRESETS, INFERENCE_PRESETS, PRESETS
+from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
 
 ZERO = {0: "0: nothing", 1: "1: optimizer state", 2: "2: optimizer state and gradients", 3: "3: parameters too"}
 
@@ -53,4 +53,23 @@ INFERENCE = Form(
         "use_gpu": Field("Resources", "Use GPUs", ("inference.use_gpu",)),
     },
     example='{"inference": {"top_p": 0.9, "template": "Q: {prompt} A:"}}',
+)
+
+COMPARISON = Form(
+    config=ComparisonRunConfig,
+    presets=COMPARISON_PRESETS,
+    preset_labels={"first": "First look (15 minutes)", "full": "Whole method (hours)"},
+    fields={
+        "source": Field("Data", "Raw files", ("comparison.source.uri",)),
+        "sizes_mb": Field("Data", "Sizes in MB", ("comparison.sizes_mb",)),
+        "stages": Field("What", "Stages", ("comparison.stages",)),
+        "engines": Field("What", "Engines", ("comparison.engines",)),
+        "processes": Field("How", "Processes per form", ("comparison.processes",)),
+        "warm_runs": Field("How", "Warm runs", ("comparison.warm_runs",)),
+        "defaults": Field("How", "Default settings too", ("comparison.defaults",)),
+        "budget_minutes": Field("How", "Time budget in minutes", ("comparison.budget_minutes",)),
+        "memory_gib": Field("How", "Memory per engine in GiB", ("comparison.memory_gib",)),
+    },
+    replaces={"source": ("comparison.source",)},
+    example='{"comparison": {"cores": 1, "cell_timeout_seconds": 120}}',
 )

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", bound=BaseModel)
 
-BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern", "examples")
+BOUNDS = (
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "pattern",
+    "examples",
+)  # fmt: skip
 SHOWN_CHARS = 100  # of a wrong value or name in a message
 
 
@@ -98,6 +101,8 @@ class Form(Generic[Config]):
         if "enum" in schema:
             keywords["enum"] = [*schema["enum"], None]
             keywords["values_display"] = {**known.labels, None: "as in the preset"}
+        if "items" in schema:
+            keywords["items"] = {"type": _item_type(schema["items"])}
         said = schema["description"]
         empty = "Not touched" if schema["type"] == "boolean" else "Empty"
         values = self._preset_values(known.paths[0])
@@ -199,6 +204,11 @@ def _whole_schema(config: type[BaseModel]) -> dict[str, Any]:
     return config.model_json_schema()  # takes 35 ms, and the scheduler parses DAG files again and again
 
 
+def _item_type(items: Mapping[str, Any]) -> str:
+    """JSON type of an array's items; of choices that of text."""
+    return items.get("type", "string")
+
+
 def _first_line(text: str | None) -> str:
     return (text or "").strip().split("\n")[0]
 
@@ -234,8 +244,9 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _at(settings: Any, path: str) -> Any:
+    """The setting at a dotted path; None below a section that is unset."""
     for part in path.split("."):
-        settings = settings[part]
+        settings = None if settings is None else settings[part]
     return settings
 
 

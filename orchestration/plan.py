@@ -14,12 +14,13 @@ from handoff.run_dir import RunDir, StageRecord
 from handoff.stages import flow
 from orchestration import preflight
 from orchestration.chosen_model import find_model, settings_of
-from orchestration.form_fields import INFERENCE, TRAINING
+from orchestration.form_fields import COMPARISON, INFERENCE, TRAINING
 from orchestration.paths import run_key, run_uri, storage_root
-from orchestration.run_config import InferenceRunConfig, RunConfig
+from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
 from orchestration.unchanged import stamp_of, unchanged_since
 
 log = logging.getLogger(__name__)
+AnyRunConfig = RunConfig | InferenceRunConfig | ComparisonRunConfig
 
 
 class NothingToDo(Exception):
@@ -94,7 +95,26 @@ def plan_inference(request: Request) -> str:
     return write_run(request, config, flow("inference"), record)
 
 
-def show(config: RunConfig | InferenceRunConfig) -> None:
+def plan_comparison(request: Request) -> str:
+    """Validate a request to compare the engines, and check that they are there and that the sizes fit.
+
+    Returns:
+        Absolute path or URI of the run's directory.
+
+    Raises:
+        BatonError, InfrastructureError: naming every fault and the remedy; no run directory is left behind.
+    """
+    started = now()
+    log.info("plan · run %s", run_key(request.run_id))
+    config = COMPARISON.build(dict(request.values))
+    show(config)
+    found = preflight.check_comparison(config, cache_dir())
+    record = StageRecord(stage="plan", started=started, headline=f"preset {config.preset}; " + "; ".join(found))
+    record.metrics = {"checks": found}
+    return write_run(request, config, flow("comparison"), record)
+
+
+def show(config: AnyRunConfig) -> None:
     """The whole configuration in the log, before anything is checked: an error then has its context."""
     log.info("preset %s; what the run will do:", config.preset)
     settings = config.model_dump(mode="json", exclude={"preset"})
@@ -102,9 +122,7 @@ def show(config: RunConfig | InferenceRunConfig) -> None:
         log.info("  %s", line)
 
 
-def write_run(
-    request: Request, config: RunConfig | InferenceRunConfig, stages: tuple[str, ...], record: StageRecord
-) -> str:
+def write_run(request: Request, config: AnyRunConfig, stages: tuple[str, ...], record: StageRecord) -> str:
     """Write the run's directory with the plan's own record. Returns its path or URI."""
     run = RunDir(run_uri(request.dag_id, run_key(request.run_id)))
     run.create(storage_root(), config.model_dump(mode="json"), stages)

@@ -24,7 +24,7 @@ class PlanOperator(BaseOperator):
     """Validate the request, look at inputs and engines, and write ``run.json``; returns the run's directory.
 
     Args:
-        flow: what is planned: ``training`` (raw text to predictions) or ``inference`` (predictions alone).
+        flow: what is planned: ``training`` (raw text to predictions), ``inference`` (predictions alone) or ``comparison``.
 
     Raises:
         AirflowFailException: the request or its inputs must be corrected.
@@ -40,7 +40,7 @@ class PlanOperator(BaseOperator):
         self.flow = flow
 
     def execute(self, context: "Context") -> str:
-        from orchestration.plan import NothingToDo, Request, plan_inference, plan_training
+        from orchestration.plan import NothingToDo, Request, plan_comparison, plan_inference, plan_training
 
         run = context["dag_run"]
         events = [event for asset in context["triggering_asset_events"].values() for event in asset]
@@ -55,7 +55,8 @@ class PlanOperator(BaseOperator):
         if len(events) > 1:
             self.log.info("%d models were promoted since the last run: the newest answers", len(events))
         try:
-            return {"training": plan_training, "inference": plan_inference}[self.flow](request)
+            plans = {"training": plan_training, "inference": plan_inference, "comparison": plan_comparison}
+            return plans[self.flow](request)
         except NothingToDo as reason:
             self.log.info("%s", reason)
             raise AirflowSkipException(str(reason)) from None

@@ -10,14 +10,20 @@ from airflow.sdk import BaseHook
 
 from airflow_ray.errors import RayUnreachable
 from airflow_ray.hook import RayHook
+from comparison.advise import one_line
+from comparison.needs import require_disk, require_engines
+from etl.config import SourceConfig
 from etl.java import find_java_home
 from etl.langid import check_languages
 from etl.read.check import check_source
 from handoff.capacity import Group
 from handoff.errors import BatonError, CapacityError, ConfigError, EngineUnavailable, InfrastructureError
+from handoff.home import baton_home
 from handoff.positions import completion_length, refuse_too_long
+from handoff.store import Store
 from inference.prompts import check_prompts
-from orchestration.run_config import InferenceRunConfig, RunConfig
+from orchestration.paths import storage_root
+from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
 from training.base.artifact import check_fit, look_into
 from training.estimate import memory_line
 
@@ -42,6 +48,7 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
             "Ray": lambda: check_ray(
                 "ray_default", config.training.workers, config.evaluation.actors, config.inference.actors
             ),
+            "advice": lambda: _advice(config, cache),
         }
     )
 
@@ -60,6 +67,28 @@ def check_inference(config: InferenceRunConfig, settings: Mapping[str, Any]) -> 
             "Ray": lambda: check_ray("ray_default", config.inference.actors),
         }
     )
+
+
+def check_comparison(config: ComparisonRunConfig, cache: Path) -> list[str]:
+    """Look at everything that a comparison of the engines needs on this machine; as :func:`run_checks`."""
+    chosen = config.comparison
+    return run_checks(
+        {
+            "engines": lambda: require_engines(chosen.engines),
+            "Spark": lambda: f"Java in {find_java_home(cache)}" if "spark" in chosen.engines else None,
+            "cores": lambda: f"{chosen.usable_cores} cores and {chosen.memory_gib:g} GiB for each engine",
+            "disk": lambda: require_disk(chosen, baton_home()),
+            "source": lambda: _compared_source(chosen.source, max(chosen.sizes_mb), cache),
+        }
+    )
+
+
+def _compared_source(source: SourceConfig | None, megabytes: float, cache: Path) -> str | None:
+    """What the source has. The text in it is counted when the tables are made; packed files hold more than their size."""
+    if source is None:
+        return None
+    files = check_source(source, cache)
+    return f"{len(files)} raw files, {sum(size for _, size in files) / 1e6:.1f} MB, for up to {megabytes:g} MB of text"
 
 
 def run_checks(checks: Mapping[str, Callable[[], str | None]]) -> list[str]:
@@ -93,6 +122,12 @@ def run_checks(checks: Mapping[str, Callable[[], str | None]]) -> list[str]:
 def _source(config: RunConfig, cache: Path) -> str:
     files = [file for source in config.corpus.sources for file in check_source(source, cache)]
     return f"{len(files)} raw files, {sum(size for _, size in files) / 1e6:.1f} MB"
+
+
+def _advice(config: RunConfig, cache: Path) -> str | None:
+    """What the last comparison of the engines says of a run of this size; None where none was published."""
+    files = [file for source in config.corpus.sources for file in check_source(source, cache)]
+    return one_line(Store(storage_root()), sum(size for _, size in files) / 1e6)
 
 
 def _base_model(config: RunConfig, cache: Path) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from comparison.config import first_look, whole_method
 from etl.config import CorpusConfig, LayoutConfig, QualityConfig, SourceConfig, SplitConfig
 from inference.config import InferenceConfig
-from orchestration.run_config import InferenceRunConfig, RunConfig
+from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
 from training.config import BaseModelConfig, EvaluationConfig, LoraConfig, PromotionConfig, TrainingConfig
 
 
@@ -133,5 +134,16 @@ def inference() -> InferenceRunConfig:
     return InferenceRunConfig(preset="inference", inference=InferenceConfig(baseline_prompts=0))
 
 
+def first() -> ComparisonRunConfig:
+    """Every stage at 10 MB with few repeats: a first look, in about a quarter of an hour on two cores."""
+    return ComparisonRunConfig(preset="first", comparison=first_look())
+
+
+def full() -> ComparisonRunConfig:
+    """The whole method at 10, 100, 300 and 1,000 MB, defaults beside tuned settings: many hours."""
+    return ComparisonRunConfig(preset="full", comparison=whole_method())
+
+
 PRESETS: dict[str, Callable[[], RunConfig]] = {"demo": demo, "tiny": tiny, "gptj": gptj}
 INFERENCE_PRESETS: dict[str, Callable[[], InferenceRunConfig]] = {"inference": inference}
+COMPARISON_PRESETS: dict[str, Callable[[], ComparisonRunConfig]] = {"first": first, "full": full}

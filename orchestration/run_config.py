@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from comparison.config import ComparisonConfig
 from etl.config import CorpusConfig
 from handoff.manifest import Frozen
 from inference.config import InferenceConfig
@@ -52,3 +53,10 @@ class InferenceRunConfig(Frozen):
     preset: str = Field(description="the preset that this configuration started from")
     model: ModelChoice = Field(default=ModelChoice(), description="the model that answers")
     inference: InferenceConfig = Field(description="model + prompts → predictions")
+
+
+class ComparisonRunConfig(Frozen):
+    """The configuration of a comparison of the engines."""
+
+    preset: str = Field(description="the preset that this configuration started from")
+    comparison: ComparisonConfig = Field(description="the same stages on Spark and on Ray")

@@ -24,6 +24,7 @@ LOCATIONS = {
     "training.base.source",
     "inference.prompts",
     "model.path",
+    "comparison.source.uri",
 }
 
 _JINJA = re.compile(r"\{\{|\{%|\{#")

@@ -7,39 +7,25 @@ written for every run, failed ones too; a missing part says why. The last line p
 import json
 import sys
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from handoff.job import log, run_stage
+from handoff.machine import describe_machine
 from handoff.manifest import current_producer, now
 from handoff.run_dir import RunDir, StageRecord
-from reporting import charts, sections, text
+from pages.template import template
+from pages.text import shorten, size
+from reporting import charts, sections
 from reporting.collect import Collected, collect, directory_of
-from reporting.hardware import describe_machine
 from reporting.samples import LONGEST_TEXT
 
 NAME = "report.html"
-FILTERS = ("count", "compact", "size", "duration", "perplexity", "share", "change", "date", "short_date", "tick")
 
 
 def render(run: Collected, machine: dict[str, str]) -> str:
     """The report as one HTML document. Whatever comes from users is escaped, credentials in addresses are masked."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_public,
-    )
-    environment.filters |= {name: getattr(text, name) for name in FILTERS}
-    environment.filters["excerpt"] = lambda value: text.shorten((value or "").strip(), LONGEST_TEXT)
-    environment.filters["words"] = sections.words
     model, corpus = run.model.facts, run.corpus
     sentence, tone = sections.outcome(run)
-    return environment.get_template("template.html").render(
+    return template(Path(__file__).parent, excerpt=excerpt, words=sections.words).render(
         run=run,
         title=sections.title(run),
         outcome=sentence,
@@ -62,9 +48,9 @@ def render(run: Collected, machine: dict[str, str]) -> str:
     )
 
 
-def _public(value: Any) -> Any:
-    """Masks credentials in every value of the template, before it is escaped."""
-    return text.without_credentials(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+def excerpt(value: str | None) -> str:
+    """The beginning of a user's text."""
+    return shorten((value or "").strip(), LONGEST_TEXT)
 
 
 def versions(run: Collected) -> list[tuple[str, str]]:
@@ -90,7 +76,7 @@ def body(run: RunDir, record: StageRecord) -> None:
         page = render(collected, machine).encode("utf-8", "replace")  # JSON may hold a lone surrogate
     with record.phase("write"):
         path = run.write(NAME, page)
-    record.headline = f"{NAME}, {text.size(len(page))}"
+    record.headline = f"{NAME}, {size(len(page))}"
     record.metrics = {"path": path, "bytes": len(page)}
 
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from handoff.facts import CorpusFacts, EvaluationFacts, Gate, SplitResult
 from handoff.manifest import Manifest
-from reporting import text
+from pages import text
 from reporting.collect import Collected
+from reporting.names import model_name, source_name
 
 SPLITS = {"train": 0, "validation": 1, "test": 2}
 
@@ -156,7 +157,7 @@ def title(run: Collected) -> str:
     corpus = run.config.get("corpus", {})
     more = len(corpus.get("more_sources") or ())
     mixed = f" and {more} more {'source' if more == 1 else 'sources'}" if more else ""
-    return f"{text.model_name(base)} tuned on {text.source_name(corpus.get('source', {}))}{mixed}"
+    return f"{model_name(base)} tuned on {source_name(corpus.get('source', {}))}{mixed}"
 
 
 def outcome(run: Collected) -> tuple[str, str]:

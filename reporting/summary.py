@@ -2,7 +2,8 @@
 
 from handoff.run_dir import RunDir, StageRecord
 from handoff.stages import declared
-from reporting import sections, text
+from pages import text
+from reporting import sections
 from reporting.collect import Collected, collect, directory_of
 from reporting.report import NAME
 

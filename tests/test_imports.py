@@ -17,6 +17,7 @@ OURS = {
     "inference",
     "comparison",
     "reporting",
+    "pages",
 }
 
 # What a package's modules may never reach, however indirectly.
@@ -26,7 +27,8 @@ FORBIDDEN = {
     "etl": OURS - {"etl", "handoff"} | {"ray", "torch", "airflow"},
     "training": OURS - {"training", "engines", "handoff"} | {"pyspark", "airflow"},
     "inference": OURS - {"inference", "engines", "handoff"} | {"pyspark", "airflow"},
-    "reporting": OURS - {"reporting", "handoff"} | {"ray", "pyspark", "airflow", "torch"},
+    "pages": OURS - {"pages"} | {"ray", "pyspark", "airflow", "torch"},
+    "reporting": OURS - {"reporting", "pages", "handoff"} | {"ray", "pyspark", "airflow", "torch"},
     # Drives both engines, in processes of their own; plan and the page read it without one.
     "comparison": {"dags", "orchestration", "reporting", "airflow"},
     "orchestration": {"dags", "pyspark"},

@@ -19,12 +19,13 @@ from etl.dedup.minhash import runs, signatures_of
 
 SETTINGS = DedupConfig()
 SIGNATURES = signatures_of(SETTINGS.ngram_words, SETTINGS.bands, SETTINGS.rows_per_band)
+SIGNED = pa.schema([("document_id", pa.int64()), ("fingerprint", pa.binary()), ("keys", pa.list_(pa.int64()))])
 PAIRS = pa.schema([("first", pa.int64()), ("second", pa.int64())])
 
 
 def signed(documents: pa.Table) -> pa.Table:
     """``document_id, keys``, a key per band, of ``document_id, text``."""
-    return pa.Table.from_batches(SIGNATURES(iter(documents.to_batches()))).select(["document_id", "keys"])
+    return pa.Table.from_batches(SIGNATURES(iter(documents.to_batches())), SIGNED).drop_columns(["fingerprint"])
 
 
 def exploded(documents: pa.Table) -> pa.Table:

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from comparison.form import Form, Stage, Work
+from comparison.model import model_of
 from comparison.tables import Kernel, in_ray, in_spark, read_ray, read_spark, write_ray, write_spark
-from comparison.tokenizer import tokenizer_of
 from handoff.tokenizer import ModelTokenizer
 from training.data.packing import Passage, pack
 
@@ -46,14 +46,14 @@ def packer(tokenizer: ModelTokenizer) -> Kernel:
 
 
 def spark_python(work: Work) -> None:
-    kernel = packer(ModelTokenizer.of_directory(tokenizer_of(work)))
+    kernel = packer(ModelTokenizer.of_directory(model_of(work)))
     documents = read_spark(work, work.documents, "document_id", "text")
     schema = "document_id long, block int, tokens int, input_ids array<int>"
     write_spark(documents.mapInArrow(in_spark(kernel), schema), work)
 
 
 def ray_python(work: Work) -> None:
-    kernel = packer(ModelTokenizer.of_directory(tokenizer_of(work)))
+    kernel = packer(ModelTokenizer.of_directory(model_of(work)))
     documents = read_ray(work, work.documents, "document_id", "text")
     write_ray(documents.map_batches(in_ray(kernel), batch_format="pyarrow"), work)
 

@@ -7,12 +7,12 @@ import pytest
 from pydantic import BaseModel
 
 from handoff.errors import ConfigError
-from orchestration.form_fields import INFERENCE, TRAINING
+from orchestration.form_fields import COMPARISON, INFERENCE, TRAINING
 from orchestration.forms import Form, field_schema
 from orchestration.presets import PRESETS
 from orchestration.run_config import InferenceRunConfig, RunConfig
 
-FORMS = {"training": TRAINING, "inference": INFERENCE}
+FORMS = {"training": TRAINING, "inference": INFERENCE, "comparison": COMPARISON}
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -104,7 +104,7 @@ def test_form_fields_exist_in_the_configuration(which: str) -> None:
     for known in form.fields.values():
         for path in known.paths:
             schema = field_schema(form.config, path)
-            assert schema["type"] in ("string", "integer", "number", "boolean") and schema["description"]
+            assert schema["type"] in ("string", "integer", "number", "boolean", "array") and schema["description"]
 
 
 @pytest.mark.parametrize("which", sorted(FORMS))

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from etl.config import CorpusConfig
 from handoff.identity import identity_of, mark_of
 from inference.config import InferenceConfig
-from orchestration.run_config import InferenceRunConfig, RunConfig
+from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
 from training.config import EvaluationConfig, TrainingConfig
 
 # Per class: fields that make another artifact, fields that do not, fields that do in some configurations.
@@ -54,7 +54,10 @@ SIDES = {
     ),
 }  # fmt: skip
 # Classes that make no artifact of their own: what they choose is a parent, a registered model, or the run itself.
-OF_NO_ARTIFACT = {"RunConfig", "InferenceRunConfig", "ModelChoice", "PromotionConfig", "BaseModelConfig"}
+OF_NO_ARTIFACT = {
+    "RunConfig", "InferenceRunConfig", "ComparisonRunConfig", "ModelChoice", "PromotionConfig", "BaseModelConfig",
+    "ComparisonConfig",  # its artifact is the run's: each run measures anew
+}  # fmt: skip
 
 
 def classes(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -69,7 +72,9 @@ def classes(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
             todo += get_args(found)
 
 
-FOUND = {found.__name__: found for root in (RunConfig, InferenceRunConfig) for found in classes(root)}
+FOUND = {
+    found.__name__: found for root in (RunConfig, InferenceRunConfig, ComparisonRunConfig) for found in classes(root)
+}
 
 
 def test_every_class_is_listed() -> None:

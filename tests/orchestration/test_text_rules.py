@@ -12,7 +12,7 @@ from etl.config import SourceConfig
 from handoff.errors import ConfigError
 from orchestration.form_fields import INFERENCE, TRAINING
 from orchestration.paths import ALLOWED_ROOTS
-from orchestration.run_config import InferenceRunConfig, RunConfig
+from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
 from orchestration.text_rules import FREE_TEXT, LOCATIONS
 
 MEGABYTE = "x" * (1 << 20)
@@ -55,7 +55,7 @@ def strings_of(config: type[BaseModel], path: str = "") -> list[str]:
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             found += strings_of(kind, f"{path}{name}.")
-        elif kind == tuple[SourceConfig, ...]:
+        elif kind in (tuple[SourceConfig, ...], SourceConfig | None):
             found += strings_of(SourceConfig, f"{path}{name}.")
         elif re.search(r"\bstr\b", str(kind)):
             found.append(f"{path}{name}")
@@ -106,7 +106,7 @@ def test_a_further_source_lies_in_the_allowed_roots_too(monkeypatch: pytest.Monk
 
 
 def test_the_listed_settings_exist() -> None:
-    known = {*strings_of(RunConfig), *strings_of(InferenceRunConfig)}
+    known = {*strings_of(RunConfig), *strings_of(InferenceRunConfig), *strings_of(ComparisonRunConfig)}
     assert known >= FREE_TEXT and known >= LOCATIONS
 
 

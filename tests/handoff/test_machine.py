@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reporting.hardware import describe_machine, gpus
+from handoff.machine import describe_machine, gpus
 
 
 def place_nvidia_smi(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,10 @@
-"""Numbers, sizes, times and names as people read them."""
+"""Numbers, sizes and times as people read them."""
 
 import re
 from datetime import UTC, datetime
 
 NARROW_SPACE = "\u202f"  # between a figure and its unit: never breaks
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"]+:[^/@\s'\"]*(?=@)")
-_QUANTISATION = re.compile(r"[.-](?:I?Q\d\w*|BF16|F16|F32)$", re.IGNORECASE)
 
 
 def count(number: float | None) -> str:
@@ -103,21 +102,3 @@ def shorten(text: str, length: int) -> str:
 def one_line(text: str) -> str:
     """Printable characters only, runs of white space as one space: safe to show on a terminal."""
     return " ".join("".join(c if c.isprintable() or c.isspace() else "�" for c in text).split())
-
-
-def model_name(base: dict[str, str | None]) -> str:
-    """Name of a base model, from its section of the configuration: of a GGUF file, a hub id, a directory."""
-    source, member = base.get("source") or "a model", base.get("member") or ""
-    if not source.startswith("package:"):
-        return source.rstrip("/").rsplit("/", 1)[-1]
-    stem = member.rsplit("/", 1)[-1].removesuffix(".gguf")
-    return _QUANTISATION.sub("", stem) if stem and "*" not in stem else source.removeprefix("package:").split("==")[0]
-
-
-def source_name(source: dict[str, str | None]) -> str:
-    """Name of raw text, from its section of the configuration: a package, a file, a glob with its directory."""
-    uri = source.get("uri") or "text"
-    if uri.startswith("package:"):
-        return uri.removeprefix("package:").replace("==", " ")
-    parts = [p for p in uri.split("://")[-1].split("/") if p]
-    return "/".join(parts[-2:] if len(parts) > 1 and "*" in parts[-1] else parts[-1:]) or uri

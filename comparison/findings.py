@@ -1,0 +1,165 @@
+"""The page's sentences across stages: who wins how often, where each engine loses, what was not measured."""
+
+from collections.abc import Mapping, Sequence
+from statistics import geometric_mean, median
+
+from comparison.config import METHOD_PROCESSES, METHOD_WARM_RUNS, ComparisonConfig
+from comparison.outcomes import ASSUMED_SPREAD, Outcome
+from comparison.verdict import EITHER, Verdict, word
+from comparison.words import NAMES, STATUS, megabytes, seconds, times
+
+
+def at_largest(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Of each stage, the verdict at the largest size at which a contender has a time."""
+    return list({v.stage: v for v in sorted(verdicts, key=lambda v: v.megabytes) if v.ranked}.values())
+
+
+def count_sentence(warm: Sequence[Verdict]) -> str:
+    """``Spark is faster in 9 of 12 stages, Ray in 2; 1 is too close to call.``"""
+    last = at_largest([v for v in warm if v.stage != "chain"])
+    if not last:
+        return "No stage has a time."
+    won = {name: sum(1 for v in last if v.winner == name) for name in ("spark", "ray")}
+    first, second = sorted(won, key=lambda name: -won[name])
+    close = sum(1 for v in last if v.winner == EITHER)
+    stages = f"{len(last)} stage{'s' if len(last) > 1 else ''}"
+    told = f"{NAMES[first]} is faster in {won[first]} of {stages}, {NAMES[second]} in {won[second] or 'none'}"
+    return told + (f"; {close} {'are' if close > 1 else 'is'} too close to call." if close else ".")
+
+
+def chain_sentence(cold: Sequence[Verdict]) -> str | None:
+    """Who does the whole chain fastest; None where it has no time."""
+    chain = at_largest([v for v in cold if v.stage == "chain"])
+    if not chain:
+        return None
+    verdict = chain[0]
+    told = {"spark": "Spark alone", "ray": "Ray alone", "relay": "the relay"}
+    names = [told[o.engine] for o in verdict.ranked]
+    if verdict.winner == EITHER:
+        return f"The whole chain: {' and '.join(told[o.engine] for o in verdict.tied)} cannot be told apart"
+    if not verdict.factor:
+        return f"The whole chain: only {names[0]} came to its end"
+    return f"The whole chain: {names[0]} is the fastest, {names[1]} takes {times(verdict.factor)} as long"
+
+
+def engine_sentences(outcomes: Sequence[Outcome], warm: Sequence[Verdict]) -> list[tuple[str, str]]:
+    """One sentence per engine that was measured."""
+    found = []
+    last = at_largest(warm)
+    for engine in dict.fromkeys(o.engine for o in outcomes):
+        mine = [o for o in outcomes if o.engine == engine]
+        if engine in ("spark", "ray"):
+            took_part = [v for v in last if v.stage != "chain" and (v.of(engine) or engine in v.without)]
+            won = [v for v in took_part if v.winner == engine]
+            told = f"faster in {len(won) or 'none'} of {len(took_part)} stages at the largest size"
+            if factors := [v.factor for v in won if v.factor]:
+                told += f", by {times(geometric_mean(factors))} on average"
+            told += f"; its session starts in {seconds(_start(mine))}"
+        elif engine == "relay":
+            chain = [v for v in last if v.of(engine)]
+            told = f"Spark, then Ray, in the whole chain: {word(chain[0])}" if chain else "no time in the whole chain"
+        else:
+            took_part = at_largest([v for v in warm if v.third and v.third.engine == engine])
+            beaten = [v for v in took_part if v.neither]
+            told = f"one process without an engine: faster than both in {len(beaten) or 'none'} of the {len(took_part)} stages that it did"
+        failed = sum(1 for o in mine if o.status not in ("ok", "loaded"))
+        told += f"; {failed} of {len(mine)} cells failed." if failed else "."
+        found.append((engine, told))
+    return found
+
+
+def _start(outcomes: Sequence[Outcome]) -> float | None:
+    starts = [o.start.median for o in outcomes if o.start]
+    return median(starts) if starts else None
+
+
+def losses(engine: str, verdicts: Sequence[Verdict], titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Title and words of each stage in which another contender is clearly faster, or the engine has no time."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for v in verdicts:
+        stage = found.setdefault(v.stage, {})
+        if engine in v.without and v.ranked:
+            stage.setdefault(f"no {v.temperature} time", []).append(f"at {megabytes(v.megabytes)}")
+        elif (mine := v.of(engine)) and mine not in v.tied:
+            factor = v.time(mine).median / v.time(v.ranked[0]).median
+            _note(stage, v, v.ranked[0], factor)
+    return _told(found, titles)
+
+
+def needless(verdicts: Sequence[Verdict], titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Title and words of each stage in which one process without an engine is clearly faster than both."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for v in verdicts:
+        if v.third and v.neither:
+            _note(found.setdefault(v.stage, {}), v, v.third, v.neither)
+    return _told(found, titles)
+
+
+def _note(stage: dict[str, list[str]], verdict: Verdict, winner: Outcome, factor: float) -> None:
+    key = f"{verdict.temperature}, {NAMES[winner.engine]}"
+    stage.setdefault(key, []).append(f"{times(factor)} at {megabytes(verdict.megabytes)}")
+
+
+def _told(found: Mapping[str, Mapping[str, list[str]]], titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    """``warm, Spark 2.4× at 10 MB, 1.3× at 100 MB; cold, Spark 1.1× at 10 MB`` of each stage that has some."""
+    return [
+        (titles[name], "; ".join(f"{key} {', '.join(words)}" for key, words in stage.items()))
+        for name, stage in found.items()
+        if stage
+    ]
+
+
+def always(warm: Sequence[Verdict], cold: Sequence[Verdict]) -> str | None:
+    """Says so where one of the two engines loses to the other nowhere."""
+    decided = {v.winner for v in (*warm, *cold) if v.decided}
+    if decided == {"spark"} or decided == {"ray"}:
+        name = NAMES[next(iter(decided))]
+        return f"At no stage and size was another engine clearly faster than {name}: by these figures, always {name} is right here."
+    return None
+
+
+def few_repeats(outcomes: Sequence[Outcome], config: ComparisonConfig) -> str | None:
+    """Why this is a first look; None where each cell has the repeats that the method asks for."""
+    timed = [o for o in outcomes if o.status == "ok"]
+    processes = min((o.processes for o in timed), default=config.processes)
+    runs = min((o.warm_runs for o in timed), default=config.warm_runs)
+    if processes >= METHOD_PROCESSES and runs >= METHOD_WARM_RUNS and not config.first_look:
+        return None
+    told = (
+        f"Some forms have only {processes} process{'es' if processes > 1 else ''} and {runs} warm "
+        f"run{'' if runs == 1 else 's'}; the method asks for {METHOD_PROCESSES} and {METHOD_WARM_RUNS}."
+    )
+    if not config.defaults:
+        told += " The engines' default settings were not measured."
+    if processes == 1:
+        told += (
+            " One process says nothing about the spread between processes: "
+            f"intervals are assumed to reach a factor of {ASSUMED_SPREAD:g} to both sides at least."
+        )
+    return told
+
+
+def cannot_tell(
+    outcomes: Sequence[Outcome], machine: Mapping[str, str], config: ComparisonConfig, partial: str | None
+) -> list[str]:
+    """What these figures say nothing about."""
+    sizes = sorted({o.megabytes for o in outcomes})
+    told = [
+        "Clusters: one machine was measured. Shuffles went through memory and one disk, no network was between the workers.",
+        f"Other sizes: nothing below {megabytes(sizes[0])} and above {megabytes(sizes[-1])} was measured."
+        if len(sizes) > 1
+        else f"Other sizes: all was measured at {megabytes(sizes[0])}, so there are no crossovers.",
+    ]
+    if machine.get("GPU", "none") == "none":
+        told.append("Accelerators: there is no GPU. Training and inference ran on the CPU.")
+    if few := few_repeats(outcomes, config):
+        told.append(f"Small differences: {few[0].lower()}{few[1:]}")
+    if config.source is None:
+        told.append("Your text: the documents were made up from a seed. Set comparison.source to measure your own.")
+    if missing := [s for s in config.stages if s not in {o.stage for o in outcomes}]:
+        told.append(f"Stages without a result: {', '.join(missing)}.")
+    if partial:
+        told.append(f"What is missing from a partial result: {partial}.")
+    if kinds := sorted({STATUS[o.status] for o in outcomes if o.status != "ok"}):
+        told.append(f"The time of forms that have none ({', '.join(kinds)}); each is named at its stage.")
+    return told

@@ -1,0 +1,49 @@
+"""What a comparison needs on its machine, looked at before anything is written: the engines, and room on the disk."""
+
+import importlib.util
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from comparison.config import ComparisonConfig
+from comparison.form import Engine
+from handoff.errors import ConfigError
+
+PACKAGES: dict[Engine, tuple[str, ...]] = {
+    "spark": ("pyspark", "torch", "transformers"),
+    "ray": ("ray", "polars", "torch", "transformers"),  # Ray Data's join needs polars
+    "polars": ("polars",),
+    "python": ("torch", "transformers"),
+}
+
+
+def require_engines(engines: Sequence[Engine]) -> str:
+    """See that each engine's packages are installed here.
+
+    Raises:
+        ConfigError: naming each package that is missing.
+    """
+    missing = [
+        f"{engine} needs {package}"
+        for engine in engines
+        for package in PACKAGES[engine]
+        if importlib.util.find_spec(package) is None
+    ]
+    if missing:
+        raise ConfigError(
+            f"{', '.join(missing)}: not installed here. Remedy: install Baton with the extras spark and ray where the "
+            "comparison runs, or leave the engine out (comparison.engines)"
+        )
+    return f"engines: {', '.join(engines)}"
+
+
+def require_disk(config: ComparisonConfig, home: Path) -> str:
+    """See that the largest size fits on the disk. Raises ConfigError."""
+    home.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(home).free
+    if config.disk_bytes > free:
+        raise ConfigError(
+            f"{max(config.sizes_mb):g} MB of text need about {config.disk_bytes / 1e9:.1f} GB of disk in {home}, "
+            f"{free / 1e9:.1f} GB are free. Remedy: lower comparison.sizes_mb, or set BATON_HOME to a larger disk"
+        )
+    return f"{config.disk_bytes / 1e9:.1f} GB of disk needed, {free / 1e9:.1f} GB free"

@@ -1,0 +1,141 @@
+"""The accounting of a cell finds known amounts of CPU time and memory, whoever used them, with and without a cgroup."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from comparison.cgroup import Cgroup
+from comparison.measure import Account
+
+BURN = """
+import os, signal, sys, time
+def burn(seconds):
+    until = time.process_time() + seconds
+    while time.process_time() < until: sum(range(1000))
+"""
+SECONDS = 1.5  # to be burnt
+WAITED = BURN + f"if not os.fork(): burn({SECONDS}); os._exit(0)\nos.wait()"
+IGNORED = (
+    BURN
+    + f"""
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+child = os.fork()
+if not child: burn({SECONDS}); os._exit(0)
+while os.path.exists(f"/proc/{{child}}"): time.sleep(0.05)
+"""
+)
+DAEMON = (
+    BURN
+    + f"""
+reading, writing = os.pipe()
+if not os.fork():
+    os.setsid()
+    if os.fork(): os._exit(0)
+    os.close(reading)
+    burn({SECONDS}); os._exit(0)  # whoever takes it in, the command itself does not
+os.close(writing)
+os.wait()
+os.read(reading, 1)  # until the daemon ends
+"""
+)
+
+both = pytest.mark.parametrize("own_cgroup", [True, False], ids=["cgroup", "proc"])
+
+
+def account(script: str, own_cgroup: bool, **options: object) -> Account:
+    made = Account([sys.executable, "-c", script], own_cgroup=own_cgroup, stdout=subprocess.PIPE, **options)
+    if not own_cgroup:
+        assert made.method == "proc"
+    return made
+
+
+@both
+@pytest.mark.parametrize("script", [WAITED, IGNORED, DAEMON], ids=["waited for", "SIGCHLD ignored", "daemon"])
+def test_a_known_number_of_cpu_seconds_is_found(script: str, own_cgroup: bool) -> None:
+    start = time.monotonic()
+    with account(script, own_cgroup) as cell:
+        assert cell.wait(60) == 0
+        end = time.monotonic()
+    for found in (cell.cpu_seconds(), cell.between(start, end).cpu_seconds):
+        assert SECONDS * 0.8 < found < SECONDS + 0.7  # an interval may be lost; an interpreter's start comes on top
+    assert cell.between(start - 10, start).cpu_seconds < 0.1, "it is told when the time was used"
+
+
+@both
+def test_what_a_cell_leaves_behind_is_killed(own_cgroup: bool) -> None:
+    left = "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
+    with account(left, own_cgroup) as cell:
+        assert cell.process.stdout is not None
+        daemon = int(cell.process.stdout.readline())
+        assert cell.wait(60) == 0
+        assert Path(f"/proc/{daemon}").exists(), "nothing to kill"
+    for _ in range(100):  # where it was handed to init, that fetches its status
+        if not Path(f"/proc/{daemon}").exists():
+            return
+        time.sleep(0.05)
+    assert Path(f"/proc/{daemon}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@both
+def test_memory_of_a_child_counts_once(own_cgroup: bool) -> None:
+    grown = "import os, time\nheld = b'x' * (200 << 20)\nif not os.fork(): time.sleep(3); os._exit(0)\nos.wait()"
+    with account(grown, own_cgroup) as cell:
+        start = time.monotonic()
+        assert cell.wait(60) == 0
+        peak = cell.between(start, time.monotonic()).peak_bytes
+    assert 200 << 20 < peak < 300 << 20, "parent and child share the pages"
+
+
+@both
+def test_foreign_load_is_seen_as_foreign(own_cgroup: bool) -> None:
+    with account("import time; time.sleep(60)", own_cgroup) as cell:
+        start = time.monotonic()
+        used = os.times()
+        subprocess.run([sys.executable, "-c", BURN + f"burn({SECONDS})"], check=True)
+        known = os.times().children_user - used.children_user
+        end = time.monotonic()
+        usage = cell.between(start, end)
+    assert usage.foreign_cores * (end - start) > known * 0.8
+    assert usage.cpu_seconds < 0.5
+
+
+@both
+def test_own_load_is_not_seen_as_foreign(own_cgroup: bool) -> None:
+    everywhere = BURN + f"[burn({SECONDS}) or os._exit(0) for _ in os.sched_getaffinity(0) if not os.fork()]"
+    with account(everywhere + "\n[os.wait() for _ in os.sched_getaffinity(0)]", own_cgroup) as cell:
+        start = time.monotonic()
+        assert cell.wait(60) == 0
+        span = time.monotonic() - start
+        usage = cell.between(start, start + span)
+    assert usage.cpu_seconds / span + usage.foreign_cores < (os.cpu_count() or 1) * 1.1, "seconds were counted twice"
+
+
+def test_the_whole_tree_stays_on_its_cores() -> None:
+    here = os.sched_getaffinity(0)
+    core = min(here)
+    script = "import os, subprocess; os.execlp('sh', 'sh', '-c', 'sh -c \"grep Cpus_allowed_list /proc/self/status\"')"
+    with account(script, True, cores={core}) as cell:
+        told, _ = cell.process.communicate(timeout=60)
+    assert told.split()[-1] == str(core).encode()
+    assert os.sched_getaffinity(0) == here
+
+
+def test_a_time_limit_leaves_the_figures(tmp_path: Path) -> None:
+    with account(BURN + "burn(60)", True) as cell, pytest.raises(subprocess.TimeoutExpired):
+        cell.wait(1.0)
+    assert cell.cpu_seconds() > 0.1
+    assert cell.process.returncode == -9
+
+
+def test_a_group_of_its_own_leaves_nothing_behind() -> None:
+    group = Cgroup.made()
+    if group is None:
+        pytest.skip("this machine lets us make no cgroup")
+    place = Path(group.prefix[-1]).parent
+    assert place.is_dir()
+    group.close()
+    assert not place.exists()

@@ -1,0 +1,159 @@
+"""The page: nothing without an equal output has a time, failures and gaps are shown, and strings cannot break out."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from comparison.config import ComparisonConfig, first_look
+from comparison.page import render
+from comparison.results import Measurement
+from comparison.stages import NAMES
+from etl.config import SourceConfig
+from tests.comparison.synthetic import MACHINE, cell, failing, line, stages, whole
+
+METHOD = ComparisonConfig(sizes_mb=(10, 100, 300, 1000))
+
+
+def page(
+    measured: list[Measurement], config: ComparisonConfig = METHOD, partial: str | None = None, **machine: str
+) -> str:
+    return render(measured, MACHINE | machine, config, partial, stages(*measured))
+
+
+def visible(html: str) -> str:
+    """The text of a page with plain spaces, those of charts included."""
+    found: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_data(self, data: str) -> None:
+            found.append(data)
+
+    Reader().feed(re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL))
+    return " ".join(" ".join(found).replace("\u202f", " ").split())
+
+
+@pytest.fixture(scope="module")
+def full() -> str:
+    return page(whole())
+
+
+def test_an_unequal_cell_shows_no_time_anywhere() -> None:
+    """Not even of those of its runs that are not marked themselves."""
+    wrong = [
+        replace(m, status="unequal", seconds=None, message="its output is 999:bb") if m.phase == "first" else m
+        for m in cell("spark sql", 10, 77.7, spread=0.0, extra=1.1)
+    ]
+    measured = [*wrong, *cell("ray sort", 10, 8.0), *cell("polars one process", 10, 8.5)]
+    shown = visible(page(measured))
+    assert not re.search(r"\b7[78]\.\d", shown) and "139.9" not in shown  # 77.7 s, 78.8 s, core-seconds
+    assert "the output of Spark sql differs and shows no time" in shown
+    assert "unequal output Spark sql, tuned, 10 MB: its output is 999:bb" in shown
+    assert "77.7" in visible(page([*cell("spark sql", 10, 77.7, spread=0.0), *cell("ray sort", 10, 8.0)]))
+
+
+def test_failures_are_results_without_a_time() -> None:
+    told = {"timeout": "not done after 900 s", "memory": "it was killed", "failed": "no such column", "loaded": "busy"}
+    for status, message in told.items():
+        shown = visible(page([*cell("spark sql", 10, 2.0), *failing("ray join", 10, status, message)]))  # type: ignore[arg-type]
+        assert f"Ray join, tuned, 10 MB: {message}" in shown
+        assert "no warm time at 10 MB" in shown  # where Ray loses
+
+
+def test_the_top_tells_each_stage_its_winner_and_its_cost(full: str) -> None:
+    shown = visible(full)
+    top = shown[shown.index("Who is faster") : shown.index("Costs: Spark")]
+    assert re.search(r"Join Spark [\d.]+× Spark [\d.]+× Spark [\d.]+× Spark [\d.]+× .* core-s", top)
+    assert "Order ✗ some outputs differ either either either either" in top
+    assert "faster in 3 of 6 stages" in shown and "Polars : one process without an engine" in shown
+
+
+def test_the_whole_chain_is_the_headline(full: str) -> None:
+    shown = visible(full)
+    assert "The whole chain: the relay is the fastest, Spark alone takes 1.1× as long" in shown
+    assert "When a training worker is killed half-way: Spark, retry: 72." in shown
+    without = visible(page([m for m in whole() if m.stage != "chain"]))
+    assert "The whole chain" not in without and "Spark is faster in 3 of 6 stages, Ray in 2" in without
+
+
+def test_crossovers_are_told(full: str) -> None:
+    shown = visible(full)
+    assert re.search(r"Crossover: about \d+ MB, Spark below and Ray above\.", shown)
+    assert "Crossover: none in range (10 MB to 1 GB)." in shown
+
+
+def test_what_neither_engine_is_needed_for_and_where_each_loses(full: str) -> None:
+    shown = visible(full)
+    spark, ray, neither, cannot = (
+        shown.index(heading)
+        for heading in (
+            "Where Spark loses",
+            "Where Ray loses",
+            "Where neither is needed",
+            "What this machine cannot tell",
+        )
+    )
+    assert "Recover : warm, Ray 1.4× at 10 MB" in shown[spark:ray]
+    assert "Feed : warm, Spark 1" in shown[ray:neither]
+    assert "Clean : warm, Polars" in shown[neither:cannot]
+    assert "near_duplicates" in shown[cannot:] and "there is no GPU" in shown[cannot:]
+    assert "there is no GPU" not in visible(page(whole(), GPU="a GPU"))
+
+
+def test_one_engine_that_never_loses_is_called_so() -> None:
+    measured = [*cell("spark sql", 10, 2.0), *cell("ray sort", 10, 8.0)]
+    assert "always Spark is right here" in visible(page(measured))
+    assert "Nowhere: at no stage and size was another engine clearly faster." in visible(page(measured))
+    assert "is right here" not in visible(page(whole()))
+
+
+def test_a_partial_result_and_a_first_look_are_marked_at_the_top(full: str) -> None:
+    assert "Partial result" not in full and "A first look" not in full
+    few = cell("spark sql", 10, 2.0, processes=1, warm_runs=2) + cell("ray sort", 10, 8.0, processes=1, warm_runs=2)
+    shown = visible(page(few, first_look(), "12 of 40 cells were not measured: the time was used up"))
+    top = shown[: shown.index("Who is faster")]
+    assert "Partial result. 12 of 40 cells were not measured" in top
+    assert "A first look. Some forms have only 1 process and 2 warm runs; the method asks for 3 and 5." in top
+
+
+def test_defaults_stand_beside_tuned() -> None:
+    measured = [*cell("ray sort", 10, 8.0, spread=0.0), *cell("ray sort", 10, 31.0, spread=0.0, settings="default")]
+    assert "Ray sort 8.0 s (8.0–8.0) 31.0 s (31.0–31.0)" in visible(page(measured))
+
+
+def test_a_chart_from_two_sizes_on_and_bars_always() -> None:
+    one = page([*cell("spark sql", 10, 2.0), *cell("ray sort", 10, 8.0)])
+    assert "<svg" not in one and "Cold and warm at" in one
+    two = page([*line("spark sql", 1, 0.1, (10.0, 100.0)), *line("ray sort", 2, 0.1, (10.0, 100.0))])
+    assert two.count("<svg") == 1 and "var(--spark)" in two and not re.findall(r"stroke: #[0-9a-f]{6}", two)
+
+
+def test_the_code_of_every_form_is_on_the_page(full: str) -> None:
+    assert full.count("Stands for a form&#39;s code on the page.") == len({(m.stage, m.form) for m in whole()})
+
+
+def test_hostile_strings_are_escaped_and_credentials_masked() -> None:
+    hostile = "<script>alert(1)</script>"
+    bad = failing("ray join", 10, "failed", f"{hostile} at s3://key:secret@bucket")
+    config = METHOD.model_copy(update={"source": SourceConfig(uri=f"/data/{hostile}.txt")})
+    figures = {f"{hostile}_seconds": 1.0}
+    html = page([*cell("spark sql", 10, 2.0, figures=figures), *bad], config, partial=hostile, Processor=hostile)
+    assert "<script" not in html and html.count("&lt;script&gt;") >= 5
+    assert "secret" not in html and "s3://…@bucket" in html
+    assert "<b>{work" not in html  # of a form's code
+
+
+def test_it_opens_offline(full: str) -> None:
+    assert not re.search(r"(src|href)=\"(?!#)", full) and "http" not in re.sub(r"http-equiv", "", full)
+    for link in re.findall(r'href="#([^"]+)"', full):
+        assert f'id="{link}"' in full
+    identities = re.findall(r'\bid="([^"]+)"', full)
+    assert len(identities) == len(set(identities))
+
+
+def test_nothing_but_failures_is_a_page_too() -> None:
+    shown = visible(
+        page(failing("spark sql", 10, "memory", "it was killed") + failing("ray sort", 10, "failed", "why"))
+    )
+    assert "No stage has a time" in shown and "out of memory" in shown and NAMES[0] in shown
