@@ -1,6 +1,5 @@
 """What a stage of the comparison is: one question, and its forms on each engine, which must give equal outputs."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +61,7 @@ class Form:
         shuffles: how often all rows are exchanged; for the advisor's model.
         python_rows: whether every row passes through Python; for the advisor's model.
         loads_model: whether each start loads a model; for the advisor's model.
-        sources: functions and classes of its own besides ``run``; what all forms of the stage share is not listed.
+        sources: functions and classes of its own besides ``run``; shown on the page, and their lines count.
         tunable: whether ``Work.tuned`` makes a difference; the form is then measured with the defaults as well.
     """
 
@@ -74,11 +73,6 @@ class Form:
     loads_model: bool = False
     tunable: bool = True
     sources: tuple[Callable[..., Any], ...] = ()
-
-    @property
-    def code(self) -> str:
-        """The source of what is its own: to show, and to count lines of."""
-        return "\n\n".join(inspect.getsource(part) for part in (self.run, *self.sources))
 
     @property
     def name(self) -> str:

@@ -75,7 +75,7 @@ def measure(architecture: Engine, work: Work) -> Iterator[Fault]:
             outcome = "retried by the caller" if f"{part}_retries" in found else "by itself"
             seconds = found[f"{part}_seconds"]
             difference = close(reference, work.output / f"{architecture}-{name}", 1e-5) or ""
-        assert (work.scratch / f"{architecture}-{name}" / f"died-{part}").exists(), f"nobody died in {part}"
+        assert (work.scratch / "chain" / f"died-{part}").exists(), f"nobody died in {part}"
         yield Fault(architecture, part, outcome, seconds, figures[f"{part}_seconds"], difference)
 
 

@@ -23,7 +23,7 @@ class Chain:
 
     Attributes:
         base: Hugging Face directory of the model to tune.
-        scratch: a directory of this run: rows, checkpoints, the tuned model.
+        scratch: directory of rows, checkpoints and the tuned model; the next run removes it.
         training: the training section: two workers, whole weights, ZeRO 2.
         steps: optimizer steps.
         inference: sampled from each prompt's own seed, whatever the batch.
@@ -47,7 +47,7 @@ class Chain:
         workers = min(WORKERS, work.cores)
         cpus = work.cores // workers
         base = str(model_of(work))
-        scratch = work.scratch / work.output.name
+        scratch = work.scratch / "chain"
         training = TrainingConfig(
             base=BaseModelConfig(source=base),
             method="full",

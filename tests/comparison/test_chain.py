@@ -22,6 +22,7 @@ from comparison.data import generated, write_tables
 from comparison.digest import close
 from comparison.form import Work
 from comparison.model import make_model
+from comparison.stage_view import source_of
 from comparison.stages import stage
 from handoff.schema import CORPUS
 from training.data.ingest import BlockFeeder, Cursor, Share
@@ -116,7 +117,7 @@ def test_a_part_that_fails_is_tried_again_only_where_its_caller_retries() -> Non
 
 
 def test_the_code_of_an_architecture_is_all_that_is_its_own() -> None:
-    spark, ray, relay = (form.code for form in stage("chain").forms)
+    spark, ray, relay = (source_of(form.run, *form.sources) for form in stage("chain").forms)
     assert "TorchDistributor(" in spark and "TorchTrainer(" not in spark
     assert "TorchTrainer(" in ray and "orderBy(" not in ray
     assert "TorchTrainer(" in relay and "orderBy(" in relay and "TorchDistributor(" not in relay
@@ -152,6 +153,6 @@ def test_three_architectures_make_the_same_and_survive_a_killed_trainer(tmp_path
     done = run(tmp_path, "spark", "spark-retried", **options, die="train", retries=1)
     assert done.returncode == 0, done.stdout[-3000:]
     for name in ("ray-dies", "spark-dies", "spark-retried"):
-        assert (tmp_path / f"scratch-{name}" / name / "died-train").exists()
+        assert (tmp_path / f"scratch-{name}" / "chain" / "died-train").exists()
     for name in ("ray-dies", "spark-retried"):
         assert close(tmp_path / "spark", tmp_path / name, 1e-5) is None
