@@ -159,10 +159,10 @@ def _code(stage: Stage) -> list[list[tuple[str, str, str]]]:
     for form in stage.forms:
         place = form.engine if form.engine in columns else "others"
         title = f"{NAMES[form.engine]} {form.variant}"
-        columns[place].append((form.engine, title, source_of(form.run)))
+        columns[place].append((form.engine, title, source_of(form.run, *form.sources)))
     return [column for column in columns.values() if column]
 
 
-def source_of(run: Callable[..., Any]) -> str:
+def source_of(*functions: Callable[..., Any]) -> str:
     """A form's code as it is written."""
-    return textwrap.dedent(inspect.getsource(run)).rstrip()
+    return "\n\n\n".join(textwrap.dedent(inspect.getsource(function)).rstrip() for function in functions)
