@@ -78,15 +78,16 @@ def validate(
     Each time, what is judged was kept from the advisor.
     """
     everything = _cases(measurements, warm, among)
-    largest = {
-        stage: max(c.megabytes for c in everything if c.stage == stage) for stage in {c.stage for c in everything}
-    }
+    sizes: dict[str, set[float]] = defaultdict(set)
+    for case in everything:
+        sizes[case.stage].add(case.megabytes)
+    largest = {stage: max(known) for stage, known in sizes.items() if len(known) > 1}  # else it is a whole stage
     smaller = [m for m in measurements if m.megabytes < largest.get(m.stage, float("inf"))]
-    last = [c for c in everything if c.megabytes == largest[c.stage]]
+    last = [c for c in everything if c.megabytes == largest.get(c.stage)]
     done = [_validation("the largest size", [(smaller, last)], warm, among)]
     stages = [
         ([m for m in measurements if m.stage != stage], [c for c in everything if c.stage == stage])
-        for stage in sorted(largest)
+        for stage in sorted(sizes)
     ]
     done.append(_validation("a whole stage", stages, warm, among))
     if other_day:
