@@ -9,7 +9,7 @@ import re
 import sys
 
 from comparison.advisor import Advisor, Answer
-from comparison.fit import RELAY, Cell
+from comparison.fit import Cell
 from comparison.form import Form
 from comparison.regret import validate
 from comparison.results import Measurement, read_results
@@ -46,8 +46,7 @@ def answer_for(advisor: Advisor, name: str, megabytes: float) -> Answer:
 
 
 def _cell(name: str, form: Form, megabytes: float) -> Cell:
-    engine = RELAY if RELAY in (form.engine, form.variant) else form.engine
-    return Cell(name, engine, form.name, megabytes, form.shuffles, form.python_rows, form.loads_model, ())
+    return Cell(name, form.engine, form.name, megabytes, form.shuffles, form.python_rows, form.loads_model, ())
 
 
 def one_line(store: Store, megabytes: float) -> str | None:

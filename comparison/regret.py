@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from comparison.advisor import Advisor
-from comparison.fit import Cell, cells, contender
+from comparison.fit import Cell, cells
 from comparison.results import Measurement
 from handoff.errors import ConfigError
 
@@ -99,8 +99,8 @@ def _cases(measurements: Iterable[Measurement], warm: bool, among: tuple[str, ..
     tried: dict[tuple[str, float], set[str]] = defaultdict(set)
     measurements = list(measurements)
     for m in measurements:
-        if m.status != "loaded" and contender(m) in among:
-            tried[m.stage, m.megabytes].add(contender(m))
+        if m.status != "loaded" and m.engine in among:
+            tried[m.stage, m.megabytes].add(m.engine)
     timed: dict[tuple[str, float], list[Cell]] = defaultdict(list)
     for cell in cells(measurements, warm):
         if cell.engine in among:

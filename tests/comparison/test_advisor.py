@@ -125,7 +125,8 @@ def test_a_form_that_failed_is_not_advised_from_there_on() -> None:
         for form, t in (("spark sql", size), ("ray usual", size / 2))
         for row in cell("join", form, size, [t, t, t])
     ]
-    rows.append(measurement("join", "ray usual", 300.0, None, status="memory", message="killed"))
+    rows += cell("join", "ray usual", 300.0, [150.0])  # one of its processes ended well
+    rows.append(measurement("join", "ray usual", 300.0, None, process=1, status="memory", message="killed"))
     advisor = Advisor(rows)
     assert advisor.ask("join", 200.0).choice == "ray"
     answer = advisor.ask("join", 300.0)
