@@ -2,14 +2,14 @@
 
 import inspect
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
 from comparison.config import ComparisonConfig
-from comparison.form import Stage
+from comparison.form import Form, Stage
 from comparison.outcomes import Outcome
 from comparison.plots import size_chart
 from comparison.verdict import Verdict, crossover, word
@@ -66,7 +66,7 @@ def view(stage: Stage, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict],
         figures=[(label_of(o), figures(o)) for o in shown if o.figures],
         failures=[(f"{label_of(o)}, {o.settings}, {megabytes(o.megabytes)}", o) for o in outcomes if o.status != "ok"],
         code=_code(stage),
-        modules=sorted({form.run.__module__ for form in stage.forms}),
+        modules=sorted({part.__module__ for form in stage.forms for part in (form.run, *form.sources)}),
     )
 
 
@@ -159,10 +159,10 @@ def _code(stage: Stage) -> list[list[tuple[str, str, str]]]:
     for form in stage.forms:
         place = form.engine if form.engine in columns else "others"
         title = f"{NAMES[form.engine]} {form.variant}"
-        columns[place].append((form.engine, title, source_of(form.run)))
+        columns[place].append((form.engine, title, source_of(form)))
     return [column for column in columns.values() if column]
 
 
-def source_of(run: Callable[..., Any]) -> str:
-    """A form's code as it is written."""
-    return textwrap.dedent(inspect.getsource(run)).rstrip()
+def source_of(form: Form) -> str:
+    """A form's code as it is written: what runs, and the functions and classes of its own that this calls."""
+    return "\n\n\n".join(textwrap.dedent(inspect.getsource(part)).rstrip() for part in (form.run, *form.sources))
