@@ -107,7 +107,7 @@ def crossover_sentence(verdicts: Sequence[Verdict]) -> str:
     """Where the faster engine changes, in words."""
     if found := crossover(verdicts):
         size, below, above = found
-        return f"Crossover: about {megabytes(size)}, {NAMES[below]} below and {NAMES[above]} above."
+        return f"Crossover: about {megabytes(float(f'{size:.2g}'))}, {NAMES[below]} below and {NAMES[above]} above."
     return f"Crossover: none in range ({megabytes(verdicts[0].megabytes)} to {megabytes(verdicts[-1].megabytes)})."
 
 

@@ -81,7 +81,7 @@ def test_the_whole_chain_is_the_headline(full: str) -> None:
 
 def test_crossovers_are_told(full: str) -> None:
     shown = visible(full)
-    assert re.search(r"Crossover: about \d+ MB, Spark below and Ray above\.", shown)
+    assert re.search(r"Crossover: about 5\d0 MB, Spark below and Ray above\.", shown)
     assert "Crossover: none in range (10 MB to 1 GB)." in shown
 
 
