@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Engine = Literal["spark", "ray", "polars", "python"]  # python: one process or torchrun, without an engine
-ENGINES: tuple[Engine, ...] = ("spark", "ray", "polars", "python")
+# python: one process or torchrun, without an engine. relay: Spark and then Ray, which the form starts itself.
+Engine = Literal["spark", "ray", "polars", "python", "relay"]
+ENGINES: tuple[Engine, ...] = ("spark", "ray", "polars", "python", "relay")
 Compared = Literal["rows", "ordered", "close"]
 
 

@@ -2,14 +2,14 @@
 
 import inspect
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
 from comparison.config import ComparisonConfig
-from comparison.form import Form, Stage
+from comparison.form import Stage
 from comparison.outcomes import Outcome
 from comparison.plots import size_chart
 from comparison.verdict import Verdict, crossover, word
@@ -159,10 +159,10 @@ def _code(stage: Stage) -> list[list[tuple[str, str, str]]]:
     for form in stage.forms:
         place = form.engine if form.engine in columns else "others"
         title = f"{NAMES[form.engine]} {form.variant}"
-        columns[place].append((form.engine, title, source_of(form)))
+        columns[place].append((form.engine, title, source_of(form.run, *form.sources)))
     return [column for column in columns.values() if column]
 
 
-def source_of(form: Form) -> str:
-    """A form's code as it is written: what runs, and the functions and classes of its own that this calls."""
-    return "\n\n\n".join(textwrap.dedent(inspect.getsource(part)).rstrip() for part in (form.run, *form.sources))
+def source_of(*functions: Callable[..., Any]) -> str:
+    """A form's code as it is written."""
+    return "\n\n\n".join(textwrap.dedent(inspect.getsource(function)).rstrip() for function in functions)

@@ -5,6 +5,7 @@ looked at: replacing every blank by a blank would measure how fast strings are c
 """
 
 import functools
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,7 +41,8 @@ def clean_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.set_column(2, "text", text).filter(functools.reduce(pc.and_, rules))
 
 
-def spark_sql(work: Work) -> None:
+def cleaned_in_sql(documents: Any) -> Any:
+    """The Spark DataFrame of what :func:`clean_batch` leaves of one with a column ``text``."""
     from pyspark.sql import functions as F
 
     text = F.col("text")
@@ -51,7 +53,11 @@ def spark_sql(work: Work) -> None:
     letters, words = length - blanks, blanks + 1
     rules = length.between(SHORTEST, LONGEST) & (length >= symbols * CHARACTERS_PER_SYMBOL)
     rules = rules & letters.between(words * SHORTEST_WORD, words * LONGEST_WORD)
-    write_spark(read_spark(work, work.documents).withColumn("text", tidy).where(rules), work)
+    return documents.withColumn("text", tidy).where(rules)
+
+
+def spark_sql(work: Work) -> None:
+    write_spark(cleaned_in_sql(read_spark(work, work.documents)), work)
 
 
 def spark_python(work: Work) -> None:

@@ -82,7 +82,7 @@ def test_what_a_cell_leaves_behind_is_killed(own_cgroup: bool) -> None:
 
 @both
 def test_memory_of_a_child_counts_once(own_cgroup: bool) -> None:
-    grown = "import os, time\nheld = b'x' * (200 << 20)\nif not os.fork(): time.sleep(3); os._exit(0)\nos.wait()"
+    grown = "import os, time\nheld = b'x' * (200 << 20)\nif not os.fork(): time.sleep(2.2); os._exit(0)\nos.wait()"
     with account(grown, own_cgroup) as cell:
         start = time.monotonic()
         assert cell.wait(60) == 0
