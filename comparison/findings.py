@@ -152,6 +152,11 @@ def cannot_tell(
     ]
     if machine.get("GPU", "none") == "none":
         told.append("Accelerators: there is no GPU. Training and inference ran on the CPU.")
+    if any(o.stage == "chain" for o in outcomes):
+        told.append(
+            "Workers that die in the ETL and in the inference of the whole chain: "
+            "python -m comparison.chain.faults DIRECTORY measures them, apart from this run."
+        )
     if few := few_repeats(outcomes, config):
         told.append(f"Small differences: {few[0].lower()}{few[1:]}")
     if config.source is None:

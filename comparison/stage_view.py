@@ -66,7 +66,7 @@ def view(stage: Stage, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict],
         figures=[(label_of(o), figures(o)) for o in shown if o.figures],
         failures=[(f"{label_of(o)}, {o.settings}, {megabytes(o.megabytes)}", o) for o in outcomes if o.status != "ok"],
         code=_code(stage),
-        modules=sorted({form.run.__module__ for form in stage.forms}),
+        modules=sorted({part.__module__ for form in stage.forms for part in (form.run, *form.sources)}),
     )
 
 
@@ -107,7 +107,7 @@ def crossover_sentence(verdicts: Sequence[Verdict]) -> str:
     """Where the faster engine changes, in words."""
     if found := crossover(verdicts):
         size, below, above = found
-        return f"Crossover: about {megabytes(size)}, {NAMES[below]} below and {NAMES[above]} above."
+        return f"Crossover: about {megabytes(float(f'{size:.2g}'))}, {NAMES[below]} below and {NAMES[above]} above."
     return f"Crossover: none in range ({megabytes(verdicts[0].megabytes)} to {megabytes(verdicts[-1].megabytes)})."
 
 

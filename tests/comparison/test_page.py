@@ -7,11 +7,12 @@ from html.parser import HTMLParser
 import pytest
 
 from comparison.config import ComparisonConfig, first_look
+from comparison.form import Stage
 from comparison.page import render
 from comparison.results import Measurement
 from comparison.stages import NAMES
 from etl.config import SourceConfig
-from tests.comparison.synthetic import MACHINE, cell, failing, line, stages, whole
+from tests.comparison.synthetic import MACHINE, cell, failing, line, stage_named, stages, whole
 
 METHOD = ComparisonConfig(sizes_mb=(10, 100, 300, 1000))
 
@@ -80,7 +81,7 @@ def test_the_whole_chain_is_the_headline(full: str) -> None:
 
 def test_crossovers_are_told(full: str) -> None:
     shown = visible(full)
-    assert re.search(r"Crossover: about \d+ MB, Spark below and Ray above\.", shown)
+    assert re.search(r"Crossover: about 5\d0 MB, Spark below and Ray above\.", shown)
     assert "Crossover: none in range (10 MB to 1 GB)." in shown
 
 
@@ -132,6 +133,17 @@ def test_a_chart_from_two_sizes_on_and_bars_always() -> None:
 
 def test_the_code_of_every_form_is_on_the_page(full: str) -> None:
     assert full.count("Stands for a form&#39;s code on the page.") == len({(m.stage, m.form) for m in whole()})
+
+
+def test_functions_that_a_form_calls_are_shown_with_it() -> None:
+    measured = [*cell("spark sql", 10, 2.0), *cell("ray sort", 10, 8.0)]
+
+    def with_parts(name: str) -> Stage:
+        stage = stages(*measured)(name)
+        return replace(stage, forms=tuple(replace(form, sources=(stage_named,)) for form in stage.forms))
+
+    shown = visible(render(measured, MACHINE, METHOD, None, with_parts))
+    assert shown.count("def stage_named(") == 2 and shown.count("def sample_form(") == 2
 
 
 def test_hostile_strings_are_escaped_and_credentials_masked() -> None:
