@@ -86,7 +86,9 @@ def test_the_newest_comparison_counts(store: Store, advise: Callable[..., Said])
     found = newest(store)
     assert found is not None
     assert found.id == last.id
-    assert advise("100", "deduplicate").out.startswith("deduplicate on 100 MB of text: Ray.")
+    said = advise("100", "deduplicate").out
+    assert said.startswith("deduplicate on 100 MB of text: Ray.")
+    assert "another run" in said, "the comparison before the last one is what the advice is checked on"
 
 
 def test_the_plan_gets_one_line_with_a_word_on_each_stage(store: Store) -> None:
