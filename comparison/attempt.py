@@ -77,7 +77,7 @@ def _described(cell: Cell, load: float, started: datetime) -> dict[str, Any]:
     return {
         "stage": cell.stage.name, "engine": cell.form.engine, "variant": cell.form.variant, "settings": cell.settings,
         "megabytes": cell.megabytes, "process": cell.process, "load": load, "started": started,
-        "lines": lines_of(cell.form.run), "shuffles": cell.form.shuffles, "python_rows": cell.form.python_rows,
+        "lines": lines_of(cell.form.run, *cell.form.sources), "shuffles": cell.form.shuffles, "python_rows": cell.form.python_rows,
         "loads_model": cell.form.loads_model,
     }  # fmt: skip
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Engine = Literal["spark", "ray", "polars", "python"]  # python: one process or torchrun, without an engine
-ENGINES: tuple[Engine, ...] = ("spark", "ray", "polars", "python")
+# python: one process or torchrun, without an engine. relay: Spark and then Ray, which the form starts itself.
+Engine = Literal["spark", "ray", "polars", "python", "relay"]
+ENGINES: tuple[Engine, ...] = ("spark", "ray", "polars", "python", "relay")
 Compared = Literal["rows", "ordered", "close"]
 
 
@@ -60,6 +61,7 @@ class Form:
         shuffles: how often all rows are exchanged; for the advisor's model.
         python_rows: whether every row passes through Python; for the advisor's model.
         loads_model: whether each start loads a model; for the advisor's model.
+        sources: functions and classes of its own besides ``run``; shown on the page, and their lines count.
         tunable: whether ``Work.tuned`` makes a difference; the form is then measured with the defaults as well.
     """
 
@@ -70,6 +72,7 @@ class Form:
     python_rows: bool = False
     loads_model: bool = False
     tunable: bool = True
+    sources: tuple[Callable[..., Any], ...] = ()
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ PACKAGES: dict[Engine, tuple[str, ...]] = {
     "spark": ("pyspark", "torch", "transformers"),
     "ray": ("ray", "polars", "torch", "transformers"),  # Ray Data's join needs polars
     "polars": ("polars",),
+    "relay": ("pyspark", "ray", "torch", "transformers"),
     "python": ("torch", "transformers"),
 }
 

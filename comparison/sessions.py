@@ -11,25 +11,29 @@ from typing import Any
 from comparison.form import Engine
 
 TUNED_SPARK = {
-    # A task per core and one wave: at 100 MB the default of 200 partitions is mostly scheduling.
-    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     "spark.sql.files.maxPartitionBytes": str(32 << 20),
 }
 
 
 @contextlib.contextmanager
-def session(engine: Engine, cores: int, memory_bytes: int, tuned: bool, scratch: Path) -> Iterator[Any]:
-    """Start an engine; yields the Spark session, or None for others. Ray is reached through its module."""
+def session(
+    engine: Engine, cores: int, memory_bytes: int, tuned: bool, scratch: Path, *, master: str | None = None
+) -> Iterator[Any]:
+    """Start an engine; yields the Spark session, or None for others. Ray is reached through its module.
+
+    For ``relay`` nothing is started: its form starts one engine after the other. ``master`` is Spark's, where it is
+    not this process: executors of their own, which can die.
+    """
     if engine == "spark":
-        yield from _spark(cores, memory_bytes, tuned, scratch)
+        yield from _spark(cores, memory_bytes, tuned, scratch, master or f"local[{cores}]")
     elif engine == "ray":
         yield from _ray(cores, memory_bytes, tuned, scratch)
     else:
         yield None
 
 
-def _spark(cores: int, memory_bytes: int, tuned: bool, scratch: Path) -> Iterator[Any]:
+def _spark(cores: int, memory_bytes: int, tuned: bool, scratch: Path, master: str) -> Iterator[Any]:
     from pyspark.sql import SparkSession
 
     from etl.java import find_java_home
@@ -38,7 +42,7 @@ def _spark(cores: int, memory_bytes: int, tuned: bool, scratch: Path) -> Iterato
     os.environ["JAVA_HOME"] = find_java_home(scratch)
     os.environ["PYSPARK_PYTHON"] = sys.executable
     builder = (
-        SparkSession.builder.master(f"local[{cores}]")
+        SparkSession.builder.master(master)
         .config("spark.driver.memory", f"{memory_bytes >> 20}m")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
