@@ -31,14 +31,24 @@ SEED = 0
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("chain") / "model", SEED)
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's directory without weights: 256 bytes are its tokens, and one that ends a text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    directory = tmp_path_factory.mktemp("tokenizer")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE(vocab={letter: n for n, letter in enumerate([*letters, "<end>"])}, merges=[]))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    made.add_special_tokens(["<end>"])
+    made.save(str(directory / "tokenizer.json"))
+    (directory / "tokenizer_config.json").write_text('{"eos_token": "<end>"}')
+    return directory
 
 
 @pytest.fixture
-def chain(tmp_path: Path, model: Path) -> Chain:
+def chain(tmp_path: Path, tokenizer: Path) -> Chain:
     """Settings of a run in ``tmp_path``."""
-    work = Work(tmp_path / "tables", tmp_path / "out", tmp_path, 1, 2, 1 << 30, options={"model": str(model)})
+    work = Work(tmp_path / "tables", tmp_path / "out", tmp_path, 1, 2, 1 << 30, options={"model": str(tokenizer)})
     return Chain.of(work).fresh()
 
 
@@ -135,7 +145,8 @@ def run(directory: Path, engine: str, name: str, **options: Any) -> subprocess.C
 
 
 @pytest.mark.faults
-def test_three_architectures_make_the_same_and_survive_a_killed_trainer(tmp_path: Path, model: Path) -> None:
+def test_three_architectures_make_the_same_and_survive_a_killed_trainer(tmp_path: Path) -> None:
+    model = make_model(tmp_path / "model", SEED)
     write_tables(generated(1, SEED), tmp_path / "tables", SEED)
     options = {"model": str(model)}
     for engine in ("spark", "ray", "relay"):
