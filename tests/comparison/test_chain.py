@@ -69,14 +69,16 @@ def rows(chain: Chain) -> list[str]:
 def test_each_rank_reads_its_part_of_the_same_blocks_also_from_the_middle_on(chain: Chain, rows: list[str]) -> None:
     def shares(begin: int, cursor: Cursor) -> list[tuple[Share, Share]]:
         feeder = BlockFeeder(passages_of(chain, rows, ReadByRank), deal_of(chain), begin, cursor)
-        return [(feeder.share(step, 0), feeder.share(step, 1)) for step in range(begin, 6)]
+        return [(feeder.share(step, 0), feeder.share(step, 1)) for step in range(begin, 20)]
 
     whole = shares(0, Cursor())
-    rest = shares(3, whole[2][0].cursor)
+    middle = whole[11][0].cursor
+    assert middle.passage > 0 and middle.taken > 0
+    rest = shares(12, middle)
     blocks = [ids for first, second in whole for ids in (*first.rows.ids, *second.rows.ids)]
     stream = np.concatenate([p.ids for p in passages_of(chain, rows, ReadByRank).stream_here()])
     assert np.array_equal(np.concatenate(blocks), stream[: len(blocks) * chain.training.seq_len])
-    for (a, b), (c, d) in zip(whole[3:], rest, strict=True):
+    for (a, b), (c, d) in zip(whole[12:], rest, strict=True):
         assert np.array_equal(a.rows.ids, c.rows.ids)
         assert np.array_equal(b.rows.ids, d.rows.ids)
 
