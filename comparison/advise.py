@@ -9,7 +9,7 @@ import re
 import sys
 
 from comparison.advisor import Advisor, Answer
-from comparison.fit import RELAY, Cell
+from comparison.fit import Cell
 from comparison.form import Form
 from comparison.regret import validate
 from comparison.results import Measurement, read_results
@@ -25,12 +25,16 @@ from handoff.store import Store
 UNITS = {"": 1.0, "mb": 1.0, "gb": 1e3, "tb": 1e6}
 
 
+def published(store: Store) -> list[str]:
+    """Ids of all comparisons that were published, the newest first."""
+    ids = [path.split("/")[-2] for path in store.files("comparison") if path.endswith(f"/{MANIFEST_NAME}")]
+    return sorted(ids, key=lambda identity: load_manifest(store, identity).created, reverse=True)
+
+
 def newest(store: Store) -> Artifact | None:
     """The comparison that was published last; None where there is none."""
-    ids = [path.split("/")[-2] for path in store.files("comparison") if path.endswith(f"/{MANIFEST_NAME}")]
-    if not ids:
-        return None
-    return open_artifact(store, max(ids, key=lambda identity: load_manifest(store, identity).created))
+    ids = published(store)
+    return open_artifact(store, ids[0]) if ids else None
 
 
 def answer_for(advisor: Advisor, name: str, megabytes: float) -> Answer:
@@ -46,8 +50,7 @@ def answer_for(advisor: Advisor, name: str, megabytes: float) -> Answer:
 
 
 def _cell(name: str, form: Form, megabytes: float) -> Cell:
-    engine = RELAY if RELAY in (form.engine, form.variant) else form.engine
-    return Cell(name, engine, form.name, megabytes, form.shuffles, form.python_rows, form.loads_model, ())
+    return Cell(name, form.engine, form.name, megabytes, form.shuffles, form.python_rows, form.loads_model, ())
 
 
 def one_line(store: Store, megabytes: float) -> str | None:
@@ -88,11 +91,13 @@ def advise(store: Store, size: str, name: str, warm: bool) -> list[str]:
         raise ArtifactError(store.uri("comparison"), ["no comparison was published"], "run make compare")
     measured: list[Measurement] = read_results(found)
     answer = answer_for(Advisor(measured, warm), name, megabytes)
+    before = published(store)[1:2]
+    earlier = read_results(open_artifact(store, before[0])) if before else []
     facts = facts_of(found.manifest, ComparisonFacts)
     marks = [m for m in ("a first look, with few repeats" if facts.first_look else "", facts.partial or "") if m]
     machine = ", ".join(f"{key} {value}" for key, value in facts.machine.items() if key in ("Processor", "Cores"))
     source = f"From {found.id}, {found.manifest.created:%Y-%m-%d}, {machine}" + "".join(f"; {m}" for m in marks)
-    return [paragraph(answer), "", *table(answer), "", source, "", *trust(validate(measured, warm=warm))]
+    return [paragraph(answer), "", *table(answer), "", source, "", *trust(validate(measured, earlier, warm))]
 
 
 def main(arguments: list[str]) -> int:

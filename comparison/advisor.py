@@ -12,9 +12,9 @@ import numpy as np
 
 from comparison.fit import COSTS, DRAWS, Cell, bootstrap, cells, resampled
 from comparison.results import Measurement
+from comparison.verdict import CONTENDERS
 from handoff.errors import ConfigError
 
-CONTENDERS = ("spark", "ray", "relay")
 REACH = 10.0  # how many times beyond what was measured an answer is given
 SAME_SIZE = 1.001
 

@@ -73,10 +73,10 @@ class Load:
         return pa.table([table["document_id"], answers], names=["document_id", "answer"])
 
     def figures(self, begun: float) -> dict[str, float]:
-        """Share of the time since ``begun`` (monotonic) in which the device worked, and the least possible seconds."""
+        """The device's time, its share of that since ``begun`` (monotonic), and the least possible seconds."""
         device = self.rows * self.device_seconds
         bound = max(device, self.rows * self.cpu_seconds / self.cores)
-        return {"device_share": device / (time.monotonic() - begun), "bound_seconds": bound}
+        return {"device_seconds": device, "device_share": device / (time.monotonic() - begun), "bound_seconds": bound}
 
 
 def cut(table: pa.Table) -> list[pa.Table]:

@@ -61,7 +61,7 @@ def engine_sentences(outcomes: Sequence[Outcome], warm: Sequence[Verdict]) -> li
         else:
             took_part = at_largest([v for v in warm if v.third and v.third.engine == engine])
             beaten = [v for v in took_part if v.neither]
-            told = f"one process without an engine: faster than both in {len(beaten) or 'none'} of the {len(took_part)} stages that it did"
+            told = f"without an engine: faster than both in {len(beaten) or 'none'} of the {len(took_part)} stages that it did"
         failed = sum(1 for o in mine if o.status not in ("ok", "loaded"))
         told += f"; {failed} of {len(mine)} cells failed." if failed else "."
         found.append((engine, told))
@@ -152,6 +152,11 @@ def cannot_tell(
     ]
     if machine.get("GPU", "none") == "none":
         told.append("Accelerators: there is no GPU. Training and inference ran on the CPU.")
+    if any(o.stage == "chain" for o in outcomes):
+        told.append(
+            "Workers that die in the ETL and in the inference of the whole chain: "
+            "python -m comparison.chain.faults DIRECTORY measures them, apart from this run."
+        )
     if few := few_repeats(outcomes, config):
         told.append(f"Small differences: {few[0].lower()}{few[1:]}")
     if config.source is None:

@@ -8,13 +8,12 @@ from statistics import median
 import numpy as np
 from scipy.optimize import nnls
 
+from comparison.outcomes import ASSUMED_SPREAD
 from comparison.results import Measurement
 
-RELAY = "relay"  # a form that uses both engines, so a contender of its own
 # What a form's time is made of, for all forms of an engine together.
 COSTS = ("start", "shuffles", "MB", "shuffles × MB", "rows in Python × MB", "model load", "device seconds")
 DRAWS = 200  # of the bootstrap
-ASSUMED_SPREAD = 1.25  # of cells with one process, which say nothing about it: a factor, both ways, at 95 %
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,6 @@ class Cell:
     """A form at a size, with the time that each of its processes took.
 
     Attributes:
-        engine: Spark, Ray, …; ``relay`` for a form of both.
         seconds: one figure per process.
         device: seconds of a device's work, of the form's own figures.
     """
@@ -52,8 +50,10 @@ class Cell:
 def cells(measurements: Iterable[Measurement], warm: bool = False) -> list[Cell]:
     """Cells that have a time: of a session's start and its first run together, or the median of its warm runs.
 
-    Of a form that was measured tuned and with defaults, the tuned one counts.
+    Of a form that was measured tuned and with defaults, the tuned one counts. A cell of which a process failed has none.
     """
+    measurements = list(measurements)
+    broken = {(m.stage, m.form, m.settings, m.megabytes) for m in measurements if m.status not in ("ok", "loaded")}
     grouped: dict[tuple[str, str, str, float], list[Measurement]] = defaultdict(list)
     for m in measurements:
         if m.status == "ok" and m.seconds is not None:
@@ -62,21 +62,20 @@ def cells(measurements: Iterable[Measurement], warm: bool = False) -> list[Cell]
     made = []
     for (stage, form, settings, megabytes), rows in sorted(grouped.items()):
         times = [t for process in sorted({m.process for m in rows}) if (t := _time(rows, process, warm))]
-        if not times or (settings == "default" and (stage, form) in tuned):
+        if (
+            not times
+            or (stage, form, settings, megabytes) in broken
+            or (settings == "default" and (stage, form) in tuned)
+        ):
             continue
         one = rows[0]
         cell = Cell(
-            stage=stage, engine=contender(one), form=form, megabytes=megabytes, shuffles=one.shuffles,
+            stage=stage, engine=one.engine, form=form, megabytes=megabytes, shuffles=one.shuffles,
             python_rows=one.python_rows, loads_model=one.loads_model, seconds=tuple(times),
             device=median(m.figures.get("device_seconds", 0.0) for m in rows),
         )  # fmt: skip
         made.append(cell)
     return made
-
-
-def contender(m: Measurement) -> str:
-    """The engine of a measurement, or ``relay``."""
-    return RELAY if RELAY in (m.engine, m.variant) else m.engine
 
 
 def _time(rows: list[Measurement], process: int, warm: bool) -> float | None:

@@ -105,7 +105,7 @@ def ray_rows(work: Work, share: int) -> Any:
     import ray
 
     rows = ray.data.read_parquet(work.documents, columns=["document_id", "text"])
-    rows = rows.map_batches(one_in, fn_kwargs={"share": share}, batch_format="pyarrow")
+    rows = rows.map_batches(lambda table: one_in(table, share), batch_format="pyarrow")
     return rows.repartition(2 * work.cores) if work.tuned else rows
 
 

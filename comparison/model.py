@@ -2,6 +2,7 @@
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ from training.worker.step import Rows
 
 VOCABULARY = 4096
 TOKENIZER_MB = 1.0  # of text that the tokenizer learns from
-SIZES = {
+SIZES: dict[str, Any] = {
     "hidden_size": 96,
     "intermediate_size": 256,
     "num_hidden_layers": 3,

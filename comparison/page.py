@@ -13,7 +13,7 @@ from comparison.results import Measurement
 from comparison.stage_view import price, view
 from comparison.stages import stage as known_stage
 from comparison.verdict import EITHER, NOBODY, Verdict, verdicts_of, word
-from comparison.words import NAMES, STATUS, interval, megabytes, seconds, times
+from comparison.words import NAMES, STATUS, figures, interval, megabytes, seconds, times
 from pages.template import template
 
 
@@ -129,13 +129,9 @@ def _chain(outcomes: list[Outcome], config: ComparisonConfig) -> list[dict[str, 
 
 def _recovery(outcomes: list[Outcome]) -> list[tuple[str, str]]:
     """Engine, and what became of a training one of whose workers was killed."""
-    return [
-        (
-            o.engine,
-            f"{o.variant}: {seconds(o.warm.median)} in all"
-            if o.warm
-            else f"{o.variant}: {STATUS[o.status]}, {o.message}",
-        )
-        for o in outcomes
-        if o.settings == "tuned"
-    ]
+    told = []
+    for o in outcomes:
+        if o.settings == "tuned":
+            what = f"{seconds(o.warm.median)} in all" if o.warm else f"{STATUS[o.status]}, {o.message}"
+            told.append((o.engine, f"{o.variant}: {what}" + (f" · {figures(o)}" if o.figures else "")))
+    return told

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from comparison.advisor import Advisor
-from comparison.fit import Cell, cells, contender
+from comparison.fit import Cell, cells
 from comparison.results import Measurement
 from handoff.errors import ConfigError
 
@@ -78,15 +78,16 @@ def validate(
     Each time, what is judged was kept from the advisor.
     """
     everything = _cases(measurements, warm, among)
-    largest = {
-        stage: max(c.megabytes for c in everything if c.stage == stage) for stage in {c.stage for c in everything}
-    }
+    sizes: dict[str, set[float]] = defaultdict(set)
+    for case in everything:
+        sizes[case.stage].add(case.megabytes)
+    largest = {stage: max(known) for stage, known in sizes.items() if len(known) > 1}  # else it is a whole stage
     smaller = [m for m in measurements if m.megabytes < largest.get(m.stage, float("inf"))]
-    last = [c for c in everything if c.megabytes == largest[c.stage]]
+    last = [c for c in everything if c.megabytes == largest.get(c.stage)]
     done = [_validation("the largest size", [(smaller, last)], warm, among)]
     stages = [
         ([m for m in measurements if m.stage != stage], [c for c in everything if c.stage == stage])
-        for stage in sorted(largest)
+        for stage in sorted(sizes)
     ]
     done.append(_validation("a whole stage", stages, warm, among))
     if other_day:
@@ -98,8 +99,8 @@ def _cases(measurements: Iterable[Measurement], warm: bool, among: tuple[str, ..
     tried: dict[tuple[str, float], set[str]] = defaultdict(set)
     measurements = list(measurements)
     for m in measurements:
-        if m.status != "loaded" and contender(m) in among:
-            tried[m.stage, m.megabytes].add(contender(m))
+        if m.status != "loaded" and m.engine in among:
+            tried[m.stage, m.megabytes].add(m.engine)
     timed: dict[tuple[str, float], list[Cell]] = defaultdict(list)
     for cell in cells(measurements, warm):
         if cell.engine in among:

@@ -13,7 +13,7 @@ from comparison.form import Stage
 from comparison.outcomes import Outcome
 from comparison.plots import size_chart
 from comparison.verdict import Verdict, crossover, word
-from comparison.words import NAMES, STATUS, interval, label_of, megabytes, seconds
+from comparison.words import NAMES, STATUS, figures, interval, label_of, megabytes
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def view(stage: Stage, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict],
         bars_at=megabytes(largest) if largest else "",
         bars=_bars(shown),
         tables=[(megabytes(s), _rows([o for o in outcomes if o.megabytes == s], config)) for s in sizes],
-        figures=[(label_of(o), _figures(o)) for o in shown if o.figures],
+        figures=[(label_of(o), figures(o)) for o in shown if o.figures],
         failures=[(f"{label_of(o)}, {o.settings}, {megabytes(o.megabytes)}", o) for o in outcomes if o.status != "ok"],
         code=_code(stage),
-        modules=sorted({form.run.__module__ for form in stage.forms}),
+        modules=sorted({part.__module__ for form in stage.forms for part in (form.run, *form.sources)}),
     )
 
 
@@ -107,7 +107,7 @@ def crossover_sentence(verdicts: Sequence[Verdict]) -> str:
     """Where the faster engine changes, in words."""
     if found := crossover(verdicts):
         size, below, above = found
-        return f"Crossover: about {megabytes(size)}, {NAMES[below]} below and {NAMES[above]} above."
+        return f"Crossover: about {megabytes(float(f'{size:.2g}'))}, {NAMES[below]} below and {NAMES[above]} above."
     return f"Crossover: none in range ({megabytes(verdicts[0].megabytes)} to {megabytes(verdicts[-1].megabytes)})."
 
 
@@ -152,17 +152,6 @@ def price(outcome: Outcome, config: ComparisonConfig) -> float | None:
         return None
     cores = outcome.cpu_seconds / 3600 * config.core_hour_price
     return 1000 * (cores + outcome.peak_bytes / 1e9 * outcome.warm.median / 3600 * config.gb_hour_price)
-
-
-def _figures(outcome: Outcome) -> str:
-    """The form's own figures: ``first batch 0.45 s · rows 1,200``."""
-    told = []
-    for name, value in outcome.figures:
-        if name.endswith("_seconds"):
-            told.append(f"{name.removesuffix('_seconds').replace('_', ' ')} {seconds(value)}")
-        else:
-            told.append(f"{name.replace('_', ' ')} {value:,.4g}")
-    return " · ".join(told)
 
 
 def _code(stage: Stage) -> list[list[tuple[str, str, str]]]:

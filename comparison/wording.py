@@ -4,13 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 
 from comparison.advisor import Answer, Prediction
-from comparison.fit import RELAY
 from comparison.regret import Validation
 
 NAMES = {
     "spark": "Spark",
     "ray": "Ray",
-    RELAY: "the relay",
+    "relay": "the relay",
     "polars": "Polars",
     "python": "a process without an engine",
 }

@@ -49,7 +49,7 @@ def ray_streaming_split(work: Work) -> dict[str, float]:
     """Ray Data streams blocks to two actors, whoever has fewer rows; ``equal`` would drop the rest of them."""
     import ray
 
-    begun = time.monotonic()
+    output, begun = work.output, time.monotonic()
     rows = ray.data.read_parquet(
         work.documents,
         columns=["document_id", "text"],
@@ -58,7 +58,7 @@ def ray_streaming_split(work: Work) -> dict[str, float]:
 
     @ray.remote(num_cpus=0)  # the workers' cores are those that read: with a slot each, nothing could be read
     def worker(shard: ray.data.DataIterator, number: int) -> pa.RecordBatch:
-        return consume(shard.iter_batches(batch_size=BATCH, batch_format="pyarrow"), work.output, number)
+        return consume(shard.iter_batches(batch_size=BATCH, batch_format="pyarrow"), output, number)
 
     shards = rows.streaming_split(WORKERS, equal=False)
     return figures(begun, pa.Table.from_batches(ray.get([worker.remote(s, n) for n, s in enumerate(shards)])))

@@ -1,14 +1,13 @@
 """``python -m comparison.advise`` answers from what was published last, and says what the answer is worth."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from comparison.advise import newest, one_line, size_of
+from comparison.advise import main, newest, one_line, size_of
 from comparison.results import RESULTS, SCHEMA, Measurement, to_table
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError
@@ -42,38 +41,54 @@ def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "artifacts"))
 
 
-def advise(store: Store, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "comparison.advise", *arguments]
-    environment = {**os.environ, "BATON_STORAGE": store.root}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
 
 
-def test_the_answer_has_the_engine_its_time_and_how_far_to_trust_it(store: Store) -> None:
+@pytest.fixture
+def advise(store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """The command, in this process."""
+    monkeypatch.setenv("BATON_STORAGE", store.root)
+
+    def run(*arguments: str) -> Said:
+        code = main(list(arguments))
+        told = capsys.readouterr()
+        return Said(code, told.out, told.err)
+
+    return run
+
+
+def test_the_answer_has_the_engine_its_time_and_how_far_to_trust_it(store: Store, advise: Callable[..., Said]) -> None:
     rows = timings(spark=0.1, ray=0.2)
     rows += [row for size in (10.0, 100.0) for row in cell("deduplicate", "polars usual", size, [size / 100] * 3)]
     rows.append(measurement("deduplicate", "spark mllib", 10.0, None, status="timeout"))
     found = publish(store, rows, FACTS.model_copy(update={"first_look": True}))
-    said = advise(store, "50MB", "deduplicate")
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.startswith("deduplicate on 50 MB of text: Spark. It is expected to take 5.0 s [4.8 to 5.2] with")
-    assert "; Ray 10 s [10 to 10] (ray usual)." in said.stdout
-    assert "Neither is needed: Polars takes 0.5 s" in said.stdout
-    assert "Without a time: spark mllib: timeout at 10 MB." in said.stdout
-    assert "spark sql     5.0      4.8 to 5.2" in said.stdout
-    assert f"From {found.id}, {found.manifest.created:%Y-%m-%d}, Processor a CPU, Cores 2; a first look" in said.stdout
-    told = {line.split("  ")[0]: line for line in said.stdout.partition("Slower than the fastest")[2].splitlines()}
+    said = advise("50MB", "deduplicate")
+    assert said.code == 0, said.err
+    assert said.out.startswith("deduplicate on 50 MB of text: Spark. It is expected to take 5.0 s [4.8 to 5.2] with")
+    assert "; Ray 10 s [10 to 10] (ray usual)." in said.out
+    assert "Neither is needed: Polars takes 0.5 s" in said.out
+    assert "Without a time: spark mllib: timeout at 10 MB." in said.out
+    assert "spark sql     5.0      4.8 to 5.2" in said.out
+    assert f"From {found.id}, {found.manifest.created:%Y-%m-%d}, Processor a CPU, Cores 2; a first look" in said.out
+    told = {line.split("  ")[0]: line for line in said.out.partition("Slower than the fastest")[2].splitlines()}
     assert told["always ray"].split()[2:] == ["50%", "/", "100%", "/", "100%"]
-    assert "not validated on the largest size: too few sizes or stages" in said.stdout
+    assert "not validated on the largest size: too few sizes or stages" in said.out
 
 
-def test_the_newest_comparison_counts(store: Store) -> None:
+def test_the_newest_comparison_counts(store: Store, advise: Callable[..., Said]) -> None:
     assert newest(store) is None
     publish(store, timings(spark=0.1, ray=0.2)[:-1])
     last = publish(store, timings(spark=0.4, ray=0.2))
     found = newest(store)
     assert found is not None
     assert found.id == last.id
-    assert advise(store, "100", "deduplicate").stdout.startswith("deduplicate on 100 MB of text: Ray.")
+    said = advise("100", "deduplicate").out
+    assert said.startswith("deduplicate on 100 MB of text: Ray.")
+    assert "another run" in said, "the comparison before the last one is what the advice is checked on"
 
 
 def test_the_plan_gets_one_line_with_a_word_on_each_stage(store: Store) -> None:
@@ -95,17 +110,19 @@ def test_the_plan_gets_one_line_with_a_word_on_each_stage(store: Store) -> None:
         (("2GB", "deduplicate"), "2000 MB is more than 10 times beyond what was measured (10 to 100 MB). Remedy:"),
     ],
 )
-def test_a_question_without_an_answer_says_why(store: Store, arguments: tuple[str, ...], why: str) -> None:
+def test_a_question_without_an_answer_says_why(
+    store: Store, advise: Callable[..., Said], arguments: tuple[str, ...], why: str
+) -> None:
     publish(store, timings(spark=0.1, ray=0.2))
-    said = advise(store, *arguments)
-    assert said.returncode == 2
-    assert said.stderr.startswith(f"ERROR: {why}")
+    said = advise(*arguments)
+    assert said.code == 2
+    assert said.err.startswith(f"ERROR: {why}")
 
 
-def test_nothing_measured_says_how_to_measure(store: Store) -> None:
-    said = advise(store, "50", "deduplicate")
-    assert said.returncode == 2
-    assert "no comparison was published Remedy: run make compare" in said.stderr
+def test_nothing_measured_says_how_to_measure(advise: Callable[..., Said]) -> None:
+    said = advise("50", "deduplicate")
+    assert said.code == 2
+    assert "no comparison was published Remedy: run make compare" in said.err
 
 
 def test_sizes_have_units() -> None:

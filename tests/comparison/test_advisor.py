@@ -125,7 +125,8 @@ def test_a_form_that_failed_is_not_advised_from_there_on() -> None:
         for form, t in (("spark sql", size), ("ray usual", size / 2))
         for row in cell("join", form, size, [t, t, t])
     ]
-    rows.append(measurement("join", "ray usual", 300.0, None, status="memory", message="killed"))
+    rows += cell("join", "ray usual", 300.0, [150.0])  # one of its processes ended well
+    rows.append(measurement("join", "ray usual", 300.0, None, process=1, status="memory", message="killed"))
     advisor = Advisor(rows)
     assert advisor.ask("join", 200.0).choice == "ray"
     answer = advisor.ask("join", 300.0)
@@ -140,7 +141,8 @@ def test_regret_of_a_case_worked_by_hand() -> None:
     for size, spark, ray in ((10, 1, 3), (20, 2, 6), (40, 4, 12)):
         rows += cell("join", "spark sql", size, [spark] * 3, shuffles=1)
         rows += cell("join", "ray usual", size, [ray] * 3, shuffles=1)
-    largest = validate(rows)[0]
+    once = cell("train", "spark local", 10, [9] * 3) + cell("train", "ray trainer", 10, [5] * 3)
+    largest = validate(rows + once)[0]  # a stage with one size has no largest one
     assert (largest.unseen, largest.cells, largest.refused) == ("the largest size", 2, 0)
     # Seen 1 and 2 s, the advisor expects 4 s of Ray for clean: it takes 10, Spark 8. Join: Spark is right.
     figures = {name: (r.median, r.maximum) for name, r in largest.regrets.items()}

@@ -7,11 +7,12 @@ from html.parser import HTMLParser
 import pytest
 
 from comparison.config import ComparisonConfig, first_look
+from comparison.form import Stage
 from comparison.page import render
 from comparison.results import Measurement
 from comparison.stages import NAMES
 from etl.config import SourceConfig
-from tests.comparison.synthetic import MACHINE, cell, failing, line, stages, whole
+from tests.comparison.synthetic import MACHINE, cell, failing, line, stage_named, stages, whole
 
 METHOD = ComparisonConfig(sizes_mb=(10, 100, 300, 1000))
 
@@ -66,20 +67,21 @@ def test_the_top_tells_each_stage_its_winner_and_its_cost(full: str) -> None:
     top = shown[shown.index("Who is faster") : shown.index("Costs: Spark")]
     assert re.search(r"Join Spark [\d.]+× Spark [\d.]+× Spark [\d.]+× Spark [\d.]+× .* core-s", top)
     assert "Order ✗ some outputs differ either either either either" in top
-    assert "faster in 3 of 6 stages" in shown and "Polars : one process without an engine" in shown
+    assert "faster in 3 of 6 stages" in shown and "Polars : without an engine" in shown
 
 
 def test_the_whole_chain_is_the_headline(full: str) -> None:
     shown = visible(full)
     assert "The whole chain: the relay is the fastest, Spark alone takes 1.1× as long" in shown
     assert "When a training worker is killed half-way: Spark, retry: 72." in shown
+    assert re.search(r"Ray, restart: 5\d\.\d s in all · lost 9\.0 s · restarts 1", shown)
     without = visible(page([m for m in whole() if m.stage != "chain"]))
     assert "The whole chain" not in without and "Spark is faster in 3 of 6 stages, Ray in 2" in without
 
 
 def test_crossovers_are_told(full: str) -> None:
     shown = visible(full)
-    assert re.search(r"Crossover: about \d+ MB, Spark below and Ray above\.", shown)
+    assert re.search(r"Crossover: about 5\d0 MB, Spark below and Ray above\.", shown)
     assert "Crossover: none in range (10 MB to 1 GB)." in shown
 
 
@@ -131,6 +133,17 @@ def test_a_chart_from_two_sizes_on_and_bars_always() -> None:
 
 def test_the_code_of_every_form_is_on_the_page(full: str) -> None:
     assert full.count("Stands for a form&#39;s code on the page.") == len({(m.stage, m.form) for m in whole()})
+
+
+def test_functions_that_a_form_calls_are_shown_with_it() -> None:
+    measured = [*cell("spark sql", 10, 2.0), *cell("ray sort", 10, 8.0)]
+
+    def with_parts(name: str) -> Stage:
+        stage = stages(*measured)(name)
+        return replace(stage, forms=tuple(replace(form, sources=(stage_named,)) for form in stage.forms))
+
+    shown = visible(render(measured, MACHINE, METHOD, None, with_parts))
+    assert shown.count("def stage_named(") == 2 and shown.count("def sample_form(") == 2
 
 
 def test_hostile_strings_are_escaped_and_credentials_masked() -> None:
