@@ -64,7 +64,8 @@ def measure(architecture: Engine, work: Work) -> list[Fault]:
     for name in ("undisturbed",) if architecture == "relay" else ("first", "undisturbed"):
         figures = _run(architecture, work, name)
     found = _run(architecture, work, "deaths", ",".join(PARTS))
-    difference = close(*(work.output / f"{architecture}-{name}" for name in ("undisturbed", "deaths")), 1e-5) or ""
+    undisturbed, deaths = (work.output / f"{architecture}-{name}" for name in ("undisturbed", "deaths"))
+    difference = close(undisturbed, deaths, 1e-5) or ""
     for part in PARTS:
         assert (work.scratch / "chain" / f"died-{part}").exists(), f"nobody died in {part}"
     return [
