@@ -11,8 +11,6 @@ from typing import Any
 from comparison.form import Engine
 
 TUNED_SPARK = {
-    # A task per core and one wave: at 100 MB the default of 200 partitions is mostly scheduling.
-    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     "spark.sql.files.maxPartitionBytes": str(32 << 20),
 }
