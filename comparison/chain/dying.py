@@ -46,16 +46,26 @@ def an_executor_dies(mark: Path | None, spark: Any) -> Iterator[None]:
 
 
 def _kill_an_executor(mark: Path, tracker: Any, ended: threading.Event) -> None:
-    import psutil
-
     first: int | None = None
     while not ended.is_set():
         active = tracker.getActiveStageIds()
         first = first if first is not None or not active else min(active)
         if first is not None and active and min(active) > first:
-            executors = [c for c in psutil.Process().children(recursive=True) if EXECUTOR in c.cmdline()]
+            executors = _executors()
             assert executors, "Spark has no executors of their own: give spark_master"
             if _first(mark):
                 executors[0].kill()
             return
         time.sleep(0.01)
+
+
+def _executors() -> list[Any]:
+    """Spark's executors below this process."""
+    import psutil
+
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            if EXECUTOR in process.cmdline():
+                found.append(process)
+    return found

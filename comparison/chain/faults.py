@@ -1,13 +1,12 @@
 """What each architecture makes of a worker that dies: ``python -m comparison.chain.faults DIRECTORY [MEGABYTES]``.
 
-Each part of the chain runs once with a worker killed by SIGKILL: one of two executors of Spark between two stages of SQL
+The chain runs with one worker of each part killed by SIGKILL: one of two executors of Spark between two stages of SQL
 (its shuffle files go with it), a task of Ray Data, rank 1 half-way through training, a process with the tuned model. A
-part that fails is tried again by its caller. Spark's executors are processes of their own here (``local-cluster``), with
+part that fails is tried again by its caller, and a second failure ends the run. Spark's executors are processes of their own here (``local-cluster``), with
 a cluster's four attempts per task. A node that is lost, and a driver, are other experiments.
 """
 
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,8 +32,8 @@ class Fault:
     Attributes:
         architecture: ``spark``, ``ray`` or ``relay``.
         part: ``etl``, ``train`` or ``predict``.
-        outcome: ``by itself``; ``retried by the caller``, whose part had failed; ``lost``, also in the second attempt.
-        part_seconds: of the part, deaths and attempts included; None where lost.
+        outcome: ``by itself``; ``retried by the caller``, as the part had failed.
+        part_seconds: of the part, death and attempts included.
         undisturbed_seconds: of the part in the same session, nobody killed.
         difference: of the output from the undisturbed one; empty where there is none.
     """
@@ -42,41 +41,40 @@ class Fault:
     architecture: str
     part: str
     outcome: str
-    part_seconds: float | None
+    part_seconds: float
     undisturbed_seconds: float
     difference: str
 
     @property
-    def lost_seconds(self) -> float | None:
+    def lost_seconds(self) -> float:
         """What the death cost."""
-        return None if self.part_seconds is None else self.part_seconds - self.undisturbed_seconds
+        return self.part_seconds - self.undisturbed_seconds
 
 
-def measure(architecture: Engine, work: Work) -> Iterator[Fault]:
-    """Run the chain twice undisturbed, the second time as the reference, and once for each part that a worker dies in.
+def measure(architecture: Engine, work: Work) -> list[Fault]:
+    """Run the chain undisturbed, after a first run where the session stays, and once with a death in each part.
 
     Args:
         architecture: which.
         work: its output is a directory to put outputs in.
 
     Raises:
-        AssertionError: nobody died.
+        AssertionError: nobody died in some part.
     """
-    for name in ("first", "undisturbed"):
+    for name in ("undisturbed",) if architecture == "relay" else ("first", "undisturbed"):
         figures = _run(architecture, work, name)
-    reference = work.output / f"{architecture}-undisturbed"
+    found = _run(architecture, work, "deaths", ",".join(PARTS))
+    undisturbed, deaths = (work.output / f"{architecture}-{name}" for name in ("undisturbed", "deaths"))
+    difference = close(undisturbed, deaths, 1e-5) or ""
     for part in PARTS:
-        name = f"died-in-{part}"
-        try:
-            found = _run(architecture, work, name, part)
-        except Exception as error:  # the second attempt failed too: a result
-            outcome, seconds, difference = "lost", None, f"{type(error).__name__}: {str(error)[:200]}"
-        else:
-            outcome = "retried by the caller" if f"{part}_retries" in found else "by itself"
-            seconds = found[f"{part}_seconds"]
-            difference = close(reference, work.output / f"{architecture}-{name}", 1e-5) or ""
         assert (work.scratch / "chain" / f"died-{part}").exists(), f"nobody died in {part}"
-        yield Fault(architecture, part, outcome, seconds, figures[f"{part}_seconds"], difference)
+    return [
+        Fault(
+            architecture, part, "retried by the caller" if f"{part}_retries" in found else "by itself",
+            found[f"{part}_seconds"], figures[f"{part}_seconds"], difference,
+        )
+        for part in PARTS
+    ]  # fmt: skip
 
 
 def _run(architecture: Engine, work: Work, name: str, die: str = "") -> dict[str, float]:
@@ -101,11 +99,11 @@ def main(directory: Path, megabytes: float) -> None:
     pq.write_table(pa.Table.from_pylist(rows), directory / "faults.parquet")
 
 
-def _told(faults: Iterator[Fault]) -> Iterator[Fault]:
+def _told(faults: list[Fault]) -> list[Fault]:
     for fault in faults:
-        cost = "" if fault.lost_seconds is None else f"{fault.lost_seconds:+.1f} s on {fault.undisturbed_seconds:.1f}"
+        cost = f"{fault.lost_seconds:+.1f} s on {fault.undisturbed_seconds:.1f}"
         print(f"{fault.architecture:6} {fault.part:8} {fault.outcome:22} {cost:18} {fault.difference}", flush=True)
-        yield fault
+    return faults
 
 
 if __name__ == "__main__":

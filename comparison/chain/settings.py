@@ -29,7 +29,7 @@ class Chain:
         inference: sampled from each prompt's own seed, whatever the batch.
         prompts: openings of the first rows of the global order.
         retries: how often the caller tries a part again that failed.
-        die: part in which one worker kills itself, once: ``etl``, ``train`` or ``predict``; "" for none.
+        die: parts in which one worker dies, once in each: of ``etl,train,predict``, with commas; "" for none.
     """
 
     base: str
@@ -94,4 +94,4 @@ class Chain:
 
     def mark(self, part: str) -> Path | None:
         """The file whose presence says that a worker has killed itself in a part; None where none shall."""
-        return self.scratch / f"died-{part}" if self.die == part else None
+        return self.scratch / f"died-{part}" if part in self.die.split(",") else None

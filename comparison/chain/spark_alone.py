@@ -81,5 +81,6 @@ def predict(spark: Any, chain: Chain, rows: list[str]) -> pa.Table:
         return complete
 
     udf = predict_batch_udf(load, return_type=StringType(), batch_size=chain.inference.batch_size)
-    prompts = spark.createDataFrame(prompts_of(chain, rows))
+    # As many copies of the model as Ray has actors, and the same batches: a batch of other rows rounds otherwise.
+    prompts = spark.createDataFrame(prompts_of(chain, rows)).coalesce(chain.inference.num_actors)
     return prompts.select("id", udf("id", "prompt").alias("completion")).toArrow()

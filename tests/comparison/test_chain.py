@@ -31,14 +31,24 @@ SEED = 0
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("chain") / "model", SEED)
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's directory without weights: 256 bytes are its tokens, and one that ends a text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    directory = tmp_path_factory.mktemp("tokenizer")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE(vocab={letter: n for n, letter in enumerate([*letters, "<end>"])}, merges=[]))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    made.add_special_tokens(["<end>"])
+    made.save(str(directory / "tokenizer.json"))
+    (directory / "tokenizer_config.json").write_text('{"eos_token": "<end>"}')
+    return directory
 
 
 @pytest.fixture
-def chain(tmp_path: Path, model: Path) -> Chain:
+def chain(tmp_path: Path, tokenizer: Path) -> Chain:
     """Settings of a run in ``tmp_path``."""
-    work = Work(tmp_path / "tables", tmp_path / "out", tmp_path, 1, 2, 1 << 30, options={"model": str(model)})
+    work = Work(tmp_path / "tables", tmp_path / "out", tmp_path, 1, 2, 1 << 30, options={"model": str(tokenizer)})
     return Chain.of(work).fresh()
 
 
@@ -59,14 +69,16 @@ def rows(chain: Chain) -> list[str]:
 def test_each_rank_reads_its_part_of_the_same_blocks_also_from_the_middle_on(chain: Chain, rows: list[str]) -> None:
     def shares(begin: int, cursor: Cursor) -> list[tuple[Share, Share]]:
         feeder = BlockFeeder(passages_of(chain, rows, ReadByRank), deal_of(chain), begin, cursor)
-        return [(feeder.share(step, 0), feeder.share(step, 1)) for step in range(begin, 6)]
+        return [(feeder.share(step, 0), feeder.share(step, 1)) for step in range(begin, 20)]
 
     whole = shares(0, Cursor())
-    rest = shares(3, whole[2][0].cursor)
+    middle = whole[11][0].cursor
+    assert middle.passage > 0 and middle.taken > 0
+    rest = shares(12, middle)
     blocks = [ids for first, second in whole for ids in (*first.rows.ids, *second.rows.ids)]
     stream = np.concatenate([p.ids for p in passages_of(chain, rows, ReadByRank).stream_here()])
     assert np.array_equal(np.concatenate(blocks), stream[: len(blocks) * chain.training.seq_len])
-    for (a, b), (c, d) in zip(whole[3:], rest, strict=True):
+    for (a, b), (c, d) in zip(whole[12:], rest, strict=True):
         assert np.array_equal(a.rows.ids, c.rows.ids)
         assert np.array_equal(b.rows.ids, d.rows.ids)
 
@@ -135,7 +147,8 @@ def run(directory: Path, engine: str, name: str, **options: Any) -> subprocess.C
 
 
 @pytest.mark.faults
-def test_three_architectures_make_the_same_and_survive_a_killed_trainer(tmp_path: Path, model: Path) -> None:
+def test_three_architectures_make_the_same_and_survive_a_killed_trainer(tmp_path: Path) -> None:
+    model = make_model(tmp_path / "model", SEED)
     write_tables(generated(1, SEED), tmp_path / "tables", SEED)
     options = {"model": str(model)}
     for engine in ("spark", "ray", "relay"):
