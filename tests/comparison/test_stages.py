@@ -159,7 +159,7 @@ def test_tokens_of_each_document_give_its_text_again(
 
     one = stage("tokenise")
     forms_agree(one, tables, tmp_path, spark)
-    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer" / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(tmp_path / "model" / "tokenizer.json"))
     blocks = sorted(rows_of(tmp_path / "0"), key=lambda row: (row["document_id"], row["block"]))
     ids: dict[int, list[int]] = defaultdict(list)
     for row in blocks:
