@@ -19,7 +19,7 @@ RUN apt-get update \
     # One uid in every image: a file that a Spark executor writes to a shared volume is Airflow's own.
     && useradd --uid 50000 --create-home --shell /usr/sbin/nologin baton \
     # An empty named volume takes over owner and mode of the directory it is mounted on.
-    && install -d -o baton -m 755 /data /var/lib/baton /opt/airflow/logs \
+    && install -d -o baton -m 755 /data /var/lib/baton /opt/airflow \
     # Ray makes its temporary directory writable for everybody; nobody else gets through this one.
     && install -d -o baton -m 700 /var/lib/ray
 WORKDIR /opt/baton

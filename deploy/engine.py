@@ -107,7 +107,7 @@ def start(engine: Engine, profiles: Iterable[str]) -> None:
     """
     services = yaml.safe_load(FILE.read_text())["services"]
     for wave in waves(services, profiles):
-        engine.call_compose("up", "-d", "--no-recreate", *wave)
+        engine.call_compose("up", "-d", "--no-deps", *wave)
         for service in wave:
             ends = bool((services[service].get("healthcheck") or {}).get("disable"))
             seconds = _wait(engine, service, ends)

@@ -7,6 +7,8 @@ RAY_AUTH_TOKEN.
 import os
 import sys
 
+from orchestration.versions import label_text
+
 TEMPORARY = "/var/lib/ray/node"  # Ray makes it writable for everybody (mode 777); the directory above has mode 700
 GCS_PORT = 6379
 AGENT_PORT = 52365
@@ -33,6 +35,8 @@ def command(role: str, environment: dict[str, str]) -> list[str]:
     return [
         "ray", "start", *place, "--block", "--disable-usage-stats", f"--temp-dir={TEMPORARY}",
         f"--dashboard-agent-listen-port={AGENT_PORT}",
+        # *plan* compares these with Airflow's own.
+        f"--labels={label_text()}",
         # Ray else takes 30 % of the machine's memory, whatever the container's limit.
         f"--object-store-memory={environment.get('RAY_OBJECT_STORE_BYTES', str(512 << 20))}",
     ]  # fmt: skip
