@@ -176,7 +176,8 @@ class RayClient(JobSubmissionClient):
             nodes = self._state.list(StateResource.NODES, options, raise_on_missing_output=False)
         except Exception as error:
             raise RayUnreachable(f"{self.get_address()} does not list nodes: {error}") from error
-        return {node.node_ip: dict(node.labels or {}) for node in nodes}
+        found: list[Any] = list(nodes)
+        return {node.node_ip: dict(node.labels or {}) for node in found}
 
     def resources(self) -> str:
         """What the cluster has, such as ``2 nodes, 64 CPU, 8 GPU``."""

@@ -21,7 +21,9 @@ def command(role: str, environment: dict[str, str]) -> list[str]:
         ValueError: unknown role, or no token.
     """
     if not environment.get("RAY_AUTH_TOKEN"):
-        raise ValueError("RAY_AUTH_TOKEN is not set: whoever reaches this Ray could run code. Remedy: `make cluster-up`")
+        raise ValueError(
+            "RAY_AUTH_TOKEN is not set: whoever reaches this Ray could run code. Remedy: `make cluster-up`"
+        )
     if role == "head":
         # No work on the head: it holds the cluster's state and the drivers of jobs, and must outlive their workers.
         place = ["--head", f"--port={GCS_PORT}", "--dashboard-host=0.0.0.0", "--num-cpus=0", "--num-gpus=0"]

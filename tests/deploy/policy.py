@@ -88,8 +88,14 @@ def limits(compose: Compose) -> list[str]:
 
 def restarts(compose: Compose) -> list[str]:
     """Every service says whether it starts again, and rotates its log."""
-    faults = [f"{n} has no restart policy" for n, s in services(compose) if s.get("restart") not in ("no", "unless-stopped")]
-    return faults + [f"{n}: its log grows without limit" for n, s in services(compose) if "max-size" not in (s.get("logging") or {}).get("options", {})]
+    faults = [
+        f"{n} has no restart policy" for n, s in services(compose) if s.get("restart") not in ("no", "unless-stopped")
+    ]
+    return faults + [
+        f"{n}: its log grows without limit"
+        for n, s in services(compose)
+        if "max-size" not in (s.get("logging") or {}).get("options", {})
+    ]
 
 
 def images(compose: Compose) -> list[str]:
@@ -140,7 +146,9 @@ def shared(compose: Compose) -> list[str]:
 
     known = settings_of(SHARED)
     ours = [(n, s) for n, s in services(compose) if "build" in s and "dashboards" not in s.get("profiles", ())]
-    faults = [f"{n} does not read deploy/shared.env" for n, s in ours if "deploy/shared.env" not in (s.get("env_file") or ())]
+    faults = [
+        f"{n} does not read deploy/shared.env" for n, s in ours if "deploy/shared.env" not in (s.get("env_file") or ())
+    ]
     return faults + [f"{n} sets {key} again" for n, s in ours for key in s["environment"] if key in known]
 
 
