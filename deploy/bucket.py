@@ -6,11 +6,12 @@ from pyarrow import fs
 
 
 def main() -> None:
-    store = fs.S3FileSystem(allow_bucket_creation=True)  # endpoint and keys come from the AWS variables
-    names = {os.environ[name].removeprefix("s3://").split("/")[0] for name in ("BATON_STORAGE", "BATON_RUNS")}
-    for name in sorted(names):
-        store.create_dir(name)
-        print(f"bucket {name} is there")
+    places = [os.environ[name] for name in ("BATON_STORAGE", "BATON_RUNS")]
+    for bucket in sorted({place.removeprefix("s3://").split("/")[0] for place in places if place.startswith("s3://")}):
+        # By URI: S3FileSystem() itself does not look at AWS_ENDPOINT_URL.
+        store, path = fs.FileSystem.from_uri(f"s3://{bucket}?allow_bucket_creation=true")
+        store.create_dir(path)
+        print(f"bucket {bucket} is there")
 
 
 if __name__ == "__main__":

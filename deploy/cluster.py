@@ -24,7 +24,7 @@ def up(engine: Engine, storage: str | None, build: bool) -> None:
         arguments = ["--build-arg", f"BATON_COMMIT={commit or 'unknown'}"]
         engine.call_compose("build", *arguments, "airflow-api-server", "spark-master", "ray-head")
     print(f"storage: {settings['BATON_STORAGE']}; starting ...", flush=True)
-    start(engine, settings.get("COMPOSE_PROFILES", "").split(","))
+    start(engine, [name for name in settings.get("COMPOSE_PROFILES", "").split(",") if name])
     print(f"the cluster is healthy after {time.monotonic() - begun:.0f} s")
     ui = f"http://127.0.0.1:{settings.get('UI_PORT', '8080')}"
     print(f"Airflow  {ui}  user admin  password {settings['AIRFLOW_ADMIN_PASSWORD']}")

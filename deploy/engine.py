@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import yaml
 PROJECT = Path(__file__).resolve().parent.parent
 FILE = PROJECT / "docker-compose.yaml"
 NAME = "baton"
+PROFILES = ("s3", "gpu", "dashboards")
 HEALTHY_SECONDS = 300
 POLL_SECONDS = 2.0
 
@@ -59,9 +60,10 @@ class Engine:
             raise RuntimeError(f"{self.command} {' '.join(arguments)}: {(done.stderr or done.stdout).strip()[-500:]}")
         return done
 
-    def call_compose(self, *arguments: str) -> None:
-        """Compose, with its output in ``var/cluster.log``."""
+    def call_compose(self, *arguments: str, profiles: Iterable[str] = PROFILES) -> None:
+        """Compose, with its output in ``var/cluster.log``; without profiles named, for the services of all of them."""
         files = [part for file in (FILE, *self.overrides) for part in ("-f", str(file))]
+        files += [part for profile in profiles for part in ("--profile", profile)]
         log = PROJECT / "var" / "cluster.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("a") as stream:
@@ -99,7 +101,7 @@ def waves(services: dict[str, Any], profiles: Iterable[str] = ()) -> list[list[s
     return done
 
 
-def start(engine: Engine, profiles: Iterable[str]) -> None:
+def start(engine: Engine, profiles: Collection[str]) -> None:
     """Start everything, and wait until it is healthy; a line per service.
 
     Raises:
@@ -107,7 +109,7 @@ def start(engine: Engine, profiles: Iterable[str]) -> None:
     """
     services = yaml.safe_load(FILE.read_text())["services"]
     for wave in waves(services, profiles):
-        engine.call_compose("up", "-d", "--no-deps", *wave)
+        engine.call_compose("up", "-d", "--no-deps", *wave, profiles=profiles)
         for service in wave:
             ends = bool((services[service].get("healthcheck") or {}).get("disable"))
             seconds = _wait(engine, service, ends)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.engine import FILE, PROJECT, waves
+from deploy.engine import FILE, PROFILES, PROJECT, waves
 from tests.deploy import policy
 from tests.deploy.policy import COMPOSE_RULES, Compose
 
@@ -121,3 +121,8 @@ def test_services_start_after_what_they_wait_for(compose: Compose) -> None:
 def test_a_cycle_is_refused() -> None:
     with pytest.raises(ValueError, match="a, b"):
         waves({"a": {"depends_on": {"b": {}}}, "b": {"depends_on": {"a": {}}}})
+
+
+def test_every_profile_is_known_to_make_cluster_down(compose: Compose) -> None:
+    used = {profile for service in compose["services"].values() for profile in service.get("profiles", ())}
+    assert used == set(PROFILES)
