@@ -18,6 +18,21 @@ up: setup  ## start Airflow (with its UI) and Ray on this machine
 down:  ## stop what `make up` started
 	@if [ -x $(PY) ]; then $(PY) -m orchestration.local down; else echo "nothing is set up"; fi
 
+cluster-up: setup  ## build the images and start the whole cluster in containers (STORAGE=s3 or volume, kept in .env)
+	@$(PY) -m deploy.cluster up $(if $(STORAGE),--storage $(STORAGE))
+
+cluster-demo: setup  ## the demo on that cluster, through the UI's API
+	@$(PY) -m deploy.cluster demo
+
+cluster-down: setup  ## stop the cluster; its volumes stay
+	@$(PY) -m deploy.cluster down
+
+cluster-clean: setup  ## stop the cluster, remove its volumes and .env
+	@$(PY) -m deploy.cluster clean
+
+cluster-test: setup  ## all of it unattended on a shared volume; prints SKIPPED without a container engine
+	@$(PY) -m deploy.cluster test
+
 test: setup  ## all tests but the long ones, with real runs of the DAGs (14 min on 2 cores)
 	@$(PY) -m pytest -m "not faults"
 

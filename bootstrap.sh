@@ -2,11 +2,12 @@
 # Make .venv and install Baton into it; does nothing if that is done. Called by the Makefile.
 # PYTHON names the interpreter (3.11 or 3.12). pip's settings (index, find-links, certificate, constraint) are
 # passed on to uv, which does not read them.
+# BATON_EXTRAS=spark,cluster installs only what these extras need, and not the project: the Dockerfile does that.
 set -eu
 cd "$(dirname "$0")"
 
 stamp=.venv/.installed
-wanted=$(cat pyproject.toml constraints.txt bootstrap.sh | cksum)
+wanted="$(cat pyproject.toml constraints.txt bootstrap.sh | cksum) ${BATON_EXTRAS:-}"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
 good() { "$1" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
@@ -44,14 +45,21 @@ if "UV_FIND_LINKS" in settings:
     settings["UV_FIND_LINKS"] = settings["UV_FIND_LINKS"].replace(" ", ",")
 settings.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # as pip: the best version over all indexes
 if not found.keys() & {"index-url", "extra-index-url", "find-links", "no-index"}:
-    # No setting says where torch comes from: let uv choose the CPU or CUDA build for this machine.
-    settings.setdefault("UV_TORCH_BACKEND", os.environ.get("UV_TORCH_BACKEND", "auto"))
+    # No setting says where torch comes from: let uv choose the CPU or CUDA build for this machine. An image is built
+    # on one machine and runs on another: the Dockerfile says which (BATON_TORCH_BACKEND).
+    settings.setdefault("UV_TORCH_BACKEND", os.environ.get("UV_TORCH_BACKEND") or os.environ.get("BATON_TORCH_BACKEND", "auto"))
 print("\n".join(f"export {k}={shlex.quote(v)}" for k, v in settings.items()))
 PY
 )"
 
+if [ -n "${BATON_EXTRAS:-}" ]; then
+    # setuptools: the project itself is installed later, without a network.
+    set -- -r pyproject.toml 'setuptools>=77' $(printf ' --extra %s' $(echo "$BATON_EXTRAS" | tr , ' '))
+else
+    set -- -e '.[all]'
+fi
 # Compile bytecode once, here. A run starts some forty Python processes. Without bytecode each of them compiles what
 # it imports, and in every run where bytecode is not written (PYTHONDONTWRITEBYTECODE).
-.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python -e '.[all]' -c constraints.txt
+.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python "$@" -c constraints.txt
 echo "$wanted" >"$stamp"
 echo "Set up in $(($(date +%s) - start)) s"

@@ -167,6 +167,18 @@ class RayClient(JobSubmissionClient):
         usage = status["loadMetricsReport"]["usageByNode"] or {}
         return [{name: total for name, (_, total) in node.items()} for node in usage.values()]
 
+    def labels(self) -> dict[str, dict[str, str]]:
+        """Labels of each living node, by its address; what its ``ray start`` was given, and Ray's own."""
+        from ray.util.state.common import ListApiOptions, StateResource
+
+        options = ListApiOptions(limit=1000, filters=[("state", "=", "ALIVE")], detail=True)
+        try:
+            nodes = self._state.list(StateResource.NODES, options, raise_on_missing_output=False)
+        except Exception as error:
+            raise RayUnreachable(f"{self.get_address()} does not list nodes: {error}") from error
+        found: list[Any] = list(nodes)
+        return {node.node_ip: dict(node.labels or {}) for node in found}
+
     def resources(self) -> str:
         """What the cluster has, such as ``2 nodes, 64 CPU, 8 GPU``."""
         nodes = self.nodes()

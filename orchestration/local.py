@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,27 +59,35 @@ def demo(services: Services, conf: dict[str, Any]) -> int:
     memory = _PeakMemory(services)
     try:
         with memory:
-            return run_dag(services, conf, memory, clock)
+            api = AirflowApi(services.ui, USER, services.password)
+            return run_dag(api, services.ui, conf, clock, lambda: f"peak memory {memory.peak_bytes / 2**30:.1f} GiB")
     finally:
         if started_here:
             services.stop()
 
 
-def run_dag(services: Services, conf: dict[str, Any], memory: "_PeakMemory", clock: float) -> int:
-    """Trigger the DAG, follow it to its end, and print what it made."""
-    api = AirflowApi(services.ui, USER, services.password)
+def run_dag(api: AirflowApi, ui: str, conf: dict[str, Any], clock: float, remark: Callable[[], str]) -> int:
+    """Trigger the DAG, follow it to its end, and print what it made; returns an exit code.
+
+    Args:
+        api: of the Airflow, on this machine or on a cluster.
+        ui: its address for people.
+        conf: form fields.
+        clock: ``time.monotonic`` at the start of what the closing line counts.
+        remark: of the closing line, asked at the end.
+    """
     was_paused = _wait_until_parsed(api)["is_paused"]
     run_id = f"demo_{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}"
     api.set_paused(DAG_ID, False)
     try:
         api.trigger(DAG_ID, run_id, conf)
-        print(f"run {run_id} · {services.ui}/dags/{DAG_ID}/runs/{run_id}", flush=True)
+        print(f"run {run_id} · {ui}/dags/{DAG_ID}/runs/{run_id}", flush=True)
         state = _follow(api, run_id)
     finally:
         if was_paused:
             api.set_paused(DAG_ID, True)
     run = RunDir(run_uri(DAG_ID, run_key(run_id)))
-    print(f"{state} in {time.monotonic() - clock:.0f} s, peak memory {memory.peak_bytes / 2**30:.1f} GiB")
+    print(f"{state} in {time.monotonic() - clock:.0f} s, {remark()}")
     failed = [task for task, task_state in api.task_states(DAG_ID, run_id).items() if task_state == "failed"]
     for task in failed:  # a failed report, a teardown, leaves the run's state as it is
         print(f"{task} failed; the end of its log:\n" + _indented(api.task_log(DAG_ID, run_id, task)))

@@ -24,6 +24,7 @@ from handoff.store import Store
 from inference.prompts import check_prompts
 from orchestration.paths import storage_root
 from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
+from orchestration.versions import ray_mismatches, spark_mismatch
 from training.base.artifact import check_fit, look_into
 from training.estimate import memory_line
 
@@ -160,14 +161,18 @@ def check_spark(conn_id: str, cache: Path) -> str:
                 f"no Spark master answers at {address[0]}:{address[1]} ({error}). "
                 f"Remedy: start it, or correct the connection {conn_id}"
             ) from error
+    if (page := connection.extra_dejson.get("master_ui")) and (mismatch := spark_mismatch(page)):
+        raise ConfigError(mismatch)
     return f"Spark at {master}"
 
 
 def check_ray(conn_id: str, *groups: Group) -> str:
     """The Ray cluster that a connection names: its version and what it has, which must hold each of the groups."""
     try:
-        client = RayHook(conn_id).get_conn()
+        hook = RayHook(conn_id)
+        client = hook.get_conn()
         found, nodes = client.describe(), client.nodes()
+        mismatches = ray_mismatches(client, ships_code=bool(hook.cluster.working_dir))
     except RayUnreachable as error:
         raise EngineUnavailable(
             f"{error}. Remedy: start it (`make up` starts one here), or correct the connection {conn_id}"
@@ -176,6 +181,8 @@ def check_ray(conn_id: str, *groups: Group) -> str:
         raise ConfigError(str(error)) from error
     if not nodes:  # a head that has just started
         raise EngineUnavailable(f"{found}: no node has joined it yet. Remedy: none, the task is tried again")
+    if mismatches:
+        raise ConfigError("\n".join(mismatches))
     if problems := [p for group in groups if (p := group.problem(nodes))]:
         raise CapacityError("\n".join(problems))
     return found

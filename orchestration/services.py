@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from orchestration.policy import POOLS
 from orchestration.ports import any_free_port
 
 PROJECT = Path(__file__).resolve().parent.parent
+SHARED = PROJECT / "deploy" / "shared.env"  # what docker-compose.yaml reads too
 USER = "admin"
 LAPTOP_ROOTS = "/"  # whoever triggers a run here also started the services, and may read what they may
 START_TIMEOUT_SECONDS = 180
@@ -142,7 +144,9 @@ class Services:
     def _ray_command(self) -> list[str]:
         # Sockets live below the temporary directory, and their paths may have 107 bytes at most.
         name = hashlib.sha256(str(self.home).encode()).hexdigest()[:8]
-        temporary = Path(tempfile.gettempdir()) / f"baton-ray-{os.getuid()}-{name}"
+        private = Path(tempfile.gettempdir()) / f"baton-ray-{os.getuid()}-{name}"
+        _make_private(private)
+        temporary = private / "t"  # Ray makes it writable for everybody: nobody else gets through the one above
         # The agent's port too: its default is one for all Rays of a machine, and a Ray without it starts and takes no job.
         return [
             "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={any_free_port()}",
@@ -168,40 +172,27 @@ class Services:
         return {
             **defaults,
             **os.environ,
+            **settings_of(SHARED),
             "PATH": f"{bin_directory}:{os.environ['PATH']}",
             "PYTHONPATH": str(PROJECT),
-            "PYTHONUNBUFFERED": "1",
             "BATON_HOME": str(self.home),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "JAVA_HOME": find_java_home(self.home / "cache"),
-            "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.home / "ray" / "token"),
             # `ray start` turns 127.0.0.1 into the machine's outer address and listens on every interface, except
             # where clusters are off, as they are by default on macOS and Windows. A cluster of one needs no more.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-            "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
             "AIRFLOW_HOME": str(airflow),
             "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.ui}/execution/",
             "AIRFLOW__CORE__FERNET_KEY": "",
-            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",  # the Test button of connections
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self._passwords),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow / 'airflow.db'}",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.ui_port),
-            "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API__BASE_URL": self.ui,
             "AIRFLOW__API__SECRET_KEY": _secret(airflow / "api-secret", secrets.token_hex(32)),
             "AIRFLOW__API_AUTH__JWT_SECRET": _secret(airflow / "jwt-secret", secrets.token_hex(32)),
-            "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         }
 
     def _ensure_user(self) -> None:
@@ -235,6 +226,25 @@ def _end(processes: list[psutil.Process]) -> None:
     for survivor in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             survivor.kill()
+
+
+def settings_of(file: Path) -> dict[str, str]:
+    """Settings of a file with a NAME=VALUE a line; empty lines and those that begin with # are left out."""
+    lines = (line.strip() for line in file.read_text().splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory that only this user can enter.
+
+    Raises:
+        EngineUnavailable: something is there that belongs to somebody else, or is no directory.
+    """
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise EngineUnavailable(f"{directory} is not this user's own directory. Remedy: remove it, or set TMPDIR")
+    directory.chmod(0o700)
 
 
 def _secret(path: Path, fresh: str) -> str:

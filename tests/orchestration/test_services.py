@@ -73,3 +73,29 @@ def test_a_connection_of_the_environment_wins(services: Services, monkeypatch: p
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", "spark://spark-master:7077")
     assert services.environment()["AIRFLOW_CONN_SPARK_DEFAULT"] == "spark://spark-master:7077"
     assert "AIRFLOW_CONN_SPARK_DEFAULT" in os.environ
+
+
+def test_rays_directory_is_below_one_that_nobody_else_can_enter(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray makes its own directory writable for everybody."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    option = next(part for part in services._ray_command() if part.startswith("--temp-dir="))
+    private = Path(option.partition("=")[2]).parent
+    assert private.parent == tmp_path and private.stat().st_mode & 0o777 == 0o700
+    private.chmod(0o777)
+    services._ray_command()
+    assert private.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_link_in_the_place_of_rays_directory_is_refused(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    option = next(part for part in services._ray_command() if part.startswith("--temp-dir="))
+    private = Path(option.partition("=")[2]).parent
+    private.rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    private.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(EngineUnavailable, match="not this user's own"):
+        services._ray_command()
