@@ -5,6 +5,7 @@ from pydantic import Field
 from handoff.capacity import Group
 from handoff.identity import Input, Runtime
 from handoff.manifest import Frozen
+from inference.engines.base import Sampling
 
 
 class InferenceConfig(Frozen):
@@ -33,6 +34,11 @@ class InferenceConfig(Frozen):
     num_actors: Runtime[int] = Field(default=1, description="model replicas in the actor pool", ge=1)
     cpus_per_actor: Runtime[float] = Field(default=1, description="CPU cores that each replica takes", gt=0)
     use_gpu: bool = Field(default=False, description="one GPU per replica")
+
+    @property
+    def sampling(self) -> Sampling:
+        """How answers are chosen."""
+        return Sampling(self.max_new_tokens, self.temperature, self.top_p)
 
     @property
     def actors(self) -> Group:

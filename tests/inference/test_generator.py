@@ -15,9 +15,9 @@ from handoff.publish import staging
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
+from inference.engines.sampling import GumbelMax, logits_processors, row_seed
 from inference.generator import Generator
 from inference.prompts import MODERN, PROMPTS
-from inference.sampling import GumbelMax, logits_processors, row_seed
 from inference.text_stages import ModelReference, finish, render, render_arguments
 
 CONFIG = InferenceConfig(max_new_tokens=12, temperature=1.0, top_p=0.9)
