@@ -30,7 +30,13 @@ class InferenceConfig(Frozen):
     temperature: float = Field(default=0.8, description="0: greedy; higher: more varied", ge=0, le=10)
     top_p: float = Field(default=0.95, description="smallest probability mass to sample from", gt=0, le=1)
     seed: int = Field(default=0, description="the same model, prompt and seed give the same text", ge=0, lt=2**31)
+    n: int = Field(default=1, description="answers to each prompt, a row each", ge=1, le=128)
+    stop: tuple[str, ...] = Field(default=(), description="texts that end a completion; they are cut off")
+    logprobs: bool = Field(default=False, description="record the log-probability of each token of a completion")
     batch_size: Runtime[int] = Field(default=8, description="prompts per batch", ge=1)
+    batch_tokens: Runtime[int] = Field(
+        default=8192, description="tokens per batch of the transformers engine, padding and answers included", ge=1
+    )
     num_actors: Runtime[int] = Field(default=1, description="model replicas in the actor pool", ge=1)
     cpus_per_actor: Runtime[float] = Field(default=1, description="CPU cores that each replica takes", gt=0)
     use_gpu: bool = Field(default=False, description="one GPU per replica")
@@ -38,7 +44,7 @@ class InferenceConfig(Frozen):
     @property
     def sampling(self) -> Sampling:
         """How answers are chosen."""
-        return Sampling(self.max_new_tokens, self.temperature, self.top_p)
+        return Sampling(self.max_new_tokens, self.temperature, self.top_p, self.n, self.stop, self.logprobs)
 
     @property
     def actors(self) -> Group:
