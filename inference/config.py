@@ -1,5 +1,7 @@
 """Configuration of batch inference."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from handoff.capacity import Group
@@ -34,12 +36,20 @@ class InferenceConfig(Frozen):
     stop: tuple[str, ...] = Field(default=(), description="texts that end a completion; they are cut off")
     logprobs: bool = Field(default=False, description="record the log-probability of each token of a completion")
     batch_size: Runtime[int] = Field(default=8, description="prompts per batch", ge=1)
+    engine: Literal["transformers", "vllm"] = Field(
+        default="transformers", description="what runs the model; vllm needs an environment of its own: make vllm-env"
+    )
+    tensor_parallel: Runtime[int] = Field(
+        default=1, description="devices of one machine that each replica's model is split over", ge=1, le=64
+    )
     batch_tokens: Runtime[int] = Field(
-        default=8192, description="tokens per batch of the transformers engine, padding and answers included", ge=1
+        default=8192,
+        description="tokens per batch, padding and answers included; with vllm on a CPU, tokens that its cache holds",
+        ge=1,
     )
     num_actors: Runtime[int] = Field(default=1, description="model replicas in the actor pool", ge=1)
     cpus_per_actor: Runtime[float] = Field(default=1, description="CPU cores that each replica takes", gt=0)
-    use_gpu: bool = Field(default=False, description="one GPU per replica")
+    use_gpu: bool = Field(default=False, description="one GPU per replica, or as many as tensor_parallel says")
 
     @property
     def sampling(self) -> Sampling:
@@ -49,4 +59,5 @@ class InferenceConfig(Frozen):
     @property
     def actors(self) -> Group:
         """The actor pool."""
-        return Group("actors", "inference.num_actors", self.num_actors, self.cpus_per_actor, int(self.use_gpu))
+        gpus = self.tensor_parallel if self.use_gpu else 0
+        return Group("actors", "inference.num_actors", self.num_actors, self.cpus_per_actor, gpus)

@@ -66,7 +66,7 @@ def predict(
         actors=min(config.num_actors, ceil(len(prompts) / rows)),
         rows=rows,
         cpus=config.cpus_per_actor,
-        gpus=int(config.use_gpu),
+        gpus=config.actors.gpus,
     ).map_batches(partial(finish, tokenizer=tokenizer, baseline=baseline), **cpu_stage_options(config))
 
 

@@ -18,7 +18,10 @@ TAIL_TOKENS = 4  # decoded beside a stop string's length, for characters that se
 
 
 class TransformersEngine:
-    """A model in this process. Weights are bf16 on a GPU and fp32 on CPU, where bf16 is emulated and slower."""
+    """A model in this process, or with ``tensor_parallel`` this rank's part of it.
+
+    Weights are bf16 on a GPU and fp32 on CPU, where bf16 is emulated and slower.
+    """
 
     def __init__(self, config: InferenceConfig, model_dir: str, tokenizer: ModelTokenizer) -> None:
         import torch
@@ -27,11 +30,20 @@ class TransformersEngine:
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        torch.set_num_threads(max(1, int(config.cpus_per_actor)))
+        torch.set_num_threads(max(1, int(config.cpus_per_actor / config.tensor_parallel)))
         self._sampling, self._tokenizer, self._budget = config.sampling, tokenizer, config.batch_tokens
         self._device = torch.device("cuda" if config.use_gpu else "cpu")
         dtype = torch.bfloat16 if config.use_gpu else torch.float32
-        self._model = cast(Any, AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype)).to(self._device).eval()
+        split = config.tensor_parallel > 1
+        if split:
+            from transformers.distributed import DistributedConfig
+
+            part = DistributedConfig(tp_size=config.tensor_parallel)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype, distributed_config=part)
+        else:
+            loaded = cast(Any, AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype)).to(self._device)
+        self._model = loaded.eval()
+        self._agree = agree if split else None
         # The model's own sampling defaults (temperature, penalties) must not mix with the configured ones.
         self._model.generation_config = GenerationConfig(
             max_new_tokens=config.max_new_tokens,
@@ -62,7 +74,9 @@ class TransformersEngine:
                 input_ids=tokens,
                 attention_mask=mask,
                 past_key_values=cache,
-                custom_generate=Decoding(rows, how, Sampler(how.temperature, how.top_p, every, self._device)),
+                custom_generate=Decoding(
+                    rows, how, Sampler(how.temperature, how.top_p, every, self._device), self._agree
+                ),
             )
         answers = [row.answer(how.logprobs) for row in rows]
         return [answers[first : first + how.n] for first in range(0, len(answers), how.n)]
@@ -119,3 +133,11 @@ class TransformersEngine:
 
     def close(self) -> None:
         self._model = None
+
+
+def agree(tokens: Any) -> Any:
+    """The first rank's tokens, on all ranks: their logits may differ in the last bit."""
+    import torch.distributed as dist
+
+    dist.broadcast(tokens, 0)
+    return tokens

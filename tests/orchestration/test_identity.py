@@ -49,8 +49,8 @@ SIDES = {
     ),
     "InferenceConfig": (
         "held_out_prompts opening_words baseline_prompts template max_prompt_tokens max_new_tokens temperature top_p "
-        "seed n stop logprobs use_gpu",
-        "prompts batch_size batch_tokens num_actors cpus_per_actor", "",
+        "seed n stop logprobs use_gpu engine",
+        "prompts batch_size tensor_parallel batch_tokens num_actors cpus_per_actor", "",
     ),
 }  # fmt: skip
 # Classes that make no artifact of their own: what they choose is a parent, a registered model, or the run itself.
