@@ -39,7 +39,7 @@ def need(settings: Mapping[str, Any], config: InferenceConfig) -> Need | None:
     shape = Shape.of_config(settings)
     if shape is None or any("expert" in name for name, value in settings.items() if value):
         return None
-    width = 2 if config.use_gpu else 4
+    width = 4 if config.weights_dtype == "float32" else 2
     return Need(width * shape.parameters, width * shape.key_value_numbers * config.batch_tokens)
 
 

@@ -27,7 +27,7 @@ def test_weights_and_cache_are_those_of_the_loaded_model(tiny_model: Path) -> No
     config = InferenceConfig(batch_tokens=100)
     settings = json.loads((tiny_model / "config.json").read_text())
     found = need(settings, config)
-    model = TransformersEngine(config, str(tiny_model), ModelTokenizer.of_directory(tiny_model))._model
+    model = TransformersEngine(config, str(tiny_model), ModelTokenizer.of_directory(tiny_model)).model
     import torch
 
     cache = model(input_ids=torch.ones(4, 25, dtype=torch.long)).past_key_values

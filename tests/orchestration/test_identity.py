@@ -49,7 +49,7 @@ SIDES = {
     ),
     "InferenceConfig": (
         "held_out_prompts opening_words baseline_prompts template max_prompt_tokens max_new_tokens temperature top_p "
-        "seed n stop logprobs use_gpu engine",
+        "seed n stop logprobs use_gpu engine dtype",
         "prompts batch_size tensor_parallel batch_tokens num_actors cpus_per_actor", "",
     ),
 }  # fmt: skip
