@@ -1,13 +1,16 @@
 # Baton: `make help` lists the targets. Each sets up what it needs.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families bench-presets lint format constraints clean
+.PHONY: help setup vllm-env demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families bench-presets lint format constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## make .venv and install everything (other targets call it)
 	@./bootstrap.sh
+
+vllm-env: setup  ## make .venv-vllm for the inference engine vllm on CPUs (3 GB; part of nothing else)
+	@./vllm-env.sh
 
 demo: setup  ## raw Shakespeare to predictions and a report, through the real DAG
 	@$(PY) -m orchestration.local demo

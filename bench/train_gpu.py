@@ -19,10 +19,10 @@ import numpy as np
 from bench.bare_train import save
 from bench.train import HOME, WARM_UP, apart, shown, speed
 from bench.train_data import make_model
+from handoff.model_shape import Shape
 from reporting.hardware import describe_machine, gpus
 from training.config import BaseModelConfig, TrainingConfig
 from training.data.packing import IGNORED
-from training.estimate import Shape
 from training.worker.meters import flops_per_token, mfu
 from training.worker.step import Rows
 

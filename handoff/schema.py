@@ -46,7 +46,9 @@ PREDICTIONS = pa.schema(  # the columns that are carried through follow
         pa.field("prompt_tokens", pa.int32()),
         pa.field("completion_tokens", pa.int32()),
         pa.field("finish_reason", pa.string()),  # stop (an end token or a stop string) or length
-        pa.field("logprobs", pa.list_(pa.float32())),  # natural, per token of the completion; null unless asked for
+        pa.field(
+            "logprobs", pa.list_(pa.field("element", pa.float32()))
+        ),  # natural, per token of the completion; null unless asked for
         pa.field("seconds", pa.float64()),  # wall time of the batch that this row was generated in
         pa.field("source", pa.string()),  # where the prompt came from: held-out, modern, or the file's name
     ]

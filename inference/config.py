@@ -1,5 +1,7 @@
 """Configuration of batch inference."""
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from handoff.capacity import Group
@@ -52,10 +54,20 @@ class InferenceConfig(Frozen):
     window_rows: Runtime[int] = Field(
         default=512, description="most prompts that a replica takes at once, and writes at once", ge=1
     )
-    batch_size: Runtime[int] = Field(default=8, description="prompts per batch", ge=1)
+    engine: Literal["transformers", "vllm"] = Field(
+        default="transformers", description="what runs the model; vllm needs an environment of its own: make vllm-env"
+    )
+    tensor_parallel: Runtime[int] = Field(
+        default=1, description="devices of one machine that each replica's model is split over", ge=1, le=64
+    )
+    batch_tokens: Runtime[int] = Field(
+        default=8192,
+        description="tokens per batch, padding and answers included; with vllm on a CPU, tokens that its cache holds",
+        ge=1,
+    )
     num_actors: Runtime[int] = Field(default=1, description="model replicas in the actor pool", ge=1)
     cpus_per_actor: Runtime[float] = Field(default=1, description="CPU cores that each replica takes", gt=0)
-    use_gpu: bool = Field(default=False, description="one GPU per replica")
+    use_gpu: bool = Field(default=False, description="one GPU per replica, or as many as tensor_parallel says")
 
     @field_validator("carry")
     @classmethod
@@ -74,7 +86,8 @@ class InferenceConfig(Frozen):
     @property
     def actors(self) -> Group:
         """The actor pool."""
-        return Group("actors", "inference.num_actors", self.num_actors, self.cpus_per_actor, int(self.use_gpu))
+        gpus = self.tensor_parallel if self.use_gpu else 0
+        return Group("actors", "inference.num_actors", self.num_actors, self.cpus_per_actor, gpus)
 
     def most_errors(self, rows: int) -> int | None:
         """How many of ``rows`` rows may have an error; None: any number."""

@@ -192,6 +192,6 @@ def on_actors(
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight),
             num_cpus=config.cpus_per_actor,
-            num_gpus=int(config.use_gpu),
+            num_gpus=config.actors.gpus,
             **options,
         )

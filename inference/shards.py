@@ -15,6 +15,8 @@ from inference.config import InferenceConfig
 _NAME = re.compile(r"(\d{12})-(\d{12})\.parquet")
 SHARDS_PER_ACTOR = 16  # at least, where there are rows enough: a kill costs each replica at most one, 6 % of its work
 
+LEAST_ROWS = 16  # where there are so many: a replica is far from its speed with fewer at once
+
 
 @dataclass(frozen=True, order=True)
 class Shard:
@@ -34,9 +36,9 @@ class Shard:
 def shard_rows(rows: int, config: InferenceConfig) -> int:
     """Rows of a shard, as even as can be, so that no replica waits for another's last one.
 
-    At most ``window_rows``; so many shards that a kill costs little; no smaller than a batch.
+    At most ``window_rows``; so many shards that a kill costs little; no smaller than a batch should be.
     """
-    wanted = min(max(ceil(rows / (SHARDS_PER_ACTOR * config.num_actors)), config.batch_size), config.window_rows)
+    wanted = min(max(ceil(rows / (SHARDS_PER_ACTOR * config.num_actors)), LEAST_ROWS), config.window_rows)
     rounds = ceil(rows / (config.num_actors * wanted))
     return ceil(rows / (config.num_actors * rounds))
 

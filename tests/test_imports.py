@@ -23,7 +23,7 @@ FORBIDDEN = {
         "airflow",
         "torch",
     },
-    "engines": {"dags", "orchestration", "etl", "training", "inference", "reporting", "pyspark", "airflow", "torch"},
+    "engines": {"dags", "orchestration", "etl", "training", "inference", "reporting", "pyspark", "airflow"},
     "etl": {"dags", "orchestration", "engines", "training", "inference", "reporting", "ray", "torch", "airflow"},
     "training": {"dags", "orchestration", "etl", "inference", "reporting", "pyspark", "airflow"},
     "inference": {"dags", "orchestration", "etl", "training", "reporting", "pyspark", "airflow"},

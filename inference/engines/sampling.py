@@ -1,6 +1,7 @@
 """Seeded sampling whose text depends on the prompt alone, not on what else is in the batch or which actor has it."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -9,8 +10,13 @@ def row_seed(seed: int, identity: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}\0{identity}".encode()).digest()[:8], "big") >> 1
 
 
+def sample_seeds(seed: int, n: int) -> list[int]:
+    """Seeds of the ``n`` samples of one prompt; the first is the prompt's own."""
+    return [seed, *(row_seed(seed, str(number)) for number in range(1, n))]
+
+
 class GumbelMax:
-    """Logits processor that turns the greedy choice into a sample: argmax(logits + Gumbel noise).
+    """Turns the greedy choice into a sample: argmax(logits + Gumbel noise).
 
     The Gumbel-max trick (Gumbel 1954; Maddison, Tarlow & Minka, "A* Sampling", NeurIPS 2014): with g_i independent
     standard Gumbel, argmax_i(logit_i + g_i) is distributed as softmax(logits). Here g = -log(e), e exponential.
@@ -23,12 +29,12 @@ class GumbelMax:
         device: where the logits are; generators of CPU and GPU give different streams.
     """
 
-    def __init__(self, seeds: list[int], device: Any) -> None:
+    def __init__(self, seeds: Sequence[int], device: Any) -> None:
         import torch
 
         self._generators = [torch.Generator(device=device).manual_seed(seed) for seed in seeds]
 
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
+    def __call__(self, scores: Any) -> Any:
         """Add noise to ``scores`` [rows, vocabulary]; tokens at -inf stay there. Returns float32."""
         import torch
 
@@ -37,15 +43,31 @@ class GumbelMax:
             row.exponential_(generator=generator)
         return scores.float() - noise.log_()
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows of the batch alone."""
+        self._generators = [self._generators[row] for row in rows]
 
-def logits_processors(temperature: float, top_p: float, seeds: list[int], device: Any) -> list[Any]:
-    """Processors for ``generate(do_sample=False)``: temperature, then the nucleus (Holtzman et al. 2020), then noise.
 
-    At temperature 0 there are none: the choice is greedy.
+class Sampler:
+    """Chooses the next token of each row: temperature, then the nucleus (Holtzman et al. 2020), then noise.
+
+    At temperature 0 the choice is greedy.
     """
-    from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
-    if temperature == 0:
-        return []
-    nucleus = [TopPLogitsWarper(top_p)] if top_p < 1 else []
-    return [TemperatureLogitsWarper(float(temperature)), *nucleus, GumbelMax(seeds, device)]
+    def __init__(self, temperature: float, top_p: float, seeds: Sequence[int], device: Any) -> None:
+        from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+
+        self._noise = GumbelMax(seeds, device) if temperature else None
+        self._steps: list[Any] = [TemperatureLogitsWarper(float(temperature))] if temperature else []
+        self._steps += [TopPLogitsWarper(top_p)] if temperature and top_p < 1 else []
+
+    def __call__(self, logits: Any) -> Any:
+        """Token ids [rows] from ``logits`` [rows, vocabulary]."""
+        for step in self._steps:
+            logits = step(None, logits)
+        return (self._noise(logits) if self._noise else logits).argmax(-1)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows of the batch alone."""
+        if self._noise:
+            self._noise.keep(rows)

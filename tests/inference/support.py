@@ -1,5 +1,6 @@
 """A run whose train stage has made a model: the tiny model as the base, and again with other weights as the tuned one."""
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from inference.config import InferenceConfig
 from inference.generator import Generator
 from inference.job import main_stage
 from inference.text_stages import ModelReference, Renderer, finish
+from tests.support import VERSES
 from training.files import put_directory
 
 
@@ -86,3 +88,10 @@ def complete(
     generator, render = Generator(model, tokenizer, config), Renderer.of(model.directory(), config, positions)
     batches = [generator.answer(render(table.slice(start, rows))) for start in range(0, len(table), rows)]
     return pa.concat_tables([finish(batch, tokenizer, config.carry, config.stop) for batch in batches])
+
+
+def write_prompts(file: Path, rows: int) -> str:
+    """Prompts p0, p1, … of different lengths, as JSON lines; returns the file's path."""
+    texts = [" ".join(f"{VERSES[n % len(VERSES)]} {n}".split()[: 3 + n % 9]) for n in range(rows)]
+    file.write_text("".join(json.dumps({"id": f"p{n}", "prompt": text}) + "\n" for n, text in enumerate(texts)))
+    return str(file)

@@ -16,7 +16,7 @@ from handoff.publish import staging
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
-from inference.engines.sampling import GumbelMax, logits_processors, row_seed
+from inference.engines.sampling import GumbelMax, Sampler, row_seed
 from inference.openings import MODERN
 from inference.template import ChatTemplate
 from inference.text_stages import ModelReference, Renderer
@@ -146,11 +146,9 @@ def test_gumbel_noise_samples_the_softmax_and_nothing_outside_the_nucleus() -> N
     draws = 20_000
     logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05])).expand(draws, 4)
     seeds = [row_seed(0, f"row {n}") for n in range(draws)]
-    counts = torch.bincount(GumbelMax(seeds, logits.device)(None, logits).argmax(-1), minlength=4) / draws
+    counts = torch.bincount(GumbelMax(seeds, logits.device)(logits).argmax(-1), minlength=4) / draws
     assert torch.allclose(counts, torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.015)  # 4 standard errors
 
-    scores = logits
-    for processor in logits_processors(temperature=1.0, top_p=0.75, seeds=seeds, device=logits.device):
-        scores = processor(None, scores)
-    counts = torch.bincount(scores.argmax(-1), minlength=4) / draws
+    nucleus = Sampler(temperature=1.0, top_p=0.75, seeds=seeds, device=logits.device)
+    counts = torch.bincount(nucleus(logits), minlength=4) / draws
     assert torch.allclose(counts, torch.tensor([0.625, 0.375, 0.0, 0.0]), atol=0.015)

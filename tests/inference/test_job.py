@@ -35,9 +35,7 @@ def test_predictions_of_the_default_prompts_on_two_actors(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     base, tuned = models
-    config = InferenceConfig(
-        held_out_prompts=3, opening_words=6, baseline_prompts=5, max_new_tokens=8, batch_size=4, num_actors=2
-    )
+    config = InferenceConfig(held_out_prompts=3, opening_words=6, baseline_prompts=5, max_new_tokens=8, num_actors=2)
     run = make_run(tmp_path / "run", store, tuned, config)
     with caplog.at_level("INFO", logger="baton"):
         record = run_predict(run)
@@ -75,7 +73,7 @@ def test_a_prompt_file_keeps_every_row(
     file = tmp_path / "asked.jsonl"
     file.write_text("".join(json.dumps({"id": i, "prompt": p}) + "\n" for i, p in enumerate(asked)))
     config = InferenceConfig(
-        prompts=str(file), baseline_prompts=0, max_new_tokens=8, max_prompt_tokens=100, batch_size=3
+        prompts=str(file), baseline_prompts=0, max_new_tokens=8, max_prompt_tokens=100, window_rows=3
     )
     run = make_run(tmp_path / "run", store, tuned, config)
     record = run_predict(run)
@@ -109,7 +107,7 @@ def test_several_answers_to_each_prompt_with_stop_texts_and_carried_columns(
     config = InferenceConfig(
         prompts=str(tmp_path / "asked.parquet"), id_column="key", prompt_column="line", carry=("year",),
         template="In {year}: {prompt}", baseline_prompts=4, max_new_tokens=6, n=2, stop=("e",), logprobs=True,
-        window_rows=3, batch_size=2,
+        window_rows=9,
     )  # fmt: skip
     run = make_run(tmp_path / "run", store, models[1], config)
     run_predict(run)
@@ -130,9 +128,7 @@ def test_too_many_errors_end_the_stage_with_the_first_causes(
 ) -> None:
     file = tmp_path / "asked.jsonl"
     file.write_text("".join(json.dumps({"id": f"q{i}", "prompt": " " if i % 2 else "To be"}) + "\n" for i in range(64)))
-    config = InferenceConfig(
-        prompts=str(file), baseline_prompts=0, max_new_tokens=2, batch_size=4, window_rows=4, max_errored_rows=3
-    )
+    config = InferenceConfig(prompts=str(file), baseline_prompts=0, max_new_tokens=2, window_rows=4, max_errored_rows=3)
     run = make_run(tmp_path / "run", store, models[1], config)
     with pytest.raises(
         TooManyErrors, match=r"4 of 64 prompts.*bears 3: 4 x the prompt is empty. First: q\d+: the prompt"
