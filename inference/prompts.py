@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from handoff import schema
 from handoff.artifact import Artifact, load_manifest, open_artifact
 from handoff.errors import ArtifactError, ConfigError, SourceError
+from handoff.manifest import FileEntry
 from handoff.publish import Staging, describe_in_place, find, staging
 from handoff.store import Store
 from inference.config import InferenceConfig
@@ -116,9 +117,16 @@ def _input(
         return snapshot, _read(files, kept, lambda _: label), {**_told(kept), **split}
     files, kept = prompt_files(config.prompts), columns(config)
     entries = [describe_in_place(uri) for uri in files]
-    with staging(store, "raw", {"prompts": [[e.path, e.sha256] for e in entries]}, []) as place:
-        raw = place.publish(in_place=entries)
-    return raw, _read(files, kept, lambda uri: uri.rsplit("/", 1)[-1]), _told(kept)
+    return _raw(store, entries), _read(files, kept, lambda uri: uri.rsplit("/", 1)[-1]), _told(kept)
+
+
+def _raw(store: Store, entries: list[FileEntry]) -> Artifact:
+    """The raw artifact of prompt files, which are used in place."""
+    settings = {"prompts": [[entry.path, entry.sha256] for entry in entries]}
+    if published := find(store, "raw", settings, []):
+        return published
+    with staging(store, "raw", settings, []) as place:
+        return place.publish(in_place=entries)
 
 
 def _told(kept: Columns) -> dict[str, Any]:

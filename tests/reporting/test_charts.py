@@ -22,7 +22,7 @@ def test_colours_and_fonts_are_the_pages_own() -> None:
 def test_says_what_it_shows_to_those_who_cannot_see_it() -> None:
     svg = str(loss_chart(steps(4.0, 3.5, 3.25)))
     assert 'role="img"' in svg
-    assert "<title>Training loss in cross-entropy per token, 3 steps: from 4 to 3.25, lowest 3.25</title>" in svg
+    assert "<title>Training loss in cross-entropy per token, 3 points: from 4 to 3.25, lowest 3.25</title>" in svg
     assert "optimizer step</text>" in svg
 
 
