@@ -32,7 +32,7 @@ def test_no_chart_of_fewer_than_two_points(losses: tuple[float | None, ...]) -> 
 
 
 def test_steps_without_a_finite_loss_are_left_out() -> None:
-    assert "2 steps: from 4 to 3" in str(loss_chart(steps(4.0, None, 3.0)))
+    assert "2 points: from 4 to 3" in str(loss_chart(steps(4.0, None, 3.0)))
 
 
 def test_no_speed_chart_where_nothing_was_measured() -> None:
