@@ -7,7 +7,6 @@ from pydantic import Field, field_validator
 from handoff.capacity import Group
 from handoff.identity import Input, Limit, Runtime
 from handoff.manifest import Frozen
-from handoff.schema import PREDICTIONS
 from inference.engines.base import Sampling
 
 
@@ -72,6 +71,8 @@ class InferenceConfig(Frozen):
     @field_validator("carry")
     @classmethod
     def _new_names(cls, carry: tuple[str, ...]) -> tuple[str, ...]:
+        from handoff.schema import PREDICTIONS  # pyarrow, which a scheduler must not load to parse a DAG
+
         if taken := [name for name in carry if name in PREDICTIONS.names]:
             raise ValueError(f"predictions have a column {taken[0]} of their own: rename it in the prompts")
         if len(set(carry)) < len(carry):
