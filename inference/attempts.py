@@ -32,6 +32,7 @@ class Attempts:
         suspects: batches to try first.
         alone: deaths of each row that was alone in its batch.
         running: rows of the batch that is being answered.
+        deaths: processes that died on this shard.
     """
 
     answers: Answers
@@ -39,6 +40,7 @@ class Attempts:
     suspects: list[list[int]] = field(default_factory=list)
     alone: dict[int, int] = field(default_factory=dict)
     running: list[int] = field(default_factory=list)
+    deaths: int = 0
 
     @classmethod
     def of(cls, answers: Answers, name: str) -> "Attempts":
@@ -48,7 +50,9 @@ class Attempts:
             return found
         told: dict[str, Any] = json.loads(noted)
         found.suspects, found.alone = told["suspects"], {int(row): n for row, n in told["alone"].items()}
-        if len(died_on := told["running"]) == 1:
+        died_on = told["running"]
+        found.deaths = told["deaths"] + bool(died_on)
+        if len(died_on) == 1:
             found.alone[died_on[0]] = found.alone.get(died_on[0], 0) + 1
         found.suspects = [*pieces(died_on), *(rows for rows in found.suspects if rows != died_on)]
         found.suspects = [rows for rows in found.suspects if not set(rows) & set(found.given_up)]
@@ -68,13 +72,13 @@ class Attempts:
     def end(self) -> None:
         """Note that the shard went to its end."""
         self.suspects, self.running = [], []
-        if self.alone:
+        if self.deaths:
             self._save()
         else:
             self.answers.working.remove(self._path)
 
     def _save(self) -> None:
-        told = {"suspects": self.suspects, "alone": self.alone, "running": self.running}
+        told = {"suspects": self.suspects, "alone": self.alone, "running": self.running, "deaths": self.deaths}
         self.answers.working.write(self._path, json.dumps(told).encode())
 
     @property
@@ -84,7 +88,7 @@ class Attempts:
 
 @dataclass
 class Starts:
-    """How often one actor of the pool was started, and how often in a row without a batch answered.
+    """How often in a row one actor of the pool was started without answering anything.
 
     Args:
         answers: where the actor works.
@@ -93,16 +97,12 @@ class Starts:
 
     answers: Answers
     actor: str
-    starts: int = 0
     fruitless: int = 0
 
     def begin(self) -> int:
         """Note a start. Returns how many before it were fruitless."""
-        if noted := self.answers.working.read(self._path):
-            told = json.loads(noted)
-            self.starts, self.fruitless = told["starts"], told["fruitless"]
-        before = self.fruitless
-        self.starts, self.fruitless = self.starts + 1, before + 1
+        before = int(self.answers.working.read(self._path) or 0)
+        self.fruitless = before + 1
         self._save()
         return before
 
@@ -113,16 +113,18 @@ class Starts:
             self._save()
 
     def _save(self) -> None:
-        told = {"starts": self.starts, "fruitless": self.fruitless}
-        self.answers.working.write(self._path, json.dumps(told).encode())
+        self.answers.working.write(self._path, str(self.fruitless).encode())
 
     @property
     def _path(self) -> str:
-        return f"{self.answers.directory}/starts/{self.actor}.json"
+        return f"{self.answers.directory}/starts/{self.actor}"
 
 
 def restarts(answers: Answers) -> int:
-    """How often actors were started again, by all attempts together."""
-    names = answers.working.names(f"{answers.directory}/starts")
-    noted = [answers.working.read(f"{answers.directory}/starts/{name}") for name in names if name.endswith(".json")]
-    return sum(json.loads(text)["starts"] - 1 for text in noted if text)
+    """How often a process died on a shard, so that another had to try it, in all attempts together.
+
+    Only between passes: a batch that is being answered counts as a death.
+    """
+    names = answers.working.names(f"{answers.directory}/attempts")
+    noted = [answers.working.read(f"{answers.directory}/attempts/{name}") for name in names if name.endswith(".json")]
+    return sum(told["deaths"] + bool(told["running"]) for told in map(json.loads, filter(None, noted)))

@@ -1,8 +1,10 @@
 """The Ray Data pipeline: read and tokenise → actor pool with the model → decode and write, a shard at a time."""
 
+import contextlib
 import pickle
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from collections.abc import Generator as Yields
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -51,7 +53,7 @@ def answer_all(task: Task, on_shard: Callable[[Summary], None], stage: type[Gene
         stage: what the actors are.
 
     Returns:
-        How often actors were started again.
+        How often a process died on a shard, which another then tried again.
 
     Raises:
         EngineUnavailable: more deaths than ``max_actor_restarts``.
@@ -65,30 +67,30 @@ def answer_all(task: Task, on_shard: Callable[[Summary], None], stage: type[Gene
         written = 0
         try:
             # A death takes along what its actor had in hand: two shards at most.
-            for summary in run_pass(task, todo, 2 * most - lost, stage):
-                written += 1
-                on_shard(summary)
+            with contextlib.closing(run_pass(task, todo, 2 * most - lost, stage)) as summaries:
+                for summary in summaries:
+                    written += 1
+                    on_shard(summary)
         except RayError as error:
-            if not (died := restarts(task.answers) - before):
+            if restarts(task.answers) == before:
                 raise
-            raise too_many_deaths(died, most) from error
-        died = restarts(task.answers) - before
-        if died > most:
-            raise too_many_deaths(died, most)
+            raise too_many_deaths(most) from error
+        if restarts(task.answers) - before > most:
+            raise too_many_deaths(most)
         if (missing := len(todo) - written) > 0:
             lost += missing
             log.info("%d of %d shards were lost with their processes: they are answered again", missing, len(todo))
     return restarts(task.answers) - before
 
 
-def too_many_deaths(died: int, most: int) -> EngineUnavailable:
+def too_many_deaths(most: int) -> EngineUnavailable:
     return EngineUnavailable(
-        f"processes of model replicas died, {died} restarts so far (inference.max_actor_restarts is {most}). What is "
-        "written stays. Remedy: look into the engine logs whether memory ran out; rerun to go on"
+        f"processes of model replicas died again and again (inference.max_actor_restarts is {most}). What is written "
+        "stays. Remedy: look into the engine logs whether memory ran out, or whether many rows kill them; rerun to go on"
     )
 
 
-def run_pass(task: Task, todo: list[Shard], losses: int, stage: type[Generator]) -> Iterator[Summary]:
+def run_pass(task: Task, todo: list[Shard], losses: int, stage: type[Generator]) -> Yields[Summary, None, None]:
     """Run the pipeline once over shards; yields a summary of each as soon as it is written."""
     tokenizer = ModelTokenizer.of_directory(task.model.directory())
     options = cpu_stage_options(task.config)

@@ -146,7 +146,8 @@ def test_two_actors_killed_at_once_are_started_again(start: Callable[..., Starte
         victim.send_signal(signal.SIGKILL)
     text = stage.output()
     assert stage.process.returncode == 0, text
-    assert metrics_of(stage.run)["restarts"] == 2 and "Traceback" not in text
+    assert 1 <= metrics_of(stage.run)["restarts"] <= 2  # one may have been between two shards
+    assert "Traceback" not in text and "were lost with their processes" in text
     assert_whole(stage.run)
 
 

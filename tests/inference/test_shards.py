@@ -55,7 +55,11 @@ def test_a_row_that_kills_is_found_in_four_deaths_and_a_death_alone_may_be_an_ac
     assert deaths == 2 + DEATHS_ALONE and attempts.given_up == {37: DEATHS_ALONE}
     assert answered == set(range(64)) - {37}
     attempts.end()
-    assert Attempts.of(answers, "shard").given_up == {37: DEATHS_ALONE}
+    assert Attempts.of(answers, "shard").given_up == {37: DEATHS_ALONE} and restarts(answers) == deaths
+    untroubled = Attempts.of(answers, "another")
+    untroubled.begin([0])
+    untroubled.end()
+    assert restarts(answers) == deaths
 
 
 def test_a_batch_is_cut_into_pieces_that_lose_no_row() -> None:
@@ -70,7 +74,7 @@ def test_starts_without_an_answer_are_counted_over_processes(answers: Answers) -
     good = Starts(answers, "b")
     good.begin()
     good.bear_fruit()
-    assert Starts(answers, "b").begin() == 0 and restarts(answers) == 2 + 1
+    assert Starts(answers, "b").begin() == 0
 
 
 def test_after_a_device_error_the_process_ends_but_not_for_want_of_memory() -> None:
