@@ -56,6 +56,9 @@ class InferenceConfig(Frozen):
     engine: Literal["transformers", "vllm"] = Field(
         default="transformers", description="what runs the model; vllm needs an environment of its own: make vllm-env"
     )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="of the weights; auto: bfloat16 on GPUs, float32 on CPUs, which emulate the others"
+    )
     tensor_parallel: Runtime[int] = Field(
         default=1, description="devices of one machine that each replica's model is split over", ge=1, le=64
     )
@@ -78,6 +81,11 @@ class InferenceConfig(Frozen):
         if len(set(carry)) < len(carry):
             raise ValueError("a column is named twice")
         return carry
+
+    @property
+    def weights_dtype(self) -> str:
+        """The dtype that ``dtype`` stands for, by torch's name."""
+        return ("bfloat16" if self.use_gpu else "float32") if self.dtype == "auto" else self.dtype
 
     @property
     def sampling(self) -> Sampling:

@@ -13,9 +13,9 @@ from handoff.working import Working
 from inference.config import InferenceConfig
 
 _NAME = re.compile(r"(\d{12})-(\d{12})\.parquet")
-SHARDS_PER_ACTOR = 16  # at least, where there are rows enough: a kill costs each replica at most one, 6 % of its work
+SHARDS_PER_ACTOR = 16  # at least, where there are rows enough: a kill costs each replica one at most, 6 % of its work
 
-LEAST_ROWS = 16  # where there are so many: a replica is far from its speed with fewer at once
+LEAST_ROWS = 128  # where there are so many: with fewer at once, rows of like length are few and batches small
 
 
 @dataclass(frozen=True, order=True)

@@ -16,6 +16,7 @@ from etl.read.check import check_source
 from handoff.capacity import Group
 from handoff.errors import BatonError, CapacityError, ConfigError, EngineUnavailable, InfrastructureError
 from handoff.positions import completion_length, refuse_too_long
+from inference.memory import replica_memory
 from inference.prompts import check_prompts
 from orchestration.run_config import InferenceRunConfig, RunConfig
 from training.base.artifact import check_fit, look_into
@@ -58,8 +59,17 @@ def check_inference(config: InferenceRunConfig, settings: Mapping[str, Any]) -> 
             "model": lambda: refuse_too_long(settings, completion_length(config.inference.max_new_tokens)),
             "prompts": lambda: check_prompts(config.inference),
             "Ray": lambda: check_ray("ray_default", config.inference.actors),
+            "memory": lambda: replica_memory(settings, config.inference, ray_nodes("ray_default")),
         }
     )
+
+
+def ray_nodes(conn_id: str) -> list[dict[str, float]]:
+    """What each node of a connection's cluster has; none where it does not answer, which ``check_ray`` tells."""
+    try:
+        return RayHook(conn_id).get_conn().nodes()
+    except (RayUnreachable, ValueError):
+        return []
 
 
 def run_checks(checks: Mapping[str, Callable[[], str | None]]) -> list[str]:
@@ -101,8 +111,9 @@ def _base_model(config: RunConfig, cache: Path) -> str:
         config.inference.max_new_tokens
     )
     check_fit(seen, config.training, lengths)
-    memory = memory_line(seen.settings, config.training)
-    return f"{seen.line}; {memory}" if memory else seen.line
+    training = memory_line(seen.settings, config.training)
+    replica = replica_memory(seen.settings, config.inference, ray_nodes("ray_default"))
+    return "; ".join(filter(None, (seen.line, training, replica)))
 
 
 def _evaluation_files(config: RunConfig, cache: Path) -> str | None:

@@ -2,15 +2,17 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from engines.likelihood import token_logprobs
-from handoff.tokenizer import ModelTokenizer
-from inference.config import InferenceConfig
 from inference.engines.base import Answer
 from inference.engines.batching import by_budget, shared_prefix
 from inference.engines.decoding import Decoding, Writing, plain_attention
 from inference.engines.sampling import Sampler, sample_seeds
+
+if TYPE_CHECKING:  # they need pydantic and pyarrow, which a machine that measures a GPU alone may lack
+    from handoff.tokenizer import ModelTokenizer
+    from inference.config import InferenceConfig
 
 SHORTEST_PREFIX = 16  # tokens in common that are worth a forward pass of their own
 LOGITS = 2**27  # of one forward pass when scoring: 0.5 GB in fp32, a few times that in passing
@@ -18,12 +20,9 @@ TAIL_TOKENS = 4  # decoded beside a stop string's length, for characters that se
 
 
 class TransformersEngine:
-    """A model in this process, or with ``tensor_parallel`` this rank's part of it.
+    """A model in this process, or with ``tensor_parallel`` this rank's part of it."""
 
-    Weights are bf16 on a GPU and fp32 on CPU, where bf16 is emulated and slower.
-    """
-
-    def __init__(self, config: InferenceConfig, model_dir: str, tokenizer: ModelTokenizer) -> None:
+    def __init__(self, config: "InferenceConfig", model_dir: str, tokenizer: "ModelTokenizer") -> None:
         import torch
         from transformers import AutoModelForCausalLM, GenerationConfig
         from transformers.utils import logging
@@ -32,8 +31,8 @@ class TransformersEngine:
         logging.disable_progress_bar()
         torch.set_num_threads(max(1, int(config.cpus_per_actor / config.tensor_parallel)))
         self._sampling, self._tokenizer, self._budget = config.sampling, tokenizer, config.batch_tokens
-        self._device = torch.device("cuda" if config.use_gpu else "cpu")
-        dtype = torch.bfloat16 if config.use_gpu else torch.float32
+        self.device = torch.device("cuda" if config.use_gpu else "cpu")
+        dtype = getattr(torch, config.weights_dtype)
         split = config.tensor_parallel > 1
         if split:
             from transformers.distributed import DistributedConfig
@@ -41,18 +40,18 @@ class TransformersEngine:
             part = DistributedConfig(tp_size=config.tensor_parallel)
             loaded: Any = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype, distributed_config=part)
         else:
-            loaded = cast(Any, AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype)).to(self._device)
-        self._model = loaded.eval()
+            loaded = cast(Any, AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype)).to(self.device)
+        self.model = loaded.eval()
         self._agree = agree if split else None
         # The model's own sampling defaults (temperature, penalties) must not mix with the configured ones.
-        self._model.generation_config = GenerationConfig(
+        self.model.generation_config = GenerationConfig(
             max_new_tokens=config.max_new_tokens,
             do_sample=False,
             pad_token_id=tokenizer.end_id,
             eos_token_id=list(tokenizer.stop_ids),
         )
         # With position ids from the mask, padding may stand between a prefix and the rest; models without them count it.
-        self._takes_positions = "position_ids" in inspect.signature(self._model.forward).parameters
+        self._takes_positions = "position_ids" in inspect.signature(self.model.forward).parameters
 
     def batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Rows of like length, as many as ``batch_tokens`` holds."""
@@ -69,19 +68,19 @@ class TransformersEngine:
         every = [seed for own in seeds for seed in sample_seeds(own, how.n)]
         with torch.inference_mode():
             shared, cache = self._prefix(repeated)
-            tokens, mask = self._padded(repeated, shared)
-            self._model.generate(
+            tokens, mask = self.padded(repeated, shared)
+            self.model.generate(
                 input_ids=tokens,
                 attention_mask=mask,
                 past_key_values=cache,
                 custom_generate=Decoding(
-                    rows, how, Sampler(how.temperature, how.top_p, every, self._device), self._agree
+                    rows, how, Sampler(how.temperature, how.top_p, every, self.device), self._agree
                 ),
             )
         answers = [row.answer(how.logprobs) for row in rows]
         return [answers[first : first + how.n] for first in range(0, len(answers), how.n)]
 
-    def _padded(self, prompts: Sequence[Sequence[int]], shared: int) -> tuple[Any, Any]:
+    def padded(self, prompts: Sequence[Sequence[int]], shared: int) -> tuple[Any, Any]:
         """Token ids and mask [rows, tokens]: the shared tokens, padding, the rest of each prompt."""
         import torch
 
@@ -93,7 +92,7 @@ class TransformersEngine:
             tokens[row, :shared] = torch.tensor(ids[:shared], dtype=torch.long)
             tokens[row, width - len(ids) + shared :] = torch.tensor(ids[shared:])
             mask[row, width - len(ids) + shared :] = 1
-        return tokens.to(self._device), mask.to(self._device)
+        return tokens.to(self.device), mask.to(self.device)
 
     def _prefix(self, prompts: Sequence[Sequence[int]]) -> tuple[int, Any]:
         """How many first tokens are computed once for all prompts, and the cache of them; 0 and None for none."""
@@ -102,8 +101,8 @@ class TransformersEngine:
         shared = shared_prefix(prompts) if self._takes_positions and len(prompts) > 1 else 0
         if shared < SHORTEST_PREFIX:
             return 0, None
-        ids = torch.tensor([prompts[0][:shared]], device=self._device)
-        cache = self._model(input_ids=ids, use_cache=True).get("past_key_values")
+        ids = torch.tensor([prompts[0][:shared]], device=self.device)
+        cache = self.model(input_ids=ids, use_cache=True).get("past_key_values")
         if not plain_attention(cache):
             self._takes_positions = False
             return 0, None
@@ -122,17 +121,15 @@ class TransformersEngine:
         """As many rows at a time as their logits leave room for."""
         whole = [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
         scores: list[list[float]] = [[] for _ in whole]
-        for rows in by_budget(
-            [len(ids) for ids in whole], 0, LOGITS // self._model.config.get_text_config().vocab_size
-        ):
+        for rows in by_budget([len(ids) for ids in whole], 0, LOGITS // self.model.config.get_text_config().vocab_size):
             given = [len(prompts[i]) for i in rows]
-            found = token_logprobs(self._model, [whole[i] for i in rows], self._tokenizer.end_id, given)
+            found = token_logprobs(self.model, [whole[i] for i in rows], self._tokenizer.end_id, given)
             for i, values in zip(rows, found, strict=True):
                 scores[i] = values
         return scores
 
     def close(self) -> None:
-        self._model = None
+        self.model = None
 
 
 def agree(tokens: Any) -> Any:

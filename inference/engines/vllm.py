@@ -46,7 +46,8 @@ class VllmEngine(ChildEngine):
         how = config.sampling
         setup: dict[str, Any] = {
             "model": model_dir,
-            "dtype": "bfloat16" if config.use_gpu else "float32",
+            "dtype": config.weights_dtype,
+            "eager": not config.use_gpu,  # a CPU has no graph to capture
             "tensor_parallel": config.tensor_parallel,
             "max_tokens": min(longest, positions_of(settings) or longest),
             "max_new_tokens": how.max_new_tokens,

@@ -36,7 +36,7 @@ class Model:
             tensor_parallel_size=setup["tensor_parallel"],
             max_model_len=setup["max_tokens"],
             skip_tokenizer_init=not setup["stop"],
-            enforce_eager=setup["dtype"] == "float32",  # a CPU has nothing to capture
+            enforce_eager=setup["eager"],
             enable_prefix_caching=True,
             max_logprobs=1,
             disable_log_stats=True,

@@ -73,7 +73,7 @@ def test_a_prefix_in_common_is_computed_once_and_changes_no_answer(tiny_model: P
     assert shared_prefix(asked) == 30 and shared_prefix([[1, 2], [1, 2]]) == 1 and shared_prefix([[1], [1, 2]]) == 0
     one = engine(tiny_model)
     seen: list[tuple[int, ...]] = []
-    one._model.register_forward_pre_hook(
+    one.model.register_forward_pre_hook(
         lambda _, args, kwargs: seen.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
     together = one.generate(asked, list(range(8)))

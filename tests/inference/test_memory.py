@@ -1,71 +1,58 @@
-"""The driver's memory for a million prompts is that for a thousand, within 200 MB.
-
-What the driver holds follows ids (eight bytes each, while prompts are published) and shards. Prompts are published by
-the million here. Answering them takes too long for a test, so as many shards are answered as a million prompts make.
-"""
+"""What the plan says of a replica's memory: the sizes that the model really has, and what would hold it."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from handoff.artifact import Artifact
-from handoff.store import Store
+from handoff.errors import CapacityError, ConfigError
+from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
-from inference.shards import shard_rows
-from tests.inference.support import make_run, publish_models
+from inference.engines.transformers import TransformersEngine
+from inference.memory import need, replica_memory
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
-
-MOST_BYTES = 200_000_000
-PUBLISH = """
-import resource, sys
-from handoff.store import Store
-from inference.config import InferenceConfig
-from inference.prompts import publish_prompts
-made = publish_prompts(Store(sys.argv[1]), InferenceConfig(prompts=sys.argv[2]), None)
-print(made.manifest.rows["all"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-"""
+LLAMA_70B: dict[str, Any] = {
+    "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64,
+    "num_key_value_heads": 8, "vocab_size": 128256, "tie_word_embeddings": False, "hidden_act": "silu",
+}  # fmt: skip
+H100 = {"CPU": 64.0, "GPU": 8.0, "memory": 1e12, "accelerator_type:H100": 1.0}
 
 
-def short_prompts(file: Path, rows: int) -> str:
-    with file.open("w") as out:
-        for n in range(rows):
-            out.write(json.dumps({"id": f"p{n}", "prompt": f"Shall I compare thee to {n}"}) + "\n")
-    return str(file)
+def on_gpu(**values: Any) -> InferenceConfig:
+    return InferenceConfig(use_gpu=True, **values)
 
 
-def test_publishing_a_million_prompts(store: Store, tmp_path: Path) -> None:
-    peaks = []
-    for rows in (1_000, 1_000_000):
-        uri = short_prompts(tmp_path / f"{rows}.jsonl", rows)
-        told = subprocess.check_output([sys.executable, "-c", PUBLISH, store.root, uri], text=True, timeout=600)
-        assert int(told.split()[0]) == rows
-        peaks.append(int(told.split()[1]))
-    print(f"peak of publishing 1,000 prompts {peaks[0] / 1e6:.0f} MB, 1,000,000 prompts {peaks[1] / 1e6:.0f} MB")
-    assert peaks[1] - peaks[0] < MOST_BYTES
+def test_weights_and_cache_are_those_of_the_loaded_model(tiny_model: Path) -> None:
+    config = InferenceConfig(batch_tokens=100)
+    settings = json.loads((tiny_model / "config.json").read_text())
+    found = need(settings, config)
+    model = TransformersEngine(config, str(tiny_model), ModelTokenizer.of_directory(tiny_model)).model
+    import torch
+
+    cache = model(input_ids=torch.ones(4, 25, dtype=torch.long)).past_key_values
+    assert found and found.cache == sum(t.nbytes for layer in cache.layers for t in (layer.keys, layer.values))
+    assert found.weights == pytest.approx(sum(p.nbytes for p in model.parameters()), rel=0.01)
 
 
-def test_answering_as_many_shards_as_a_million_prompts_make(
-    store: Store, tiny_model: Path, tiny_corpus: Artifact, tmp_path: Path
-) -> None:
-    _, tuned = publish_models(store, tiny_model, tiny_corpus)
-    million = InferenceConfig(num_actors=2)
-    shards = -(-1_000_000 // shard_rows(1_000_000, million))
-    peaks = []
-    for rows, window in ((1_000, 512), (16 * shards, 16)):
-        uri = short_prompts(tmp_path / f"{rows}.jsonl", rows)
-        config = InferenceConfig(prompts=uri, baseline_prompts=0, max_new_tokens=1, num_actors=2, window_rows=window)
-        run = make_run(tmp_path / f"run-{rows}", store, tuned, config)
-        environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-        subprocess.run([sys.executable, "-m", "inference.job", run.uri], check=True, env=environment, timeout=900)
-        record = run.record("predict")
-        assert record is not None and record.metrics["prompts"] == rows
-        peaks.append(record.peak_rss_bytes or 0)
-    print(
-        f"peak of the driver with 1,000 prompts {peaks[0] / 1e6:.0f} MB, with {shards} shards {peaks[1] / 1e6:.0f} MB"
-    )
-    assert peaks[0] > 0 and peaks[1] - peaks[0] < MOST_BYTES
+def test_the_plan_says_how_many_cards_hold_a_replica() -> None:
+    with pytest.raises(
+        CapacityError, match=r"143\.8 GB on each of 1 GPUs \(H100 \(80 GB\): 2 of them\).*tensor_parallel to 2"
+    ):
+        replica_memory(LLAMA_70B, on_gpu(), [H100])
+    with pytest.raises(CapacityError, match="H100"):  # 2 cards hold the weights, and not so large a cache
+        replica_memory(LLAMA_70B, on_gpu(tensor_parallel=2, batch_tokens=100_000), [H100])
+    line = replica_memory(LLAMA_70B, on_gpu(tensor_parallel=4), [H100])
+    assert line and "35.95 GB on each of 4 GPUs (H100 (80 GB): 2 of them)" in line
+    assert "needs 141.1" in line and "2.68 GB of cache (8,192 tokens)" in line
+    assert replica_memory(LLAMA_70B, on_gpu(), [{"GPU": 8.0}]), "a card of unknown size is not judged"
+    with pytest.raises(ConfigError, match="multiple"):
+        replica_memory(LLAMA_70B, on_gpu(tensor_parallel=3), [H100])
+
+
+def test_on_cpus_a_nodes_memory_counts() -> None:
+    with pytest.raises(CapacityError, match=r"287\.6 GB of memory per replica, the largest node offers 20\.0 GB"):
+        replica_memory(LLAMA_70B, InferenceConfig(), [{"CPU": 2.0, "memory": 2e10}, {"CPU": 2.0, "memory": 1e10}])
+    assert replica_memory(LLAMA_70B, InferenceConfig(), [{"CPU": 2.0, "memory": 3e11}])
+    assert replica_memory({"model_type": "mamba"}, InferenceConfig(), [{"memory": 1.0}]) is None
+    assert replica_memory({**LLAMA_70B, "num_local_experts": 8}, InferenceConfig(), [{"memory": 1.0}]) is None

@@ -17,7 +17,7 @@ def answers(store: Store) -> Answers:
 
 
 @pytest.mark.parametrize(
-    ("rows", "actors", "expected"), [(24, 2, 12), (24, 1, 12), (5, 2, 3), (1, 4, 1), (480, 2, 16), (10**6, 2, 512)]
+    ("rows", "actors", "expected"), [(24, 2, 12), (24, 1, 24), (5, 2, 3), (1, 4, 1), (480, 2, 120), (10**6, 2, 512)]
 )
 def test_shards_are_even_and_many_where_rows_are_many(rows: int, actors: int, expected: int) -> None:
     assert shard_rows(rows, InferenceConfig(num_actors=actors)) == expected

@@ -16,7 +16,7 @@ from tests.inference.test_engines import ending_tokenizer, prompts
 
 
 def config(**values: Any) -> InferenceConfig:
-    return InferenceConfig(**({"max_new_tokens": 24, "temperature": 0, "logprobs": True} | values))
+    return InferenceConfig(**({"max_new_tokens": 6, "temperature": 0, "logprobs": True} | values))
 
 
 def test_a_missing_environment_is_an_error_that_names_the_make_target(

@@ -49,7 +49,7 @@ SIDES = {
     ),
     "InferenceConfig": (
         "carry held_out_prompts opening_words baseline_prompts template chat max_prompt_tokens max_new_tokens "
-        "temperature top_p seed n stop logprobs use_gpu engine",
+        "temperature top_p seed n stop logprobs use_gpu engine dtype",
         "prompts prompts_split id_column prompt_column max_errored_rows max_actor_restarts window_rows tensor_parallel "
         "batch_tokens num_actors cpus_per_actor",
         "",
