@@ -76,7 +76,11 @@ class Generator:
         if "failure" in batch.column_names:
             yield batch
             return
-        answered = self.answer(batch)
+        try:
+            answered = self.answer(batch)
+        except Exception as error:  # not of rows: of the place where tries are noted, or of this code
+            yield failure(error)
+            return
         told = {"waited_input": waited_input, "waited_output": self._waited_output, "actor": _actor_id()}
         since = time.time()
         yield answered.replace_schema_metadata(

@@ -1,12 +1,15 @@
 """Shards and tries, without a cluster: what is left is found whatever was written, and a killing row is closed in on."""
 
+import pickle
+
 import pytest
 
+from handoff.errors import ArtifactError
 from handoff.store import Store
 from handoff.working import Working
 from inference.attempts import DEATHS_ALONE, Attempts, Starts, pieces, restarts
 from inference.config import InferenceConfig
-from inference.generator import unusable
+from inference.generator import failure, unusable
 from inference.shards import Answers, Shard, remaining, shard_rows
 from inference.summary import Summary, cause, pool_use, throughput
 
@@ -81,6 +84,23 @@ def test_after_a_device_error_the_process_ends_but_not_for_want_of_memory() -> N
     out_of_memory = type("OutOfMemoryError", (RuntimeError,), {})
     assert unusable(RuntimeError("CUDA error: device-side assert triggered"))
     assert not unusable(out_of_memory("CUDA out of memory")) and not unusable(IndexError("index out of range"))
+
+
+class Untold(Exception):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+def test_a_workers_error_reaches_the_driver_as_it_is() -> None:
+    for error in (OSError(28, "No space left on device"), ArtifactError("model-1", ["it is gone"], "rerun")):
+        told = pickle.loads(failure(error)["failure"][0].as_py())
+        assert (
+            type(told) is type(error)
+            and str(told) == str(error)
+            and getattr(told, "errno", 0) == getattr(error, "errno", 0)
+        )
+    told = pickle.loads(failure(Untold("a", "b"))["failure"][0].as_py())  # which pickle cannot make anew
+    assert str(told) == "Untold: ab"
 
 
 def summary(begun: float, ended: float, tokens: int, actor: str = "a", **times: float) -> Summary:
