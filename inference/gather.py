@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from handoff import schema
 from handoff.store import resolve
 from inference.pipeline import CPU_STAGE_SLOTS
-from inference.prompts import PromptRows
+from inference.prompt_rows import PromptRows
 from inference.shards import Answers, Shard
 from inference.summary import Summary
 

@@ -17,7 +17,7 @@ from handoff.tokenizer import ModelTokenizer
 from inference.attempts import restarts
 from inference.config import InferenceConfig
 from inference.generator import Generator, failure
-from inference.prompts import PromptRows
+from inference.prompt_rows import PromptRows
 from inference.shards import Answers, Shard, remaining, shard_rows
 from inference.summary import Summary
 from inference.text_stages import ModelReference, Renderer, finish

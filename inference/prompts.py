@@ -1,9 +1,7 @@
-"""The prompts as an artifact: Parquet in row groups of equal size, written and read a row group at a time."""
+"""The prompts as an artifact: made from files, a corpus or the defaults, written a row group at a time."""
 
-import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,19 +9,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from handoff import schema
-from handoff.artifact import Artifact, load_manifest, open_artifact
-from handoff.errors import ArtifactError, ConfigError, SourceError
+from handoff.artifact import Artifact, open_artifact
+from handoff.errors import ConfigError, SourceError
 from handoff.manifest import FileEntry
 from handoff.publish import Staging, describe_in_place, find, staging
 from handoff.store import Store
+from inference import prompt_rows
 from inference.config import InferenceConfig
 from inference.openings import default_prompts
 from inference.prompt_file import Columns, prompt_files, read_prompts
 from inference.template import columns_of
 
 CODE_VERSION = 1  # part of the id: raise it when the same input gives other rows
-GROUP_ROWS = 512  # every row group but the last one has as many: a row is found by arithmetic
-FILE_ROWS = 128 * GROUP_ROWS
 CORPUS_DIRECTORY = re.compile(r"(?P<root>.+)/corpus/(?P<id>corpus-[0-9a-f]{16})/?")
 
 
@@ -159,10 +156,10 @@ def _write(tables: Iterator[pa.Table], place: Staging, subject: str) -> tuple[in
                 more = [f for f in group.schema if f.name not in schema.PROMPTS.names]
                 declared = schema.with_columns(schema.PROMPTS, more)
             group = group.append_column("position", pa.array(np.arange(rows, rows + len(group)), pa.int64()))
-            if rows % FILE_ROWS == 0:
+            if rows % prompt_rows.FILE_ROWS == 0:
                 if writer is not None:
                     writer.close()
-                filesystem, path = place.store.locate(f"{place.path}/part-{rows // FILE_ROWS:05d}.parquet")
+                filesystem, path = place.store.locate(f"{place.path}/part-{rows // prompt_rows.FILE_ROWS:05d}.parquet")
                 place.uri()  # makes the directory
                 writer = pq.ParquetWriter(path, declared, filesystem=filesystem)
             assert writer is not None
@@ -177,7 +174,7 @@ def _write(tables: Iterator[pa.Table], place: Staging, subject: str) -> tuple[in
 
 def _write_group(writer: pq.ParquetWriter, group: pa.Table, declared: pa.Schema, subject: str) -> None:
     try:
-        writer.write_table(group.select(declared.names).cast(declared), row_group_size=GROUP_ROWS)
+        writer.write_table(group.select(declared.names).cast(declared), row_group_size=prompt_rows.GROUP_ROWS)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise SourceError(
             f"prompts {subject}: a further column has other types in other files ({str(error).splitlines()[0]}). "
@@ -186,17 +183,17 @@ def _write_group(writer: pq.ParquetWriter, group: pa.Table, declared: pa.Schema,
 
 
 def _regrouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of ``GROUP_ROWS``."""
+    """The same rows in tables of ``prompt_rows.GROUP_ROWS``."""
     waiting: list[pa.Table] = []
     count = 0
     for table in tables:
         waiting.append(table)
         count += len(table)
-        while count >= GROUP_ROWS:
+        while count >= prompt_rows.GROUP_ROWS:
             whole = pa.concat_tables(waiting, promote_options="permissive")
-            yield whole.slice(0, GROUP_ROWS)
-            waiting = [whole.slice(GROUP_ROWS)]
-            count -= GROUP_ROWS
+            yield whole.slice(0, prompt_rows.GROUP_ROWS)
+            waiting = [whole.slice(prompt_rows.GROUP_ROWS)]
+            count -= prompt_rows.GROUP_ROWS
     if count:
         yield pa.concat_tables(waiting, promote_options="permissive")
 
@@ -207,60 +204,3 @@ def _ids(place: Staging) -> Iterator[pa.ChunkedArray]:
         with pq.ParquetFile(path, filesystem=filesystem) as file:
             for group in range(file.num_row_groups):
                 yield file.read_row_group(group, columns=["id"])["id"]
-
-
-@dataclass(frozen=True)
-class PromptRows:
-    """Rows of a prompts artifact, ``count`` of its ``total`` spread evenly; a small value that travels to workers.
-
-    A row's *place* is its number among the chosen ones; its position is its number in the artifact.
-    """
-
-    storage: str
-    id: str
-    total: int
-    count: int
-
-    @classmethod
-    def of(cls, prompts: Artifact, count: int | None = None) -> "PromptRows":
-        """All rows, or ``count`` of them."""
-        total = prompts.manifest.rows["all"]
-        return cls(prompts.store.root, prompts.id, total, total if count is None else min(count, total))
-
-    def position(self, place: int) -> int:
-        return place * self.total // self.count
-
-    def first_place(self, position: int) -> int:
-        """The first place whose position is ``position`` or later."""
-        return -(-position * self.count // self.total)
-
-    def read(self, start: int, stop: int) -> pa.Table:
-        """Rows at the places from ``start`` to before ``stop``, with a column ``place`` (int64) in front.
-
-        Raises:
-            ArtifactError: the artifact is not there any more.
-        """
-        places = np.arange(start, stop)
-        positions = places * self.total // self.count
-        groups = np.unique(positions // GROUP_ROWS)
-        try:
-            tables = [self._group(int(group)) for group in groups]
-        except FileNotFoundError as error:
-            raise ArtifactError(self.id, [f"a file is gone ({error})"], "rerun the stage") from None
-        starts = np.cumsum([0, *map(len, tables[:-1])])
-        rows = starts[np.searchsorted(groups, positions // GROUP_ROWS)] + positions % GROUP_ROWS
-        table = pa.concat_tables(tables).take(pa.array(rows)).combine_chunks()
-        return table.add_column(0, "place", pa.array(places, pa.int64()))
-
-    def _group(self, group: int) -> pa.Table:
-        artifact = _opened(self.storage, self.id)
-        entry = artifact.manifest.files[group * GROUP_ROWS // FILE_ROWS]
-        filesystem, path = artifact.store.locate(artifact.path_of(entry))
-        with pq.ParquetFile(path, filesystem=filesystem) as file:
-            return file.read_row_group(group % (FILE_ROWS // GROUP_ROWS))
-
-
-@functools.lru_cache(maxsize=4)  # once per worker process
-def _opened(storage: str, identity: str) -> Artifact:
-    store = Store(storage)
-    return Artifact(store, load_manifest(store, identity))

@@ -20,7 +20,8 @@ from handoff.errors import EXIT_USER_ERROR
 from handoff.run_dir import RunDir
 from handoff.store import Store
 from inference.config import InferenceConfig
-from inference.prompts import PromptRows, publish_prompts
+from inference.prompt_rows import PromptRows
+from inference.prompts import publish_prompts
 from inference.text_stages import ModelReference
 from tests.inference.support import complete, make_run, publish_models, rows_of, write_prompts
 

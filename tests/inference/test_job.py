@@ -16,7 +16,7 @@ from handoff.store import Store
 from handoff.verify import verify_chain
 from inference.config import InferenceConfig
 from inference.openings import MODERN
-from inference.prompts import PromptRows
+from inference.prompt_rows import PromptRows
 from inference.text_stages import ModelReference
 from tests.inference.support import complete, make_run, publish_models, rows_of, run_predict
 

@@ -10,7 +10,8 @@ from handoff.store import Store
 from handoff.working import Working
 from inference.config import InferenceConfig
 from inference.pipeline import Task, answer_all
-from inference.prompts import PromptRows, publish_prompts
+from inference.prompt_rows import PromptRows
+from inference.prompts import publish_prompts
 from inference.shards import Answers
 from inference.summary import Summary
 from inference.text_stages import ModelReference

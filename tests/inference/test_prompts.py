@@ -13,10 +13,11 @@ from handoff.artifact import Artifact
 from handoff.errors import ArtifactError, ConfigError, SourceError
 from handoff.store import Store
 from handoff.verify import verify_chain
-from inference import prompts, repeated_ids
+from inference import prompt_rows, repeated_ids
 from inference.config import InferenceConfig
 from inference.openings import MODERN, begins_like_text, default_prompts, opening_of
-from inference.prompts import PromptRows, check_prompts, publish_prompts
+from inference.prompt_rows import PromptRows
+from inference.prompts import check_prompts, publish_prompts
 from tests.support import publish_corpus
 
 
@@ -73,8 +74,8 @@ def test_a_split_of_a_corpus_gives_its_passages(store: Store, tiny_corpus: Artif
 def test_rows_are_found_by_arithmetic_over_row_groups_and_files(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompts, "GROUP_ROWS", 4)
-    monkeypatch.setattr(prompts, "FILE_ROWS", 8)
+    monkeypatch.setattr(prompt_rows, "GROUP_ROWS", 4)
+    monkeypatch.setattr(prompt_rows, "FILE_ROWS", 8)
     made = published(store, jsonl(tmp_path / "p.jsonl", *({"id": n, "prompt": f"line {n}"} for n in range(21))))
     assert [f.rows for f in made.manifest.files] == [8, 8, 5]
     assert all((f.row_groups or 0) <= 2 for f in made.manifest.files)
