@@ -86,9 +86,9 @@ class Attempts:
         return f"{self.answers.directory}/attempts/{self.name}.json"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Starts:
-    """How often in a row one actor of the pool was started without answering anything.
+    """How often in a row one actor of the pool died while it loaded its model.
 
     Args:
         answers: where the actor works.
@@ -97,23 +97,16 @@ class Starts:
 
     answers: Answers
     actor: str
-    fruitless: int = 0
 
     def begin(self) -> int:
-        """Note a start. Returns how many before it were fruitless."""
+        """Note a start. Returns the starts before it that came to nothing."""
         before = int(self.answers.working.read(self._path) or 0)
-        self.fruitless = before + 1
-        self._save()
+        self.answers.working.write(self._path, str(before + 1).encode())
         return before
 
-    def bear_fruit(self) -> None:
-        """Note that the process does answer."""
-        if self.fruitless:
-            self.fruitless = 0
-            self._save()
-
-    def _save(self) -> None:
-        self.answers.working.write(self._path, str(self.fruitless).encode())
+    def loaded(self) -> None:
+        """Note that the process has its model."""
+        self.answers.working.remove(self._path)
 
     @property
     def _path(self) -> str:

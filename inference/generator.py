@@ -21,7 +21,7 @@ from inference.engines.sampling import row_seed
 from inference.shards import Answers, Shard
 from inference.text_stages import ModelReference
 
-FRUITLESS_STARTS = 2  # an actor whose process died so often while loading, or before its first answer, is given up
+DEATHS_LOADING = 2  # in a row, after which an actor is given up; Ray would start it again for ever
 ERROR_CHARACTERS = 500  # of an engine's message that a row keeps
 EXIT_UNUSABLE = 70  # of a process whose device or engine answers nothing any more; EX_SOFTWARE of sysexits.h
 
@@ -53,15 +53,17 @@ class Generator:
     ) -> None:
         self._config, self._answers = config, answers
         self._ended, self._waited_output = time.time(), 0.0
-        self._starts = Starts(answers, _actor_id()) if answers else None
         self._broken: Exception | None = None
         try:
-            if self._starts and (before := self._starts.begin()) >= FRUITLESS_STARTS:
+            starts = Starts(answers, _actor_id()) if answers else None
+            if starts and (before := starts.begin()) >= DEATHS_LOADING:
                 raise InfrastructureError(
-                    f"the process of a model replica died {before} times before it answered anything. Remedy: look "
+                    f"the process of a model replica died {before} times while it loaded the model. Remedy: look "
                     "whether the model fits into the memory of a replica"
                 )
             self._engine = load_engine(config, model.directory(), tokenizer)
+            if starts:
+                starts.loaded()
         except Exception as error:
             if answers is None:
                 raise
@@ -103,8 +105,6 @@ class Generator:
         begun = time.time()
         work = _Work(self._engine, self._config, batch, self._attempts(batch))
         work.run()
-        if self._starts:
-            self._starts.bear_fruit()
         told = {"begun": begun, "ended": time.time(), "busy": work.busy}
         at = batch.schema.get_field_index("error")
         return (

@@ -72,11 +72,11 @@ def test_a_batch_is_cut_into_pieces_that_lose_no_row() -> None:
     assert {len(piece) for piece in pieces(list(range(16)))} == {1} and len(pieces(list(range(64)))[0]) == 8
 
 
-def test_starts_without_an_answer_are_counted_over_processes(answers: Answers) -> None:
+def test_deaths_while_loading_are_counted_over_processes(answers: Answers) -> None:
     assert [Starts(answers, "a").begin() for _ in range(3)] == [0, 1, 2]
     good = Starts(answers, "b")
     good.begin()
-    good.bear_fruit()
+    good.loaded()
     assert Starts(answers, "b").begin() == 0
 
 
