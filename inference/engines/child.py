@@ -5,6 +5,7 @@ import os
 import select
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,9 @@ ENDING_SECONDS = 10
 class ChildEngine:
     """Sends every request to all processes of a group, a line of JSON each, and takes the first one's answer.
 
-    A process that ends is an error of the request at hand; the next request starts the group anew. So is an error that
-    one of several processes reports: the others may be at another place. One process alone goes on after it.
+    A process that ends is an error of the request at hand, and so is an error that one reports. Both end the group, and
+    the next request starts it anew: the other processes may be at another place, and vLLM 0.32 waits for ever for the
+    rest of a batch in which a request failed.
 
     Args:
         name: of the engine, for messages.
@@ -98,16 +100,16 @@ class ChildEngine:
                 buffers[pipe] += part
                 if buffers[pipe].endswith(b"\n"):
                     reply = json.loads(buffers.pop(pipe))
-                    if "error" in reply and (len(self._processes) > 1 or request is self._setup):
-                        self._fail(reply["error"])
                     if "error" in reply:
-                        raise RuntimeError(f"{self._name}: {reply['error']}")
+                        self._fail(reply["error"])
                     rank = next(n for n, process in enumerate(self._processes) if process.stdout is pipe)
                     replies[rank] = reply
         return replies[0]["result"]
 
     def _fail(self, reason: str) -> None:
         """End the group, whose processes may now be at different places, and raise."""
+        if not reason:
+            self._wait_for_one()
         codes = [process.poll() for process in self._processes]
         self.close()
         if not reason:
@@ -116,6 +118,12 @@ class ChildEngine:
             ended = ", ".join(str(code) for code in codes if code is not None) or "unknown"
             reason = f"its process ended (exit code {ended}): {said or 'without a word'}"
         raise RuntimeError(f"{self._name}: {reason}")
+
+    def _wait_for_one(self) -> None:
+        """Wait until a process whose pipe has closed has an exit code."""
+        end = time.monotonic() + ENDING_SECONDS
+        while all(process.poll() is None for process in self._processes) and time.monotonic() < end:
+            time.sleep(0.05)
 
 
 def _write(pipe: Any, line: bytes) -> None:

@@ -75,7 +75,7 @@ def test_answers_scores_and_ends_are_those_of_the_transformers_engine(environmen
         scores = whole.score(asked, completions)
         assert vllm.score(asked, completions) == [pytest.approx(s, abs=1e-3) for s in scores]
         with pytest.raises(RuntimeError, match="vLLM: "):
-            vllm.generate([[10**6]], [0])  # no such token; the process goes on
+            vllm.generate([[10**6]], [0])  # no such token
         assert vllm.generate(asked[:1], [0])[0][0].token_ids == expected[0].token_ids
     finally:
         vllm.close()
