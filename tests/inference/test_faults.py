@@ -140,9 +140,7 @@ def test_a_driver_killed_half_way_costs_a_tenth_of_a_pass_at_most(start: Callabl
 
 def test_two_actors_killed_at_once_are_started_again(start: Callable[..., Started]) -> None:
     stage = start()
-    stage.wait_for(lambda: len(stage.shards()) >= 8)
-    victims = stage.actors()
-    assert len(victims) == 2
+    victims = stage.wait_for(lambda: len(stage.shards()) >= 8 and len(found := stage.actors()) == 2 and found)
     for victim in victims:
         victim.send_signal(signal.SIGKILL)
     text = stage.output()
