@@ -35,7 +35,7 @@ STAGES = (  # in the order of every flow
     Stage("predict", "Ray", "Ray Data, actor pool", publishes="predictions", flows=("training", "inference")),
     Stage("report", "Airflow", "this page", flows=("training", "inference")),
 )
-INPUTS = ("raw", "signatures")  # kinds of artifact that a stage publishes besides its own
+INPUTS = ("raw", "signatures", "prompts")  # kinds of artifact that a stage publishes besides its own
 KINDS = (*INPUTS, *(stage.publishes for stage in STAGES if stage.publishes))
 
 
