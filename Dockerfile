@@ -32,24 +32,24 @@ ENTRYPOINT ["tini", "-g", "--"]
 # Packages come before the code: a change of code reinstalls nothing. bootstrap.sh is what `make setup` runs too, and the
 # one place that hands pip's settings on to uv.
 FROM base AS airflow-packages
-COPY pyproject.toml constraints.txt bootstrap.sh ./
+COPY pyproject.toml constraints.txt bootstrap.sh uv-settings.sh ./
 # spark too: spark-submit runs the driver of `corpus` in Airflow's container. cluster: PostgreSQL and MLflow's S3 client.
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca,target=/run/secrets/ca \
     --mount=type=cache,target=/root/.cache BATON_EXTRAS=airflow,spark,cluster ./bootstrap.sh
 
 FROM base AS spark-packages
-COPY pyproject.toml constraints.txt bootstrap.sh ./
+COPY pyproject.toml constraints.txt bootstrap.sh uv-settings.sh ./
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca,target=/run/secrets/ca \
     --mount=type=cache,target=/root/.cache BATON_EXTRAS=spark ./bootstrap.sh
 
 FROM base AS ray-packages
-COPY pyproject.toml constraints.txt bootstrap.sh ./
+COPY pyproject.toml constraints.txt bootstrap.sh uv-settings.sh ./
 # The backend counts where no setting of pip says where packages come from; else these decide which torch is found.
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca,target=/run/secrets/ca \
     --mount=type=cache,target=/root/.cache BATON_TORCH_BACKEND=cpu BATON_EXTRAS=ray ./bootstrap.sh
 
 FROM base AS gpu-packages
-COPY pyproject.toml constraints.txt bootstrap.sh ./
+COPY pyproject.toml constraints.txt bootstrap.sh uv-settings.sh ./
 ARG TORCH_BACKEND=cu130
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca,target=/run/secrets/ca \
     --mount=type=cache,target=/root/.cache BATON_TORCH_BACKEND=${TORCH_BACKEND} BATON_EXTRAS=ray ./bootstrap.sh

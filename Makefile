@@ -1,13 +1,16 @@
 # Baton: `make help` lists the targets. Each sets up what it needs.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-train-gpu model-families bench-presets compare compare-full advise lint format constraints clean
+.PHONY: help setup vllm-env demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-gpu bench-inference model-families bench-presets compare compare-full advise lint format constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## make .venv and install everything (other targets call it)
 	@./bootstrap.sh
+
+vllm-env: setup  ## make .venv-vllm for the inference engine vllm on CPUs (3 GB; part of nothing else)
+	@./vllm-env.sh
 
 demo: setup  ## raw Shakespeare to predictions and a report, through the real DAG
 	@$(PY) -m orchestration.local demo
@@ -69,8 +72,11 @@ bench-etl-others: setup  ## cleaning beside DuckDB, near-duplicates beside Spark
 bench-train: setup  ## Ray Train beside torchrun, packing, ZeRO 3, work lost with a killed worker; losses compared (RUNS=3)
 	@$(PY) -m bench.train $(or $(RUNS),3)
 
-bench-train-gpu: setup  ## MFU on one GPU, and Hugging Face's Trainer beside; prints SKIPPED without a GPU
-	@$(PY) -m bench.train_gpu
+bench-gpu: setup  ## all that needs a GPU, in 9 minutes: inference, MFU, Hugging Face's Trainer beside; SKIPPED without one
+	@$(PY) -m bench.gpu
+
+bench-inference: setup  ## both engines and the actor pool beside plain generate, and a million rows (PROMPTS=128 RUNS=3 ROWS=1000000)
+	@$(PY) -m bench.inference $(or $(PROMPTS),128) $(or $(RUNS),3) $(or $(ROWS),1000000)
 
 bench-presets: setup  ## tiny and demo on two corpora that are not Shakespeare: held-out perplexity, base and tuned
 	@$(PY) -m bench.presets

@@ -9,12 +9,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.gpu_use import idle_share
 from training.config import TrainingConfig
 from training.data.packing import IGNORED
 from training.recipe import next_token_loss
@@ -38,29 +38,6 @@ def save(rows: Rows, file: Path) -> None:
 def part(rows: Rows, begin: int, end: int) -> Rows:
     """Blocks ``begin`` to ``end``."""
     return Rows(rows.ids[begin:end], rows.positions[begin:end], rows.labels[begin:end])
-
-
-def idle_share(work: Callable[[], Any]) -> float | None:
-    """Share of time in which the GPU was idle, from the first to the last thing that it did in ``work``."""
-    from torch.autograd import DeviceType
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        work()
-    on_gpu = (event.time_range for event in profiler.events() if event.device_type == DeviceType.CUDA)
-    return idle_of([(time_range.start, time_range.end) for time_range in on_gpu])
-
-
-def idle_of(spans: list[tuple[float, float]]) -> float | None:
-    """Share of time that no span covers, from the first span's start to the last one's end; None without spans."""
-    if not spans:
-        return None
-    begin = reached = min(first for first, _ in spans)
-    idle = 0.0
-    for first, last in sorted(spans):
-        idle += max(0.0, first - reached)
-        reached = max(reached, last)
-    return idle / max(reached - begin, 1e-9)
 
 
 def main(spec: dict[str, Any]) -> None:

@@ -1,41 +1,36 @@
-"""``python -m bench.train_gpu``: training on one GPU, without network; prints SKIPPED without a GPU.
+"""Training on one GPU, without network; part of `make bench-gpu`.
 
 - *MFU* of full fine-tuning in bf16: a Llama of about 1 B random weights on blocks of random tokens, each filled by one
   document: plain, then with the optimizer's state in host memory and gradients accumulated over 8 passes.
 - *Trainer*: a model of SmolLM2-135M's shape beside Hugging Face's Trainer, losses compared first.
 
-The micro-batch is doubled as long as it fits, and the fastest one counts. The GPU's idle share comes from torch's
-profiler, over separate steps.
+The micro-batch grows fourfold as long as it fits and time is left, and the fastest one counts. The GPU's idle share
+comes from torch's profiler, over separate steps.
 """
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.bare_train import save
+from bench.inference_gpu import LLAMA_1B, SMOLLM2_135M
 from bench.train import HOME, WARM_UP, apart, shown, speed
 from bench.train_data import make_model
-from handoff.machine import describe_machine, gpus
+from handoff.machine import gpus
+from handoff.model_shape import Shape
 from training.config import BaseModelConfig, TrainingConfig
 from training.data.packing import IGNORED
-from training.estimate import Shape
 from training.worker.meters import flops_per_token, mfu
 from training.worker.step import Rows
 
-LLAMA_1B = {
-    "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22, "num_attention_heads": 16,
-    "max_position_embeddings": 2048, "vocab_size": 32_000,
-}  # fmt: skip
-SMOLLM2_135M = {
-    "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
-    "num_key_value_heads": 3, "max_position_embeddings": 2048, "vocab_size": 49_152, "tie_word_embeddings": True,
-}  # fmt: skip
-SEQ_LEN, STEPS = 2048, 20
-LARGEST_MICRO_BATCH = 64
+SEQ_LEN, STEPS = 2048, 12
+LONGEST_SECONDS = 45  # of one process; none is started with less time left
+SIZES, OFFLOADED, SMALL = (1, 4, 16), (4,), (4, 16, 64)  # micro-batches that are tried
 OURS, TRAINER = ["torch.distributed.run", "--nproc-per-node", "1", "-m", "bench.bare_train"], ["bench.trainer_side"]
 
 
@@ -77,13 +72,16 @@ def train(base: Path, settings: TrainingConfig, module: list[str], steps: int = 
     raise RuntimeError(done.stderr[-2000:])
 
 
-def best(base: Path, module: list[str], accumulation: int = 1, **values: Any) -> tuple[int, dict[str, Any]]:
-    """The fastest micro-batch among 1, 2, 4, ... that fit, and its outcome."""
-    size, found = 1, list[tuple[int, dict[str, Any]]]()
-    while size <= LARGEST_MICRO_BATCH and (outcome := train(base, config(base, size, accumulation, **values), module)):
+def best(
+    base: Path, module: list[str], left: Callable[[], float], sizes: Sequence[int], accumulation: int = 1, **values: Any
+) -> tuple[int, dict[str, Any]] | None:
+    """The fastest of the micro-batches that fit, and its outcome; None where there was no time for any."""
+    found = list[tuple[int, dict[str, Any]]]()
+    for size in sizes:
+        if left() < LONGEST_SECONDS or not (outcome := train(base, config(base, size, accumulation, **values), module)):
+            break
         found.append((size, outcome))
-        size *= 2
-    return max(found, key=lambda one: speed(one[1]["trace"]))
+    return max(found, key=lambda one: speed(one[1]["trace"])) if found else None
 
 
 def rates(outcome: dict[str, Any]) -> str:
@@ -93,43 +91,50 @@ def rates(outcome: dict[str, Any]) -> str:
     return f"{shown(each)} tokens/s over {len(each)} steps, {outcome['memory_bytes'] / 1e9:.1f} GB{idle}"
 
 
-def utilisation() -> None:
+def utilisation(left: Callable[[], float]) -> None:
     """Share of the card's peak that a model of 1 B parameters reaches."""
     base = make_model(HOME / "model-1b", tokenizer=False, **LLAMA_1B)
     shape = Shape.of_config(json.loads((base / "config.json").read_text()))
     assert shape
     flops = flops_per_token(shape.parameters, shape.parameters, shape.layers, shape.hidden, SEQ_LEN / 2)
-    for name, accumulation, offload in (("plain", 1, False), ("optimizer offloaded, 8 passes a step", 8, True)):
-        size, outcome = best(base, OURS, accumulation, offload_optimizer=offload, activation_checkpointing=True)
+    for name, sizes, accumulation, offload in (
+        ("plain", SIZES, 1, False), ("optimizer offloaded, 8 passes a step", OFFLOADED, 8, True),
+    ):  # fmt: skip
+        found = best(base, OURS, left, sizes, accumulation, offload_optimizer=offload, activation_checkpointing=True)
+        if found is None:
+            print(f"training, {name}: not measured, the time is up", flush=True)
+            continue
+        size, outcome = found
         share = mfu(speed(outcome["trace"]), flops, gpus()[0])
         known = f"{share:.3f}" if share else "unknown: no peak for this card"
-        print(f"{name}: micro-batch {size}, {rates(outcome)}, MFU {known}", flush=True)
+        print(f"training, {name}: micro-batch {size}, {rates(outcome)}, MFU {known}", flush=True)
 
 
-def beside_trainer(base: Path, **values: Any) -> None:
+def beside_trainer(base: Path, left: Callable[[], float], **values: Any) -> None:
     """Baton's step and the Trainer at the same micro-batch, then each at its best."""
     sides = {"Baton": OURS, "Trainer": TRAINER}
+    if left() < 2 * LONGEST_SECONDS:
+        print("training beside the Trainer: not measured, the time is up")
+        return
     ours, theirs = (train(base, config(base, 1, **values), module) for module in sides.values())
     assert ours and theirs, "a micro-batch of one block does not fit"
     differ, last = apart(ours, theirs), ours["trace"][-1]["loss"]
-    print(f"Trainer: largest difference of the losses of {STEPS} steps {differ:.2g}; the last is {last:.4f}")
-    found = {name: best(base, module, **values) for name, module in sides.items()}
-    for name, (size, outcome) in found.items():
-        print(f"  {name:<8} micro-batch {size}, {rates(outcome)}")
-    ratio = speed(found["Baton"][1]["trace"]) / speed(found["Trainer"][1]["trace"])
-    print(f"  Baton / Trainer: {ratio:.3f}")
+    print(
+        f"Trainer: largest difference of the losses of {STEPS} steps {differ:.2g}; the last is {last:.4f}", flush=True
+    )
+    found = {name: best(base, module, left, SMALL, **values) for name, module in sides.items()}
+    for name, one in found.items():
+        print(f"  {name:<8} " + (f"micro-batch {one[0]}, {rates(one[1])}" if one else "not measured"), flush=True)
+    if all(found.values()):
+        rate = {name: speed(one[1]["trace"]) for name, one in found.items() if one}
+        print(f"  Baton / Trainer: {rate['Baton'] / rate['Trainer']:.3f}", flush=True)
 
 
-def main() -> None:
-    """Print the figures, or SKIPPED."""
-    if not gpus():
-        print("SKIPPED: bench-train-gpu needs an NVIDIA GPU, this machine has none")
-        return
-    for key, value in describe_machine().items():
-        print(f"{key}: {value}")
-    utilisation()
-    beside_trainer(make_model(HOME / "model-135m", tokenizer=False, **SMOLLM2_135M))
+def training(left: Callable[[], float]) -> None:
+    """Print the figures that time suffices for.
 
-
-if __name__ == "__main__":
-    main()
+    Args:
+        left: seconds until the time is up.
+    """
+    beside_trainer(make_model(HOME / "model-135m", tokenizer=False, **SMOLLM2_135M), left)
+    utilisation(left)

@@ -10,7 +10,7 @@
 | **When a task fails** | nothing it was making is visible; its log ends with one line that names cause and remedy |
 | **Retries** | a failure that may pass is retried with growing waits; one that you must fix fails at once |
 | **Does a failure need someone at night?** | No. Earlier predictions stay where they are. |
-| **To rerun** | clear the failed task; the same model, prompts and settings give the same predictions, found and reused |
+| **To rerun** | clear the failed task: it goes on with the prompts that have no answer yet; finished predictions are found and reused |
 | **A backfill** | is refused by Airflow, because a run follows a promotion, not a date |
 | **Pools** | `ray` must exist: `airflow pools set ray 1 "Ray jobs" --include-deferred` |
 

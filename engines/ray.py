@@ -39,7 +39,7 @@ def connect() -> None:
 
     for handler in logging.getLogger("ray.data").handlers:
         if type(handler).__name__ == "PlainRayHandler":  # the console; the session's file stays
-            handler.setLevel(logging.ERROR)
+            handler.setLevel(logging.CRITICAL)  # it tells of each lost block in forty lines; an error is raised as well
     session: Any = ray._private.worker._global_node
     log.info("Ray %s · engine logs in %s", ray.__version__, session.get_logs_dir_path())
 

@@ -41,6 +41,10 @@ class ArtifactError(BatonError):
         return type(self), self._made_of  # workers raise it in other processes
 
 
+class TooManyErrors(BatonError):
+    """More rows than the configuration bears ended with an error."""
+
+
 class GateFailed(BatonError):
     """The tuned model is not better enough than its base to be promoted."""
 

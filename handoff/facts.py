@@ -180,12 +180,29 @@ class EvaluationFacts(Facts):
     splits: dict[str, SplitResult] = {}
 
 
+class PoolUse(Facts):
+    """Shares of the time of a pool's actors, after each had loaded its model; what is left is their own work around."""
+
+    computed: float
+    waited_for_input: float
+    waited_for_output: float
+
+
 class PredictionFacts(Facts):
     model: str | None = None  # id of the tuned model
     prompts: int | None = None
-    errors: int | None = None
+    errors: int | None = None  # prompts without an answer
+    errors_by_cause: dict[str, int] = {}
+    prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    finish_reasons: dict[str, int] = {}  # answers
+    prompt_lengths: dict[str, int] = {}  # prompts by class of their tokens
+    completion_lengths: dict[str, int] = {}  # answers by class of their tokens
     tokens_per_second: float | None = None
+    throughput: list[float] = []  # tokens per second, in equal intervals
+    seconds: float | None = None  # in which anything was answered
+    pool: PoolUse | None = None
+    restarts: int | None = None  # of actors
     baseline_prompts: int | None = None
 
 

@@ -24,19 +24,40 @@ PAIRS = pa.schema(  # a corpus of prompts with completions, of which only the co
     ]
 )
 
-PREDICTIONS = pa.schema(
+PROMPTS = pa.schema(  # further columns follow: those that the template names or the predictions carry
     [
+        pa.field("position", pa.int64()),  # 0-based place in the input
         pa.field("id", pa.string()),
         pa.field("prompt", pa.string()),
+        pa.field("source", pa.string()),  # held-out, modern, or the file's name
+    ]
+)
+
+PREDICTIONS = pa.schema(  # the columns that are carried through follow
+    [
+        pa.field("position", pa.int64()),  # of the prompt; rows are in this order
+        pa.field("id", pa.string()),
+        pa.field("sample", pa.int32()),  # 0-based number of the answer, where each prompt has several
+        pa.field("prompt", pa.string()),
+        pa.field("rendered", pa.string()),  # the text that the model was given
         pa.field("completion", pa.string()),  # null if `error` is set
         pa.field("baseline", pa.string()),  # the base model's completion, if one was asked for
         pa.field("error", pa.string()),  # why this prompt has no completion; null for a good row
         pa.field("prompt_tokens", pa.int32()),
         pa.field("completion_tokens", pa.int32()),
+        pa.field("finish_reason", pa.string()),  # stop (an end token or a stop string) or length
+        pa.field(
+            "logprobs", pa.list_(pa.field("element", pa.float32()))
+        ),  # natural, per token of the completion; null unless asked for
         pa.field("seconds", pa.float64()),  # wall time of the batch that this row was generated in
         pa.field("source", pa.string()),  # where the prompt came from: held-out, modern, or the file's name
     ]
 )
+
+
+def with_columns(schema: pa.Schema, more: list[pa.Field]) -> pa.Schema:
+    """A declared schema with further columns after its own."""
+    return pa.schema([*schema, *more])
 
 
 def describe(schema: pa.Schema) -> list[dict[str, str]]:

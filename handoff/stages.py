@@ -36,7 +36,7 @@ STAGES = (  # in the order of every flow
     Stage("compare", "both", "the same stages on Spark and on Ray", publishes="comparison", flows=("comparison",)),
     Stage("report", "Airflow", "this page", flows=("training", "inference", "comparison")),
 )
-INPUTS = ("raw", "signatures")  # kinds of artifact that a stage publishes besides its own
+INPUTS = ("raw", "signatures", "prompts")  # kinds of artifact that a stage publishes besides its own
 KINDS = (*INPUTS, *(stage.publishes for stage in STAGES if stage.publishes))
 
 

@@ -127,6 +127,11 @@ class Store:
                 return False
         return True
 
+    def remove(self, path: str) -> None:
+        """Remove a file; no error if it does not exist."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.delete_file(f"{self._base}/{path}")
+
     def delete(self, directory: str) -> None:
         """Remove a directory and all below it; no error if it does not exist."""
         full = f"{self._base}/{directory}"

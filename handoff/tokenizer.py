@@ -90,6 +90,10 @@ class ModelTokenizer:
         """Token ids of texts that go on: never with an end token, which some tokenizers append to every text."""
         return self.texts(prompts, end=False)
 
+    def rendered(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts that a chat template made: it has put all special tokens in."""
+        return self._encode(texts)
+
     def pairs(self, prompts: Sequence[str], completions: Sequence[str], *, end: bool) -> list[tuple[list[int], int]]:
         """Token ids of prompts with their completions, and how many of the first ids are the prompt's.
 

@@ -1,91 +1,220 @@
-"""The model stage: an actor that loads the model once and completes batch after batch."""
+"""The model stage: an actor that loads the model once and answers shard after shard."""
 
+import gc
+import os
+import pickle
+import sys
 import time
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
+from handoff.causes import safe_text
+from handoff.errors import InfrastructureError
 from handoff.tokenizer import ModelTokenizer
+from inference.attempts import Attempts, Starts
 from inference.config import InferenceConfig
-from inference.sampling import logits_processors, row_seed
+from inference.engines.base import Answer
+from inference.engines.load import load_engine
+from inference.engines.sampling import row_seed
+from inference.shards import Answers, Shard
 from inference.text_stages import ModelReference
+
+DEATHS_LOADING = 2  # in a row, after which an actor is given up; Ray would start it again for ever
+ERROR_CHARACTERS = 500  # of an engine's message that a row keeps
+EXIT_UNUSABLE = 70  # of a process whose device or engine answers nothing any more; EX_SOFTWARE of sysexits.h
+
+ANSWERS = pa.list_(
+    pa.struct(
+        [
+            ("token_ids", pa.list_(pa.int32())),
+            ("finish_reason", pa.string()),
+            ("logprobs", pa.list_(pa.float32())),
+        ]
+    )
+)
 
 
 class Generator:
-    """Completes batches of tokenised prompts; one instance per actor.
+    """Answers tables of tokenised prompts; one instance per actor.
 
-    Weights are bf16 on a GPU and fp32 on CPU, where bf16 is emulated and slower.
+    An error while loading is handed on with the first table: raised here, Ray would wait for an actor that never comes.
 
     Args:
         model: the model artifact.
         tokenizer: says which tokens end a completion.
         config: lengths, sampling, device.
-        counter: handle of the ``progress.Counter`` actor; None to count nothing.
+        answers: where tries are noted, so that a row that kills this process is found; None to note nothing.
     """
 
     def __init__(
-        self, model: ModelReference, tokenizer: ModelTokenizer, config: InferenceConfig, counter: Any = None
+        self, model: ModelReference, tokenizer: ModelTokenizer, config: InferenceConfig, answers: Answers | None = None
     ) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, GenerationConfig
-        from transformers.utils import logging
+        self._config, self._answers = config, answers
+        self._ended, self._waited_output = time.time(), 0.0
+        self._broken: Exception | None = None
+        try:
+            starts = Starts(answers, _actor_id()) if answers else None
+            if starts and (before := starts.begin()) >= DEATHS_LOADING:
+                raise InfrastructureError(
+                    f"the process of a model replica died {before} times while it loaded the model. Remedy: look "
+                    "whether the model fits into the memory of a replica"
+                )
+            self._engine = load_engine(config, model.directory(), tokenizer)
+            if starts:
+                starts.loaded()
+        except Exception as error:
+            if answers is None:
+                raise
+            self._broken = error
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        torch.set_num_threads(max(1, int(config.cpus_per_actor)))
-        self._config, self._counter = config, counter
-        self._device = torch.device("cuda" if config.use_gpu else "cpu")
-        dtype = torch.bfloat16 if config.use_gpu else torch.float32
-        loaded = AutoModelForCausalLM.from_pretrained(model.directory(), dtype=dtype)
-        self._model = cast(Any, loaded).to(self._device).eval()
-        self._tokenizer = tokenizer
-        # The model's own sampling defaults (temperature, penalties) must not mix with the configured ones.
-        self._model.generation_config = GenerationConfig(
-            max_new_tokens=config.max_new_tokens,
-            do_sample=False,
-            pad_token_id=tokenizer.end_id,
-            eos_token_id=list(tokenizer.stop_ids),
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """:meth:`answer`, and what the time between tables went into."""
+        waited_input = time.time() - self._ended
+        if self._broken is not None:
+            yield failure(self._broken)
+            return
+        if "failure" in batch.column_names:
+            yield batch
+            return
+        try:
+            answered = self.answer(batch)
+        except Exception as error:  # not of rows: of the place where tries are noted, or of this code
+            yield failure(error)
+            return
+        told = {"waited_input": waited_input, "waited_output": self._waited_output, "actor": _actor_id()}
+        since = time.time()
+        yield answered.replace_schema_metadata(
+            {**(answered.schema.metadata or {}), **{k.encode(): str(v).encode() for k, v in told.items()}}
         )
+        self._ended = time.time()
+        self._waited_output = self._ended - since  # until the table was taken
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        """Add ``completion_ids`` (list of int32, without the end token; null with an error) and ``seconds`` (float64).
+    def answer(self, batch: pa.Table) -> pa.Table:
+        """Answer the rows of a shard.
 
-        ``seconds`` is the wall time of the whole batch. Rows whose ``prompt_ids`` is null pass through.
+        Args:
+            batch: the columns that :func:`text_stages.render` gives.
+
+        Returns:
+            The batch with ``answers`` (list of ``ANSWERS``, null with an error) and ``seconds`` (float64, wall time of
+            the batch that a row was answered in); ``error`` says why a row has none. The schema's metadata has the
+            times of beginning and end and the seconds that the engine worked.
         """
-        start = time.monotonic()
-        if self._counter is not None:
-            self._counter.begin.remote()
-        prompts, names = batch["prompt_ids"].to_pylist(), batch["id"].to_pylist()
-        good = [i for i, ids in enumerate(prompts) if ids is not None]
-        completions: list[list[int] | None] = [None] * len(prompts)
-        if good:
-            for i, ids in zip(good, self._complete([prompts[i] for i in good], [names[i] for i in good]), strict=True):
-                completions[i] = ids
-        if self._counter is not None:
-            self._counter.add.remote(len(prompts), sum(len(c or ()) for c in completions))
-        seconds = [time.monotonic() - start] * len(prompts)
-        return batch.append_column("completion_ids", pa.array(completions, pa.list_(pa.int32()))).append_column(
-            "seconds", pa.array(seconds, pa.float64())
+        begun = time.time()
+        work = _Work(self._engine, self._config, batch, self._attempts(batch))
+        work.run()
+        told = {"begun": begun, "ended": time.time(), "busy": work.busy}
+        at = batch.schema.get_field_index("error")
+        return (
+            batch.set_column(at, "error", pa.array(work.errors, pa.string()))
+            .append_column("answers", pa.array(work.told(), ANSWERS))
+            .append_column("seconds", pa.array(work.seconds, pa.float64()))
+            .append_column("failed", pa.array([n in work.failed for n in range(len(batch))], pa.bool_()))
+            .replace_schema_metadata({k.encode(): str(v).encode() for k, v in told.items()})
         )
 
-    def _complete(self, prompts: list[list[int]], names: list[str]) -> list[list[int]]:
-        """New tokens of each prompt up to its end token. Padding is on the left, masked, and takes no position."""
-        import torch
+    def _attempts(self, batch: pa.Table) -> Attempts | None:
+        if self._answers is None:
+            return None
+        places = batch["place"]
+        return Attempts.of(self._answers, Shard(places[0].as_py(), places[-1].as_py() + 1).name)
 
-        width = max(len(p) for p in prompts)
-        tokens = torch.full(
-            (len(prompts), width), self._tokenizer.end_id, dtype=torch.long
-        )  # masked out: any token will do
-        mask = torch.zeros_like(tokens)
-        for row, ids in enumerate(prompts):
-            tokens[row, width - len(ids) :] = torch.tensor(ids)
-            mask[row, width - len(ids) :] = 1
-        config = self._config
-        seeds = [row_seed(config.seed, name) for name in names]
-        with torch.inference_mode():
-            made = self._model.generate(
-                input_ids=tokens.to(self._device),
-                attention_mask=mask.to(self._device),
-                logits_processor=logits_processors(config.temperature, config.top_p, seeds, self._device),
-            )
-        return [self._tokenizer.until_stop(row) for row in made[:, width:].tolist()]
+
+class _Work:
+    """One shard being answered. Rows are numbered within it."""
+
+    def __init__(self, engine: Any, config: InferenceConfig, batch: pa.Table, attempts: Attempts | None) -> None:
+        self._engine, self._attempts = engine, attempts
+        self._prompts: list[list[int] | None] = batch["prompt_ids"].to_pylist()
+        self._seeds = [row_seed(config.seed, name) for name in batch["id"].to_pylist()]
+        self.errors: list[str | None] = batch["error"].to_pylist()
+        self.answers: list[list[Answer] | None] = [None] * len(batch)
+        self.seconds = [0.0] * len(batch)
+        self.failed: set[int] = set()
+        self.busy = 0.0
+
+    def run(self) -> None:
+        """Suspects first, so that another death costs little of this shard; then the others in the engine's batches."""
+        if self._attempts:
+            for row, deaths in self._attempts.given_up.items():
+                self._give_up(row, f"the model's process died on this row {deaths} times")
+            for rows in list(self._attempts.suspects):
+                self._batch(rows)
+        rest = [n for n, ids in enumerate(self._prompts) if ids and self.answers[n] is None and n not in self.failed]
+        for group in self._engine.batches([len(self._prompts[n] or ()) for n in rest]):
+            self._batch([rest[place] for place in group])
+        if self._attempts:
+            self._attempts.end()
+
+    def _batch(self, rows: list[int]) -> None:
+        """Answer rows together; after an exception in halves, down to the row at fault."""
+        if self._attempts:
+            self._attempts.begin(rows)
+        start = time.monotonic()
+        try:
+            made = self._engine.generate([self._prompts[n] for n in rows], [self._seeds[n] for n in rows])
+        except Exception as error:
+            message = described(error)
+            if self._attempts and unusable(error):
+                print(f"this process ends, as nothing works in it any more: {message}", file=sys.stderr, flush=True)
+                os._exit(EXIT_UNUSABLE)
+        else:
+            seconds = time.monotonic() - start
+            self.busy += seconds
+            for n, answers in zip(rows, made, strict=True):
+                self.answers[n], self.seconds[n] = answers, seconds
+            return
+        self.busy += time.monotonic() - start
+        if len(rows) == 1:
+            self._give_up(rows[0], message)
+            return
+        free_memory()  # outside of `except`, whose traceback holds the tensors
+        for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+            self._batch(half)
+
+    def _give_up(self, row: int, why: str) -> None:
+        self.errors[row] = why
+        self.failed.add(row)
+
+    def told(self) -> list[list[dict[str, Any]] | None]:
+        return [None if answers is None else [vars(a) for a in answers] for answers in self.answers]
+
+
+def described(error: BaseException) -> str:
+    """An engine's error as a row keeps it: class and first line."""
+    text = safe_text(error, ERROR_CHARACTERS).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def unusable(error: BaseException) -> bool:
+    """Whether nothing works in this process after an error: a CUDA error other than lack of memory, a dead engine."""
+    names = {c.__name__ for c in type(error).__mro__}
+    if "OutOfMemoryError" in names:
+        return False
+    return bool(names & {"AcceleratorError", "EngineDeadError"}) or "CUDA error" in safe_text(error)
+
+
+def free_memory() -> None:
+    """Give memory of a failed batch back."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def failure(error: Exception) -> pa.Table:
+    """A table that hands an error of a worker on to the driver, through the stages after it."""
+    try:
+        packed = pickle.dumps(error)
+        pickle.loads(packed)
+    except Exception:  # of a class that cannot travel
+        packed = pickle.dumps(RuntimeError(described(error)))
+    return pa.table({"failure": pa.array([packed], pa.binary())})
+
+
+def _actor_id() -> str:
+    import ray
+
+    return ray.get_runtime_context().get_actor_id() or "none"

@@ -3,68 +3,111 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engines.ray import connect, require_room
 from handoff import schema
-from handoff.artifact import Artifact
-from handoff.errors import ConfigError
+from handoff.artifact import Artifact, open_artifact
+from handoff.errors import ConfigError, TooManyErrors
 from handoff.facts import PredictionFacts, facts_of
 from handoff.job import log, run_stage
 from handoff.model_files import model_directory
-from handoff.parquet import batches
 from handoff.positions import positions_of
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import resolve
 from handoff.tokenizer import ModelTokenizer
+from handoff.working import Working
 from inference.config import InferenceConfig
+from inference.gather import gather
 from inference.lineage import Inputs, find_inputs, identity
-from inference.pipeline import CPU_STAGE_SLOTS, ROWS_PER_FILE, predict
-from inference.progress import reported, start_counter
-from inference.prompts import load_prompts, publish_prompt_file, spread
+from inference.openings import MODERN
+from inference.outcome import count_facts, headline, metrics, show_samples
+from inference.pipeline import Task, answer_all
+from inference.prompt_rows import PromptRows
+from inference.prompts import publish_prompts
+from inference.shards import Answers, shard_rows
 from inference.text_stages import ModelReference
-
-SAMPLES = 3  # completions shown in the log
+from inference.watch import Watch, forget_failed
 
 
 def main_stage(run: RunDir, record: StageRecord) -> None:
-    """Read prompts and models, complete, publish one predictions artifact."""
+    """Publish prompts, answer them shard by shard, gather the shards into one predictions artifact."""
     config = run.section("inference", InferenceConfig)
     inputs = find_inputs(run, config)
-    prompts = load_prompts(config, inputs.corpus)
     positions = check_models(config, inputs)
-    prompt_file = publish_prompt_file(run.store, config.prompts) if config.prompts else None
-    settings, parents = identity(config, inputs, prompt_file)
+    prompts = publish_prompts(run.store, config, inputs.corpus)
+    settings, parents = identity(config, inputs, prompts)
+    working = Working.of(run.store, "predictions", settings, parents)
     if published := find(run.store, "predictions", settings, parents):
         log.info("%s is already published: reused", published.id)
         record.artifact, record.reused = published.id, True
         facts = facts_of(published.manifest, PredictionFacts)
         record.headline, record.metrics = headline(facts), metrics(facts)
+        working.clear()  # of an attempt that was killed right after it published
+        refuse_published(facts, config)
         return
 
     describe(config, inputs, prompts)
     connect()
     require_room(config.actors)
-    baseline: dict[str, str | None] = {}
+    tuned = Task(
+        PromptRows.of(prompts), ModelReference.of(inputs.tuned), positions, config, Answers(working, "answers")
+    )
+    base: Task | None = None
     if inputs.base is not None:
+        some, answers = PromptRows.of(prompts, config.baseline_prompts), Answers(working, "baseline")
+        base = Task(some, ModelReference.of(inputs.base), positions, config, answers)
         with record.phase("baseline"):
-            some = prompts.take(spread(config.baseline_prompts, len(prompts)))
-            baseline = complete_baseline(some, inputs.base, positions, config)
-    with staging(run.store, "predictions", settings, parents) as place:
-        with record.phase("generate"):
-            seconds = write_predictions(prompts, inputs.tuned, positions, config, baseline, place.uri())
-        with record.phase("publish"):
-            facts = count_facts(place.uri(), seconds, inputs.tuned.id, len(baseline))
-            predictions = place.publish(schema=schema.PREDICTIONS, rows={"all": len(prompts)}, facts=facts)
+            answer(base, "base model")
+    with record.phase("generate"):
+        record.metrics = answer(tuned, "tuned model")
+    with record.phase("publish"):
+        for parent in parents:  # that went away meanwhile: nobody could trace the predictions back
+            open_artifact(run.store, parent.id)
+        with staging(run.store, "predictions", settings, parents) as place:
+            tally = gather(tuned.answers, base.answers if base else None, (base or tuned).prompts, place.uri())
+            facts = count_facts(tally, tuned, base)
+            declared = schema.with_columns(schema.PREDICTIONS, carried(prompts, config))
+            predictions = place.publish(schema=declared, rows={"all": tally.rows}, facts=facts)
+        working.clear()
     record.artifact = predictions.id
-    record.headline, record.metrics = headline(facts), metrics(facts)
+    record.headline, record.metrics = headline(facts), {**metrics(facts), **record.metrics}
     show_samples(predictions)
     log.info("predictions: %s", predictions.directory)
+
+
+def answer(task: Task, label: str) -> dict[str, int]:
+    """Answer what is not answered yet. Returns counts for the stage's record.
+
+    Raises:
+        TooManyErrors: ``max_errored_rows``. Rows on which the model failed are tried anew by the next attempt.
+    """
+    try:
+        watch = Watch(label, task.config, task.prompts.count, task.answers)
+        return {"restarts": answer_all(task, watch), "resumed_rows": watch.done_before}
+    except TooManyErrors:
+        forget_failed(task.answers)
+        raise
+
+
+def refuse_published(facts: PredictionFacts, config: InferenceConfig) -> None:
+    """Judge published predictions by the configured limit. Raises TooManyErrors."""
+    most = config.most_errors(facts.prompts or 0)
+    if most is not None and (facts.errors or 0) > most:
+        raise TooManyErrors(
+            f"{facts.errors:,} of {facts.prompts:,} prompts have an error, and inference.max_errored_rows bears {most:,}: "
+            f"{', '.join(facts.errors_by_cause)}. Remedy: correct the prompts or the settings, or raise it"
+        )
+
+
+def carried(prompts: Artifact, config: InferenceConfig) -> list[pa.Field]:
+    """The columns of the prompts that the predictions have too."""
+    filesystem, path = resolve(prompts.files()[0])
+    with pq.ParquetFile(path, filesystem=filesystem) as file:
+        return [file.schema_arrow.field(name) for name in config.carry]
 
 
 def check_models(config: InferenceConfig, inputs: Inputs) -> int | None:
@@ -86,99 +129,25 @@ def check_models(config: InferenceConfig, inputs: Inputs) -> int | None:
     return positions
 
 
-def describe(config: InferenceConfig, inputs: Inputs, prompts: pa.Table) -> None:
-    sources = {v["values"]: v["counts"] for v in prompts["source"].value_counts().to_pylist()}
-    listed = ", ".join(f"{n:,} {source}" for source, n in sources.items())
+def describe(config: InferenceConfig, inputs: Inputs, prompts: Artifact) -> None:
+    rows = prompts.manifest.rows["all"]
     log.info("model: %s; base: %s", inputs.tuned.id, inputs.base.id if inputs.base else "not asked")
-    log.info("prompts: %s (%s)", f"{len(prompts):,}", listed)
-    if config.prompts is None and sources.get("held-out", 0) < config.held_out_prompts:
-        log.info(
-            "held-out prompts: %d of %d: the test split has no more passages longer than %d words",
-            sources.get("held-out", 0), config.held_out_prompts, config.opening_words,
-        )  # fmt: skip
+    if config.prompts is None:
+        held_out = rows - len(MODERN)
+        log.info("prompts: %d (%d held-out, %d modern)", rows, held_out, len(MODERN))
+        if held_out < config.held_out_prompts:
+            log.info(
+                "held-out prompts: %d of %d: the test split has no more passages longer than %d words",
+                held_out, config.held_out_prompts, config.opening_words,
+            )  # fmt: skip
+    else:
+        log.info("prompts: %s from %s", f"{rows:,}", config.prompts)
     how = f"temperature {config.temperature:g}, top-p {config.top_p:g}, seed {config.seed}"
     log.info(
-        "generate: up to %d tokens each, %s; %d replicas of %g CPUs%s, batches of %d",
+        "generate: up to %d tokens each, %s; %d replicas of %g CPUs%s, shards of %d rows",
         config.max_new_tokens, how if config.temperature else "greedy", config.num_actors, config.cpus_per_actor,
-        " and 1 GPU" if config.use_gpu else "", config.batch_size,
+        " and 1 GPU" if config.use_gpu else "", shard_rows(rows, config),
     )  # fmt: skip
-
-
-def complete_baseline(
-    prompts: pa.Table, base: Artifact, positions: int | None, config: InferenceConfig
-) -> dict[str, str | None]:
-    """The base model's completion of each prompt by id; None where the prompt is a bad one."""
-    counter = start_counter()
-    with reported("base model", len(prompts), counter):
-        rows = predict(prompts, ModelReference.of(base), positions, config, {}, counter).take_all()
-    return {row["id"]: row["completion"] for row in rows}
-
-
-def write_predictions(
-    prompts: pa.Table,
-    tuned: Artifact,
-    positions: int | None,
-    config: InferenceConfig,
-    baseline: dict[str, str | None],
-    target: str,
-) -> float:
-    """Stream the predictions into Parquet files below ``target``. Returns the seconds of generating, without loading."""
-    import ray
-
-    counter = start_counter()
-    filesystem, path = resolve(target)
-    with reported("tuned model", len(prompts), counter):
-        predict(prompts, ModelReference.of(tuned), positions, config, baseline, counter).write_parquet(
-            path, filesystem=filesystem, min_rows_per_file=ROWS_PER_FILE, ray_remote_args={"num_cpus": CPU_STAGE_SLOTS}
-        )
-    seconds: float = ray.get(counter.snapshot.remote())[2]
-    return seconds
-
-
-def count_facts(target: str, seconds: float, model: str, baseline_prompts: int) -> PredictionFacts:
-    """Counts of what was written, read from the files themselves."""
-    filesystem, path = resolve(target)
-    table = pq.read_table(path, filesystem=filesystem, columns=["error", "completion_tokens"])
-    tokens = pc.sum(table["completion_tokens"]).as_py() or 0
-    return PredictionFacts(
-        model=model,
-        prompts=len(table),
-        errors=len(table) - table["error"].null_count,
-        completion_tokens=tokens,
-        tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
-        baseline_prompts=baseline_prompts,
-    )
-
-
-def headline(facts: PredictionFacts) -> str:
-    errors = f", {facts.errors} with an error" if facts.errors else ""
-    return (
-        f"{facts.prompts:,} predictions{errors}, {facts.completion_tokens:,} tokens "
-        f"at {facts.tokens_per_second:.1f} tokens/s"
-    )
-
-
-def metrics(facts: PredictionFacts) -> dict[str, Any]:
-    return {k: getattr(facts, k) for k in ("prompts", "errors", "completion_tokens", "tokens_per_second")}
-
-
-def show_samples(predictions: Artifact) -> None:
-    """A few completions, base beside tuned, on one line each; spread over the prompts that have both."""
-    pairs: list[dict[str, Any]] = []
-    for file in predictions.files():
-        filesystem, path = resolve(file)
-        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
-            for batch in batches(parquet, ["prompt", "completion", "baseline"], 4096):
-                pairs += batch.filter(pc.is_valid(batch["baseline"])).to_pylist()
-    for number, row in enumerate((pairs[i] for i in spread(SAMPLES, len(pairs))), start=1):
-        log.info("sample %d   %s", number, one_line(row["prompt"]))
-        log.info("    base   %s", one_line(row["baseline"]))
-        log.info("    tuned  %s", one_line(row["completion"]))
-
-
-def one_line(text: str, width: int = 150) -> str:
-    flat = " / ".join(part.strip() for part in text.splitlines() if part.strip())
-    return flat if len(flat) <= width else f"{flat[: width - 1]}…"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from handoff.identity import identity_of
 from handoff.run_dir import RunDir
 from inference.config import InferenceConfig
 
-CODE_VERSION = 2  # part of the id: raise it when the same model, prompts and settings give other predictions
+CODE_VERSION = 3  # part of the id: raise it when the same model, prompts and settings give other predictions
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ def model_stage(run: RunDir) -> str:
     return "train" if "train" in run.stages else "plan"
 
 
-def identity(
-    config: InferenceConfig, inputs: Inputs, prompt_file: Artifact | None
-) -> tuple[dict[str, Any], list[Artifact]]:
+def identity(config: InferenceConfig, inputs: Inputs, prompts: Artifact) -> tuple[dict[str, Any], list[Artifact]]:
     """Configuration and parents that the predictions' id follows from."""
-    parents = [a for a in (inputs.tuned, inputs.base, inputs.corpus, prompt_file) if a is not None]
+    parents = [a for a in (inputs.tuned, inputs.base, prompts) if a is not None]
     return {"code_version": CODE_VERSION, **identity_of(config)}, parents

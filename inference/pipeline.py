@@ -1,73 +1,146 @@
-"""The Ray Data pipeline: CPU stage → actor pool with the model → CPU stage, streamed in batches."""
+"""The Ray Data pipeline: read and tokenise → actor pool with the model → decode and write, a shard at a time."""
 
+import contextlib
+import pickle
 import warnings
 from collections.abc import Callable
-from functools import partial
+from collections.abc import Generator as Yields
+from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from handoff.errors import EngineUnavailable
+from handoff.job import log
 from handoff.tokenizer import ModelTokenizer
+from inference.attempts import restarts
 from inference.config import InferenceConfig
-from inference.generator import Generator
-from inference.text_stages import ModelReference, finish, render, render_arguments
+from inference.generator import Generator, failure
+from inference.prompt_rows import PromptRows
+from inference.shards import Answers, Shard, remaining, shard_rows
+from inference.summary import Summary
+from inference.text_stages import ModelReference, Renderer, finish
 
 if TYPE_CHECKING:
     from ray.data import Dataset
-
-# An actor that dies (out of memory, a crash in native code) is started anew this often, and a batch is tried again
-# this often; Ray Data's default for both is without end, so that one poison row would loop for ever.
-RETRIES = 2
 
 # The CPU stages take no CPU slot. A pool of actors that fills the cluster holds every slot until the end, so a
 # stage that waits for one would wait for ever: the actors for its rows, it for their slots. Tokenising a batch takes
 # milliseconds where generating takes seconds, so a few tasks at a time (see ``cpu_stage_options``) keep the actors fed.
 CPU_STAGE_SLOTS = 0
 
-ROWS_PER_FILE = 50_000  # least rows in a file of predictions, some 50 MB
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be answered, by which model, and where the answers go."""
+
+    prompts: PromptRows
+    model: ModelReference
+    positions: int | None  # longest sequence that the model allows; None where unknown
+    config: InferenceConfig
+    answers: Answers
 
 
-def batch_rows(rows: int, config: InferenceConfig) -> int:
-    """Rows per batch: at most ``batch_size``, and as even as can be, so that no actor waits for another's last batch.
+def answer_all(task: Task, on_shard: Callable[[Summary], None], stage: type[Generator] = Generator) -> int:
+    """Answer all rows that no shard has yet, and write their shards.
 
-    24 rows, two actors, batch_size 8: four batches of 6 rather than three of 8, one actor idle during the last.
-    """
-    rounds = ceil(rows / (config.num_actors * config.batch_size))
-    return ceil(rows / (config.num_actors * rounds))
-
-
-def predict(
-    prompts: pa.Table,
-    model: ModelReference,
-    positions: int | None,
-    config: InferenceConfig,
-    baseline: dict[str, str | None],
-    counter: Any = None,
-) -> "Dataset":
-    """The lazy dataset of predictions, schema ``handoff.schema.PREDICTIONS``, in the order of the prompts.
+    Shards that a dead actor or machine took along are missing at the end of a pass: the next pass has them, and others
+    went on meanwhile.
 
     Args:
-        prompts: schema ``prompts.PROMPTS``. They pass through this process; Ray's object store spills to disk.
-        model: the model that answers.
-        positions: longest sequence that the model allows; None where unknown.
-        baseline: completions for the column ``baseline``, by id.
-        counter: the ``progress.Counter`` actor.
+        on_shard: told of each shard that was written; an exception of it ends the work.
+        stage: what the actors are.
+
+    Returns:
+        How often a process died on a shard, which another then tried again.
+
+    Raises:
+        EngineUnavailable: more deaths than ``max_actor_restarts``.
     """
-    rows = batch_rows(len(prompts), config)
-    tokenizer = ModelTokenizer.of_directory(model.directory())
-    tokenised = blocks_of(prompts, rows).map_batches(
-        partial(render, **render_arguments(tokenizer, config, positions)), **cpu_stage_options(config)
+    from ray.exceptions import RayError
+
+    size = shard_rows(task.prompts.count, task.config)
+    before, lost = restarts(task.answers), 0
+    most = task.config.max_actor_restarts
+    while todo := remaining(task.answers.done(), task.prompts.count, size):
+        written = 0
+        try:
+            # A death takes along what its actor had in hand: two shards at most.
+            with contextlib.closing(run_pass(task, todo, 2 * most - lost, stage)) as summaries:
+                for summary in summaries:
+                    written += 1
+                    on_shard(summary)
+        except RayError as error:
+            if restarts(task.answers) == before:
+                raise
+            raise too_many_deaths(most) from error
+        if restarts(task.answers) - before > most:
+            raise too_many_deaths(most)
+        if (missing := len(todo) - written) > 0:
+            lost += missing
+            log.info("%d of %d shards were lost with their processes: they are answered again", missing, len(todo))
+    return restarts(task.answers) - before
+
+
+def too_many_deaths(most: int) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"processes of model replicas died again and again (inference.max_actor_restarts is {most}). What is written "
+        "stays. Remedy: look into the engine logs whether memory ran out, or whether many rows kill them; rerun to go on"
     )
-    return on_actors(
-        tokenised,
-        Generator,
-        {"model": model, "tokenizer": tokenizer, "config": config, "counter": counter},
-        actors=min(config.num_actors, ceil(len(prompts) / rows)),
-        rows=rows,
-        cpus=config.cpus_per_actor,
-        gpus=int(config.use_gpu),
-    ).map_batches(partial(finish, tokenizer=tokenizer, baseline=baseline), **cpu_stage_options(config))
+
+
+def run_pass(task: Task, todo: list[Shard], losses: int, stage: type[Generator]) -> Yields[Summary, None, None]:
+    """Run the pipeline once over shards; yields a summary of each as soon as it is written."""
+    tokenizer = ModelTokenizer.of_directory(task.model.directory())
+    options = cpu_stage_options(task.config)
+    read = Read(task.prompts, Renderer.of(task.model.directory(), task.config, task.positions))
+    write = Write(task.answers, tokenizer, task.config.carry, task.config.stop)
+    given = {"model": task.model, "tokenizer": tokenizer, "config": task.config, "answers": task.answers}
+    dataset = on_actors(dataset_of(todo, losses).map_batches(read, **options), stage, given, task.config, len(todo))
+    batch: Any
+    for batch in dataset.map_batches(write, **options).iter_batches(batch_size=None, batch_format="pyarrow"):
+        if "failure" in batch.column_names:
+            raise pickle.loads(batch["failure"][0].as_py())
+        for text in batch["summary"].to_pylist():
+            yield Summary.model_validate_json(text)
+
+
+@dataclass(frozen=True)
+class Read:
+    """The stage before the model: shards → rows with token ids."""
+
+    prompts: PromptRows
+    renderer: Renderer
+
+    def __call__(self, shards: pa.Table) -> pa.Table:
+        start, stop = shards["start"][0].as_py(), shards["stop"][0].as_py()
+        try:
+            return self.renderer(self.prompts.read(start, stop))
+        except Exception as error:
+            return failure(error)
+
+
+@dataclass(frozen=True)
+class Write:
+    """The stage after the model: answers → a written shard and its summary."""
+
+    answers: Answers
+    tokenizer: ModelTokenizer
+    carry: tuple[str, ...]
+    stop: tuple[str, ...]
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        if "failure" in batch.column_names:
+            return batch
+        try:
+            rows = finish(batch, self.tokenizer, self.carry, self.stop)
+            shard = Shard(batch["place"][0].as_py(), batch["place"][-1].as_py() + 1)
+            summary = Summary.of(shard, batch, rows)
+            self.answers.write(shard, rows, summary.model_dump(mode="json"))
+        except Exception as error:
+            return failure(error)
+        return pa.table({"summary": [summary.model_dump_json()]})
 
 
 def cpu_stage_options(config: InferenceConfig) -> dict[str, Any]:
@@ -85,43 +158,42 @@ def cpu_stage_options(config: InferenceConfig) -> dict[str, Any]:
     }
 
 
-def blocks_of(prompts: pa.Table, rows: int) -> "Dataset":
-    """A dataset of one block per batch: blocks are what Ray Data hands to actors, and it splits none of them."""
+def dataset_of(shards: list[Shard], losses: int) -> "Dataset":
+    """A dataset of one block per shard: blocks are what Ray Data hands to actors, and it splits none of them."""
     import ray
 
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.execution_options.preserve_order = True
-    context.max_consecutive_actor_init_deaths = 0  # a death while loading has had its restarts already
+    context.execution_options.preserve_order = False  # shards have their places in their names
+    context.max_errored_blocks = max(losses, 0)
     with ray.data.DataContext.current(context):  # the dataset keeps this context
-        return ray.data.from_arrow([prompts.slice(start, rows) for start in range(0, len(prompts), rows)])
+        return ray.data.from_blocks([pa.table({"start": [s.start], "stop": [s.stop]}) for s in shards])
 
 
 def on_actors(
-    dataset: "Dataset",
-    stage: Callable[..., Any],
-    arguments: dict[str, Any],
-    *,
-    actors: int,
-    rows: int,
-    cpus: float,
-    gpus: int,
+    dataset: "Dataset", stage: Callable[..., Any], arguments: dict[str, Any], config: InferenceConfig, shards: int
 ) -> "Dataset":
-    """Map batches over a fixed pool of actors that start the class ``stage`` once each, with bounded restarts."""
+    """Map shards over a fixed pool of actors that start the class ``stage`` once each.
+
+    Ray starts a dead actor again as often as it takes, and tries no shard a second time: the next pass does, so that
+    no shard waits for a machine that does not come back. :func:`answer_all` bounds the deaths.
+    """
     from ray.data import ActorPoolStrategy
 
-    options: dict[str, Any] = {"max_restarts": RETRIES, "max_task_retries": RETRIES}
+    actors = min(config.num_actors, shards)
+    # A second shard in hand keeps an actor from waiting; of a short list, one actor would take what another could.
+    in_flight = 2 if shards >= 4 * actors else 1
     with warnings.catch_warnings():  # Ray deprecates passing these here, and 2.60 has no other place for them
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        options: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
         return dataset.map_batches(
             stage,
             fn_constructor_kwargs=arguments,
-            batch_size=rows,
+            batch_size=None,
             batch_format="pyarrow",
-            # One batch at a time: the default of several queues the batches of a short list on the first actor to be ready.
-            compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
-            num_cpus=cpus,
-            num_gpus=gpus,
+            compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight),
+            num_cpus=config.cpus_per_actor,
+            num_gpus=config.actors.gpus,
             **options,
         )

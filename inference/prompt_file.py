@@ -1,10 +1,12 @@
-"""Prompts from a file: .jsonl or .parquet with columns id and prompt, every fault named."""
+"""Prompts from .jsonl and .parquet files, a batch at a time, every fault named with its place."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
@@ -13,91 +15,172 @@ from handoff.parquet import batches
 from handoff.store import resolve
 
 SCHEMA_REMEDY = 'give each prompt a unique "id" and a "prompt", as in {"id": "1", "prompt": "To be"}'
+ENDINGS = (".jsonl", ".parquet")
+BATCH_ROWS = 1024
 
 
-def read_prompt_file(uri: str, limit: int | None = None) -> pa.Table:
-    """Prompts in the file's order.
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a file are what.
 
-    Args:
-        uri: path or URI of a ``.jsonl`` or ``.parquet`` file. Columns other than id and prompt are ignored.
-        limit: rows to look at; None reads and checks the whole file.
+    Attributes:
+        id: the column with each prompt's id.
+        prompt: the column with its text.
+        more: further columns, kept under their own names.
+    """
 
-    Returns:
-        Table of ``id`` (string; integers become their digits) and ``prompt`` (string, null where the file has null).
+    id: str = "id"
+    prompt: str = "prompt"
+    more: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> list[str]:
+        return list(dict.fromkeys((self.id, self.prompt, *self.more)))
+
+
+def prompt_files(uri: str) -> list[str]:
+    """The prompt files that a path or URI names: itself, or all that a directory has, in the order of their paths.
 
     Raises:
-        SourceError: file missing, unreadable, of another format or schema, empty, or with repeated ids.
+        SourceError: there is no such file, it is of another format, or a directory has none.
     """
-    name = uri.rsplit("/", 1)[-1]
-    if not name.endswith((".jsonl", ".parquet")):
-        raise SourceError(f"prompts {uri}: not a .jsonl or .parquet file. Remedy: convert it, or correct the path")
     try:
         filesystem, path = resolve(uri)
-        if filesystem.get_file_info(path).type != pafs.FileType.File:
-            raise SourceError(f"prompts {uri}: there is no such file. Remedy: correct the path")
-        rows = (_jsonl if name.endswith(".jsonl") else _parquet)(filesystem, path, uri)
-        ids, prompts, seen = [], [], set()
-        for place, identity, prompt in rows:
-            ids.append(_checked_id(identity, f"prompts {uri}, {place}"))
-            prompts.append(_checked_prompt(prompt, f"prompts {uri}, {place}"))
-            if ids[-1] in seen:
-                raise SourceError(f"prompts {uri}, {place}: id {ids[-1]!r} was there before. Remedy: make ids unique")
-            seen.add(ids[-1])
-            if len(ids) == limit:
-                break
-    except (OSError, pa.ArrowException, ImportError) as error:
-        cause = str(error).split("\n")[0]
-        raise SourceError(f"prompts {uri}: cannot be read ({cause}). Remedy: check the file and access to it") from None
-    if not ids:
-        raise SourceError(f"prompts {uri}: no prompts in the file. Remedy: {SCHEMA_REMEDY}")
-    return pa.table({"id": pa.array(ids, pa.string()), "prompt": pa.array(prompts, pa.string())})
-
-
-def _jsonl(filesystem: pafs.FileSystem, path: str, uri: str) -> Iterator[tuple[str, Any, Any]]:
-    with filesystem.open_input_stream(path) as stream, pa.PythonFile(stream, "r") as raw:
-        number = 0
-        for line in _lines(raw):
-            number += 1
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                identity, prompt = row["id"], row["prompt"]
-            except (ValueError, RecursionError):  # of bytes that are no UTF-8, too many digits, too many brackets
-                raise SourceError(f"prompts {uri}, line {number}: not JSON. Remedy: {SCHEMA_REMEDY}") from None
-            except (TypeError, KeyError):
+        info = filesystem.get_file_info(path)
+        if info.type == pafs.FileType.Directory:
+            found = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
+            names = sorted(i.path for i in found if i.type == pafs.FileType.File and i.path.endswith(ENDINGS))
+            if not names:
                 raise SourceError(
-                    f"prompts {uri}, line {number}: not an object with id and prompt. Remedy: {SCHEMA_REMEDY}"
-                ) from None
-            yield f"line {number}", identity, prompt
+                    f"prompts {uri}: no .jsonl or .parquet file in the directory. Remedy: correct the path"
+                )
+            return [uri.rstrip("/") + name[len(path.rstrip("/")) :] for name in names]
+    except (OSError, pa.ArrowException, ImportError) as error:
+        raise _unreadable(uri, error) from None
+    if not uri.endswith(ENDINGS):
+        raise SourceError(f"prompts {uri}: not a .jsonl or .parquet file. Remedy: convert it, or correct the path")
+    if info.type != pafs.FileType.File:
+        raise SourceError(f"prompts {uri}: there is no such file. Remedy: correct the path")
+    return [uri]
+
+
+def read_prompts(uri: str, columns: Columns) -> Iterator[pa.Table]:
+    """Prompts of one file in its order, in tables of at most 1,024 rows.
+
+    Yields:
+        Columns ``id`` (string; integers become their digits), ``prompt`` (string, null where the file has null) and the
+        further ones: of Parquet in their types, of JSON lines as strings, what is no string as JSON.
+
+    Raises:
+        SourceError: unreadable, or not as ``columns`` says.
+    """
+    try:
+        filesystem, path = resolve(uri)
+        yield from (_jsonl if uri.endswith(".jsonl") else _parquet)(filesystem, path, uri, columns)
+    except (OSError, pa.ArrowException, ImportError) as error:
+        raise _unreadable(uri, error) from None
+
+
+def _unreadable(uri: str, error: Exception) -> SourceError:
+    cause = str(error).split("\n")[0]
+    return SourceError(f"prompts {uri}: cannot be read ({cause}). Remedy: check the file and access to it")
+
+
+def _jsonl(filesystem: pafs.FileSystem, path: str, uri: str, columns: Columns) -> Iterator[pa.Table]:
+    rows: list[tuple[Any, ...]] = []
+    with filesystem.open_input_stream(path) as stream, pa.PythonFile(stream, "r") as raw:
+        for number, line in enumerate(_lines(raw), start=1):
+            if line.strip():
+                rows.append(_json_row(line, f"prompts {uri}, line {number}", columns))
+            if len(rows) == BATCH_ROWS:
+                yield _strings(rows, columns)
+                rows = []
+    if rows:
+        yield _strings(rows, columns)
+
+
+def _json_row(line: bytes, place: str, columns: Columns) -> tuple[Any, ...]:
+    try:
+        row = json.loads(line)
+        named = {name: row[name] for name in columns.all}
+    except (ValueError, RecursionError):  # of bytes that are no UTF-8, too many digits, too many brackets
+        raise SourceError(f"{place}: not JSON. Remedy: {SCHEMA_REMEDY}") from None
+    except (TypeError, KeyError):
+        wanted = " and ".join(columns.all)
+        raise SourceError(f"{place}: not an object with {wanted}. Remedy: {SCHEMA_REMEDY}") from None
+    more = [_whole(_as_text(named[name]), f"{place}: {name}") for name in columns.more]
+    return (_checked_id(named[columns.id], place), _checked_prompt(named[columns.prompt], place), *more)
+
+
+def _as_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _strings(rows: list[tuple[Any, ...]], columns: Columns) -> pa.Table:
+    names = ["id", "prompt", *columns.more]
+    return pa.table({n: pa.array(c, pa.string()) for n, c in zip(names, zip(*rows, strict=True), strict=True)})
 
 
 def _lines(stream: Any) -> Iterator[bytes]:
-    rest = b""
+    rest: list[bytes] = []  # of a line that goes on: joined once, as a line may be many chunks long
     while chunk := stream.read(1 << 20):
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest
+        first, *others = chunk.split(b"\n")
+        rest.append(first)
+        if others:
+            yield b"".join(rest)
+            yield from others[:-1]
+            rest = [others[-1]]
+    if last := b"".join(rest):
+        yield last
 
 
-def _parquet(filesystem: pafs.FileSystem, path: str, uri: str) -> Iterator[tuple[str, Any, Any]]:
+def _parquet(filesystem: pafs.FileSystem, path: str, uri: str, columns: Columns) -> Iterator[pa.Table]:
     with pq.ParquetFile(path, filesystem=filesystem) as file:
-        if missing := [c for c in ("id", "prompt") if c not in file.schema_arrow.names]:
-            found = ", ".join(file.schema_arrow.names)
+        names = file.schema_arrow.names
+        if missing := [name for name in columns.all if name not in names]:
             raise SourceError(
-                f"prompts {uri}: no column {' and '.join(missing)} (it has {found}). Remedy: {SCHEMA_REMEDY}"
+                f"prompts {uri}: no column {' and '.join(missing)} (it has {', '.join(names)}). Remedy: {SCHEMA_REMEDY}"
             )
-        number = 0
-        for batch in batches(file, ["id", "prompt"], 4096):
-            for identity, prompt in zip(batch["id"], batch["prompt"], strict=True):
-                number += 1
-                try:
-                    yield f"row {number}", identity.as_py(), prompt.as_py()
-                except UnicodeDecodeError:
-                    raise SourceError(
-                        f"prompts {uri}, row {number}: not UTF-8. Remedy: write its texts as UTF-8 anew"
-                    ) from None
+        for name, good, what in (
+            (columns.id, (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer), "strings or integers"),
+            (columns.prompt, (pa.types.is_string, pa.types.is_large_string), "strings"),
+        ):
+            kind = file.schema_arrow.field(name).type
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if not pa.types.is_null(kind) and not any(is_of(kind) for is_of in good):
+                raise SourceError(f"prompts {uri}: column {name} holds {kind}, not {what}. Remedy: {SCHEMA_REMEDY}")
+        passed = 0
+        for batch in batches(file, columns.all, BATCH_ROWS):
+            yield _cast(batch, f"prompts {uri}", passed, columns)
+            passed += len(batch)
+
+
+def _cast(batch: pa.RecordBatch, subject: str, passed: int, columns: Columns) -> pa.Table:
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        raise SourceError(
+            f"{subject}, row {passed + _first_bad(batch)}: not UTF-8. Remedy: write its texts as UTF-8 anew"
+        ) from None
+    ids, prompts = batch[columns.id].cast(pa.string()), batch[columns.prompt].cast(pa.string())
+    empty = pc.fill_null(pc.equal(ids, ""), True)
+    if (bad := pc.index(empty, True).as_py()) >= 0:
+        raise SourceError(
+            f"{subject}, row {passed + bad + 1}: id is {ids[bad].as_py()!r}, not a string or an integer. "
+            f"Remedy: {SCHEMA_REMEDY}"
+        )
+    more = {name: batch[name] for name in columns.more}
+    return pa.table({"id": ids, "prompt": prompts, **more})
+
+
+def _first_bad(batch: pa.RecordBatch) -> int:
+    """1-based row of the first text that is no UTF-8."""
+    for row in range(len(batch)):
+        try:
+            batch.slice(row, 1).to_pylist()
+        except UnicodeDecodeError:
+            return row + 1
+    return 1
 
 
 def _checked_id(value: Any, place: str) -> str:
@@ -105,21 +188,22 @@ def _checked_id(value: Any, place: str) -> str:
         return str(value)
     if not isinstance(value, str) or not value:
         raise SourceError(f"{place}: id is {value!r}, not a string or an integer. Remedy: {SCHEMA_REMEDY}")
-    return _whole(value, f"{place}: id")
+    _whole(value, f"{place}: id")
+    return value
 
 
 def _checked_prompt(value: Any, place: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise SourceError(f"{place}: prompt is {value!r:.40}, not a string. Remedy: {SCHEMA_REMEDY}")
-    return None if value is None else _whole(value, f"{place}: prompt")
+    return _whole(value, f"{place}: prompt")
 
 
-def _whole(text: str, what: str) -> str:
+def _whole(text: str | None, what: str) -> str | None:
     """See that a text is one of whole characters: JSON's \\u escapes can name half of a pair."""
     try:
-        text.encode()
+        (text or "").encode()
     except UnicodeEncodeError as error:
-        half = f"\\u{ord(text[error.start]):04x}"
+        half = f"\\u{ord(error.object[error.start]):04x}"
         raise SourceError(
             f"{what} holds {half} at character {error.start + 1}, half of a surrogate pair, which is no character. "
             "Remedy: write the file with whole characters (in Python json.dumps(..., ensure_ascii=False), as UTF-8)"

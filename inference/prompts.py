@@ -1,139 +1,206 @@
-"""The prompts: a file, or openings of held-out passages and prompts in modern English."""
+"""The prompts as an artifact: made from files, a corpus or the defaults, written a row group at a time."""
 
-import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from handoff.artifact import Artifact
-from handoff.errors import ConfigError
-from handoff.parquet import batches
-from handoff.publish import describe_in_place, staging
+from handoff import schema
+from handoff.artifact import Artifact, open_artifact
+from handoff.errors import ConfigError, SourceError
+from handoff.manifest import FileEntry
+from handoff.publish import Staging, describe_in_place, find, staging
 from handoff.store import Store
+from inference import prompt_rows
 from inference.config import InferenceConfig
-from inference.prompt_file import read_prompt_file
+from inference.openings import default_prompts
+from inference.prompt_file import Columns, prompt_files, read_prompts
+from inference.template import columns_of
 
-PROMPTS = pa.schema([("id", pa.string()), ("prompt", pa.string()), ("source", pa.string())])
-
-# Everyday openings with nothing of the corpus in them: what the tuned model makes of them shows the style it learnt.
-MODERN = (
-    "The meeting this morning was about",
-    "My phone battery died just as",
-    "Dear customer, thank you for your",
-    "I went to the supermarket and",
-    "The new manager told us that",
-    "When the train finally arrived,",
-    "Yesterday my best friend said to me:",
-    "The weather forecast for tomorrow is",
-    "After the football match, the crowd",
-    "Our neighbours have bought a new car, and",
-    "She opened the laptop and typed:",
-    "The doctor looked at me and said,",
-)
-
-# How many passages of the split to look through, per prompt wanted, for ones that begin like running text.
-CANDIDATES_PER_PROMPT = 40
+CODE_VERSION = 1  # part of the id: raise it when the same input gives other rows
+CORPUS_DIRECTORY = re.compile(r"(?P<root>.+)/corpus/(?P<id>corpus-[0-9a-f]{16})/?")
 
 
 def check_prompts(config: InferenceConfig) -> None:
-    """Check a prompt file before any stage runs: it exists and its first rows are valid.
+    """Look at the first rows before any stage runs.
 
     Raises:
         SourceError: naming what is wrong with the file.
+        ArtifactError: a corpus that is not as its manifest says.
     """
-    if config.prompts is not None:
-        read_prompt_file(config.prompts, limit=100)
+    if config.prompts is None:
+        refuse_columns(config)
+        return
+    if corpus := corpus_at(config.prompts):
+        open_artifact(Store(corpus["root"]), corpus["id"], split=config.prompts_split)
+        return
+    files = prompt_files(config.prompts)
+    if next(read_prompts(files[0], columns(config)), None) is None:
+        raise no_prompts(config)
 
 
-def load_prompts(config: InferenceConfig, corpus: Artifact | None) -> pa.Table:
-    """All prompts, schema ``PROMPTS``, in the order in which they are answered.
+def refuse_columns(config: InferenceConfig) -> None:
+    """The default prompts have no further columns. Raises ConfigError where some are asked for."""
+    if more := columns(config).more:
+        raise ConfigError(
+            f"the template or carry names the column {more[0]}, and the default prompts have none besides prompt. "
+            "Remedy: set inference.prompts, or correct the template"
+        )
+
+
+def corpus_at(uri: str) -> dict[str, str] | None:
+    """Store and id of the corpus whose directory this is; None where it is none."""
+    return found.groupdict() if (found := CORPUS_DIRECTORY.fullmatch(uri)) else None
+
+
+def columns(config: InferenceConfig) -> Columns:
+    """The configured columns of prompt files."""
+    more = tuple(dict.fromkeys((*columns_of(config.template), *config.carry)))
+    return Columns(config.id_column or "id", config.prompt_column or "prompt", more)
+
+
+def publish_prompts(store: Store, config: InferenceConfig, corpus: Artifact | None) -> Artifact:
+    """The prompts artifact, made unless it is there already.
 
     Args:
-        config: names the file, or how many openings to take.
-        corpus: the snapshot whose test split gives the openings; needed where ``prompts`` is unset and
-            ``held_out_prompts`` is not 0.
+        store: where to publish.
+        config: names the input.
+        corpus: the snapshot whose test split gives openings, where ``prompts`` is unset.
 
     Raises:
-        SourceError: a file that is missing or not as declared.
+        SourceError: input that is missing or not as declared, or has an id twice.
         ConfigError: openings are wanted and the model has no corpus among its parents.
     """
-    if config.prompts is not None:
-        table = read_prompt_file(config.prompts)
-        name = os.path.basename(config.prompts)
-        return table.append_column("source", pa.array([name] * len(table), pa.string())).cast(PROMPTS)
-    rows = list(held_out(config, corpus))
-    rows += [(f"modern-{n:02d}", prompt, "modern") for n, prompt in enumerate(MODERN, start=1)]
-    columns: list[list[str]] = [list(column) for column in zip(*rows, strict=True)]
-    return pa.table(columns, schema=PROMPTS)
+    parent, tables, made = _input(store, config, corpus)
+    settings = {"code_version": CODE_VERSION, **made}
+    parents = [parent] if parent else []
+    if published := find(store, "prompts", settings, parents):
+        return published
+    with staging(store, "prompts", settings, parents) as place:
+        rows, declared = _write(tables, place, str(config.prompts))
+        if not rows:
+            raise no_prompts(config)
+        return place.publish(schema=declared, rows={"all": rows})
 
 
-def held_out(config: InferenceConfig, corpus: Artifact | None) -> list[tuple[str, str, str]]:
-    """Openings of test passages, or the prompts of a test split of pairs, as (id, prompt, source), each from another passage, always the same ones.
-
-    The snapshot's order is shuffled with a seed, so the first suitable passages are a fair sample of the split.
-    Passages no longer than the opening are left out; ones that begin like running text come first.
-    """
-    if config.held_out_prompts == 0:
-        return []
-    if corpus is None:
-        raise ConfigError(
-            "held_out_prompts: the model was not trained from a corpus of this store, so there is no test split. "
-            "Remedy: set inference.prompts to a file, or held_out_prompts to 0"
-        )
-    good: list[tuple[str, str, str]] = []
-    other: list[tuple[str, str, str]] = []
-    for seen, (row_id, text, is_prompt) in enumerate(_passages(corpus, "test")):
-        if len(good) == config.held_out_prompts or seen >= CANDIDATES_PER_PROMPT * config.held_out_prompts:
-            break
-        if is_prompt:
-            good.append((f"held-out-{row_id}", text, "held-out"))
-        elif (opening := opening_of(text, config.opening_words)) is not None:
-            (good if begins_like_text(opening) else other).append((f"held-out-{row_id}", opening, "held-out"))
-    return (good + other)[: config.held_out_prompts]
+def no_prompts(config: InferenceConfig) -> SourceError:
+    return SourceError(f"prompts {config.prompts}: no prompts in it. Remedy: correct the path, or fill it")
 
 
-def opening_of(text: str, words: int) -> str | None:
-    """The first words of a text with its own spaces and line ends; None where nothing would be left to write."""
-    found = re.match(rf"\s*((?:\S+\s+){{{words - 1}}}\S+)\s+\S", text)
-    return found.group(1) if found else None
+def _input(
+    store: Store, config: InferenceConfig, corpus: Artifact | None
+) -> tuple[Artifact | None, Iterator[pa.Table], dict[str, Any]]:
+    """The artifact that prompts are made from, their rows, and what besides determines them."""
+    if config.prompts is None:
+        refuse_columns(config)
+        rows = default_prompts(config, corpus)
+        names = ("id", "prompt", "source")
+        table = pa.table({n: pa.array(c, pa.string()) for n, c in zip(names, zip(*rows, strict=True), strict=True)})
+        taken = {"held_out_prompts": config.held_out_prompts, "opening_words": config.opening_words}
+        return corpus if config.held_out_prompts else None, iter([table]), taken
+    if at := corpus_at(config.prompts):
+        if Store(at["root"]).root != store.root:
+            raise ConfigError(
+                f"prompts {config.prompts}: a corpus of another store. Remedy: copy its Parquet files, and name their "
+                "directory"
+            )
+        snapshot = open_artifact(store, at["id"], split=config.prompts_split)
+        kept = _corpus_columns(config, snapshot)
+        files, label = snapshot.files(config.prompts_split), config.prompts_split
+        split = {"split": config.prompts_split}
+        return snapshot, _read(files, kept, lambda _: label), {**_told(kept), **split}
+    files, kept = prompt_files(config.prompts), columns(config)
+    entries = [describe_in_place(uri) for uri in files]
+    return _raw(store, entries), _read(files, kept, lambda uri: uri.rsplit("/", 1)[-1]), _told(kept)
 
 
-def begins_like_text(opening: str) -> bool:
-    """Whether an opening is running text: a capital first, and no stage direction, heading or list."""
-    first_line = opening.split("\n", 1)[0]
-    letters = [c for c in opening if c.isalpha()]
-    capitals = sum(c.isupper() for c in letters)
-    return (
-        opening[0].isupper()
-        and not first_line.isupper()
-        and capitals <= 0.25 * len(letters)
-        and not re.match(r"(?i)(act|scene|enter|exit|exeunt|chapter)\b", opening)
-        and not re.search(r"[\[\]_*|<>]", opening)
-    )
+def _raw(store: Store, entries: list[FileEntry]) -> Artifact:
+    """The raw artifact of prompt files, which are used in place."""
+    settings = {"prompts": [[entry.path, entry.sha256] for entry in entries]}
+    if published := find(store, "raw", settings, []):
+        return published
+    with staging(store, "raw", settings, []) as place:
+        return place.publish(in_place=entries)
 
 
-def publish_prompt_file(store: Store, uri: str) -> Artifact:
-    """The raw artifact of a prompt file, which is used in place."""
-    entry = describe_in_place(uri)
-    with staging(store, "raw", {"prompts": entry.path, "sha256": entry.sha256}, []) as place:
-        return place.publish(in_place=[entry])
+def _told(kept: Columns) -> dict[str, Any]:
+    return {"id": kept.id, "prompt": kept.prompt, "more": list(kept.more)}
 
 
-def spread(count: int, total: int) -> list[int]:
-    """``count`` positions spread evenly over ``total`` rows, the first among them; all of them where count >= total."""
-    count = min(count, total)
-    return [i * total // count for i in range(count)]
+def _corpus_columns(config: InferenceConfig, corpus: Artifact) -> Columns:
+    names = [field["name"] for field in corpus.manifest.fields or ()]
+    text = "prompt" if "prompt" in names else "text"
+    return Columns(config.id_column or "row_id", config.prompt_column or text, columns(config).more)
 
 
-def _passages(corpus: Artifact, split: str) -> Iterator[tuple[str, str, bool]]:
-    """Row id and text of each row, or the prompt and True where the corpus has prompts with completions."""
-    for file in corpus.files(split):
-        filesystem, path = corpus.store.locate(file)
-        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
-            paired = "prompt" in parquet.schema_arrow.names
-            text = "prompt" if paired else "text"
-            for batch in batches(parquet, ["row_id", text], 256):
-                for row_id, words in zip(batch["row_id"].to_pylist(), batch[text].to_pylist(), strict=True):
-                    yield row_id, words, paired
+def _read(files: list[str], kept: Columns, source: Any) -> Iterator[pa.Table]:
+    for uri in files:
+        for table in read_prompts(uri, kept):
+            yield table.append_column("source", pa.array([source(uri)] * len(table), pa.string()))
+
+
+def _write(tables: Iterator[pa.Table], place: Staging, subject: str) -> tuple[int, pa.Schema]:
+    """Write rows with their positions; one row group is held at a time, and eight bytes per id."""
+    from inference.repeated_ids import IdHashes
+
+    hashes = IdHashes()
+    writer: pq.ParquetWriter | None = None
+    declared, rows = schema.PROMPTS, 0
+    try:
+        for group in _regrouped(tables):
+            hashes.add(group["id"])
+            if rows == 0:
+                more = [f for f in group.schema if f.name not in schema.PROMPTS.names]
+                declared = schema.with_columns(schema.PROMPTS, more)
+            group = group.append_column("position", pa.array(np.arange(rows, rows + len(group)), pa.int64()))
+            if rows % prompt_rows.FILE_ROWS == 0:
+                if writer is not None:
+                    writer.close()
+                filesystem, path = place.store.locate(f"{place.path}/part-{rows // prompt_rows.FILE_ROWS:05d}.parquet")
+                place.uri()  # makes the directory
+                writer = pq.ParquetWriter(path, declared, filesystem=filesystem)
+            assert writer is not None
+            _write_group(writer, group, declared, subject)
+            rows += len(group)
+    finally:
+        if writer is not None:
+            writer.close()
+    hashes.refuse_repeated(subject, lambda: _ids(place))
+    return rows, declared
+
+
+def _write_group(writer: pq.ParquetWriter, group: pa.Table, declared: pa.Schema, subject: str) -> None:
+    try:
+        writer.write_table(group.select(declared.names).cast(declared), row_group_size=prompt_rows.GROUP_ROWS)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise SourceError(
+            f"prompts {subject}: a further column has other types in other files ({str(error).splitlines()[0]}). "
+            "Remedy: give it one type"
+        ) from None
+
+
+def _regrouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of ``prompt_rows.GROUP_ROWS``."""
+    waiting: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        waiting.append(table)
+        count += len(table)
+        while count >= prompt_rows.GROUP_ROWS:
+            whole = pa.concat_tables(waiting, promote_options="permissive")
+            yield whole.slice(0, prompt_rows.GROUP_ROWS)
+            waiting = [whole.slice(prompt_rows.GROUP_ROWS)]
+            count -= prompt_rows.GROUP_ROWS
+    if count:
+        yield pa.concat_tables(waiting, promote_options="permissive")
+
+
+def _ids(place: Staging) -> Iterator[pa.ChunkedArray]:
+    for name in sorted(place.store.files(place.path)):
+        filesystem, path = place.store.locate(name)
+        with pq.ParquetFile(path, filesystem=filesystem) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group, columns=["id"])["id"]

@@ -1,5 +1,6 @@
-"""The two CPU stages around the model: text → tokens, invalid prompts marked; tokens → text, in the declared schema."""
+"""The two CPU stages around the model: rows → tokens, invalid prompts marked; tokens → text, in the declared schema."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,11 @@ from handoff.model_files import model_directory
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
+from inference.engines.base import before_stop
+from inference.template import ChatTemplate, columns_of, fill
+
+# A longer text is refused untokenised: few tokens are longer, and 10 million characters take gigabytes to tokenise.
+CHARACTERS_PER_TOKEN = 64
 
 
 @dataclass(frozen=True)
@@ -28,81 +34,112 @@ class ModelReference:
         return model_directory(open_artifact(Store(self.storage), self.id))
 
 
-def render(
-    batch: pa.Table, tokenizer: ModelTokenizer, template: str, max_prompt_tokens: int, positions: int | None
-) -> pa.Table:
-    """Put each prompt into the template and tokenise it; a prompt that cannot be answered gets an error instead.
+@dataclass(frozen=True)
+class Renderer:
+    """Puts prompts into the template and tokenises them.
 
-    Args:
-        batch: columns of ``prompts.PROMPTS``.
+    Attributes:
         tokenizer: of the model that answers.
-        template: text with ``{prompt}`` in it.
+        template: text with names of columns in braces.
+        chat: the chat template around it; None for none.
         max_prompt_tokens: the configured limit.
         positions: tokens that the model has room for before the completion; None: no limit known.
-
-    Returns:
-        The batch with ``prompt_ids`` (list of int32, null with an error), ``prompt_tokens`` (int32), ``error`` (string).
     """
-    limit, name = max_prompt_tokens, "max_prompt_tokens"
-    if positions is not None and positions < limit:
-        limit, name = positions, "the model's positions less max_new_tokens"
-    ids: list[list[int] | None] = []
-    counts: list[int] = []
-    errors: list[str | None] = []
-    prompts = batch["prompt"].to_pylist()
-    rendered = tokenizer.prompts([template.replace("{prompt}", prompt or "") for prompt in prompts])
-    for prompt, tokens in zip(prompts, rendered, strict=True):
-        error = None
-        if prompt is None or not prompt.strip():
-            tokens, error = [], "the prompt is empty"
-        elif not tokens:
-            error = "the prompt has no token that the tokenizer knows"
-        elif len(tokens) > limit:
-            error = f"the prompt has {len(tokens)} tokens, the limit is {limit} ({name})"
-        ids.append(None if error else tokens)
-        counts.append(len(tokens))
-        errors.append(error)
-    return (
-        batch.append_column("prompt_ids", pa.array(ids, pa.list_(pa.int32())))
-        .append_column("prompt_tokens", pa.array(counts, pa.int32()))
-        .append_column("error", pa.array(errors, pa.string()))
-    )
+
+    tokenizer: ModelTokenizer
+    template: str
+    chat: ChatTemplate | None
+    max_prompt_tokens: int
+    positions: int | None
+
+    @classmethod
+    def of(cls, directory: str, config: InferenceConfig, positions: int | None) -> "Renderer":
+        """For the model in a directory, with room for ``positions`` tokens in all."""
+        return cls(
+            tokenizer=ModelTokenizer.of_directory(directory),
+            template=config.template,
+            chat=ChatTemplate.of_directory(directory) if config.chat else None,
+            max_prompt_tokens=config.max_prompt_tokens,
+            positions=None if positions is None else positions - config.max_new_tokens,
+        )
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Render and tokenise; a prompt that cannot be answered gets an error instead.
+
+        Args:
+            batch: columns of ``handoff.schema.PROMPTS`` and those that the template names.
+
+        Returns:
+            The batch with ``rendered`` (string), ``prompt_ids`` (list of int32), both null with an error,
+            ``prompt_tokens`` (int32) and ``error`` (string).
+        """
+        named = columns_of(self.template)
+        rows = batch.select(["prompt", *named]).to_pylist()
+        limit, name = self.max_prompt_tokens, "max_prompt_tokens"
+        if self.positions is not None and self.positions < limit:
+            limit, name = self.positions, "the model's positions less max_new_tokens"
+        errors = [self._unfit(row, named, limit * CHARACTERS_PER_TOKEN) for row in rows]
+        texts = [None if why else self._text(row) for row, why in zip(rows, errors, strict=True)]
+        encode = self.tokenizer.rendered if self.chat else self.tokenizer.prompts
+        tokens = encode([text or "" for text in texts])
+        ids: list[list[int] | None] = []
+        counts: list[int] = []
+        for n, (text, made) in enumerate(zip(texts, tokens, strict=True)):
+            counts.append(0 if text is None else len(made))
+            if errors[n] is None and not made:
+                errors[n] = "the prompt has no token that the tokenizer knows"
+            elif errors[n] is None and len(made) > limit:
+                errors[n] = f"the prompt has {len(made)} tokens, the limit is {limit} ({name})"
+            ids.append(None if errors[n] else made)
+        return (
+            batch.append_column("rendered", pa.array(texts, pa.string()))
+            .append_column("prompt_ids", pa.array(ids, pa.list_(pa.int32())))
+            .append_column("prompt_tokens", pa.array(counts, pa.int32()))
+            .append_column("error", pa.array(errors, pa.string()))
+        )
+
+    def _unfit(self, row: dict[str, Any], named: Sequence[str], most: int) -> str | None:
+        if row["prompt"] is None or not row["prompt"].strip():
+            return "the prompt is empty"
+        if empty := [name for name in named if row[name] is None]:
+            return f"the column {empty[0]} of the template is null"
+        if (length := sum(len(str(value)) for value in row.values())) > most:
+            return f"the prompt has {length} characters, more than {CHARACTERS_PER_TOKEN} for each token of the limit"
+        return None
+
+    def _text(self, row: dict[str, Any]) -> str:
+        text = fill(self.template, row)
+        return self.chat.render(text) if self.chat else text
 
 
-def finish(batch: pa.Table, tokenizer: ModelTokenizer, baseline: dict[str, str | None]) -> pa.Table:
+def finish(batch: pa.Table, tokenizer: ModelTokenizer, carry: Sequence[str] = (), stop: Sequence[str] = ()) -> pa.Table:
     """Decode the completions and give the rows their declared schema.
 
     Args:
-        batch: what the model stage returns: ``render``'s columns, ``completion_ids`` and ``seconds``.
+        batch: what the model stage returns.
         tokenizer: of the model that answers.
-        baseline: the base model's completion of some prompts, by id.
+        carry: columns of the prompts that follow the declared ones.
+        stop: texts that end a completion, cut off with what follows.
 
     Returns:
-        Rows of ``handoff.schema.PREDICTIONS``, as many as came in.
+        Rows of ``handoff.schema.PREDICTIONS`` and the carried columns: one per answer, one for a prompt without.
     """
-    rows = batch.to_pylist()
-    completions = [None if r["error"] else tokenizer.completion(r["prompt_ids"], r["completion_ids"]) for r in rows]
-    return pa.table(
-        {
-            "id": batch["id"],
-            "prompt": batch["prompt"],
-            "completion": pa.array(completions, pa.string()),
-            "baseline": pa.array([baseline.get(r["id"]) for r in rows], pa.string()),
-            "error": batch["error"],
-            "prompt_tokens": batch["prompt_tokens"],
-            "completion_tokens": pa.array([len(r["completion_ids"] or ()) for r in rows], pa.int32()),
-            "seconds": batch["seconds"],
-            "source": batch["source"],
-        },
-        schema=schema.PREDICTIONS,
-    )
-
-
-def render_arguments(tokenizer: ModelTokenizer, config: InferenceConfig, positions: int | None) -> dict[str, Any]:
-    """Keyword arguments of :func:`render` for a model with room for ``positions`` tokens in all."""
-    return {
-        "tokenizer": tokenizer,
-        "template": config.template,
-        "max_prompt_tokens": config.max_prompt_tokens,
-        "positions": None if positions is None else positions - config.max_new_tokens,
+    answers = batch["answers"].to_pylist()
+    repeats = pa.array([n for n, given in enumerate(answers) for _ in given or (None,)], pa.int64())
+    flat = [answer for given in answers for answer in (given or (None,))]
+    rows = batch.drop_columns(["answers"]).take(repeats)
+    texts = [
+        None if answer is None else before_stop(tokenizer.completion(ids, answer["token_ids"]), stop)
+        for ids, answer in zip(rows["prompt_ids"].to_pylist(), flat, strict=True)
+    ]
+    values = {
+        "sample": [number for given in answers for number in range(len(given or (None,)))],
+        "completion": texts,
+        "baseline": [None] * len(flat),
+        "completion_tokens": [len(a["token_ids"]) if a else 0 for a in flat],
+        "finish_reason": [a["finish_reason"] if a else None for a in flat],
+        "logprobs": [a["logprobs"] if a else None for a in flat],
     }
+    declared = schema.with_columns(schema.PREDICTIONS, [batch.schema.field(name) for name in carry])
+    columns = [pa.array(values[f.name], f.type) if f.name in values else rows[f.name] for f in declared]
+    return pa.table(columns, schema=declared)

@@ -49,7 +49,7 @@ INFERENCE = Form(
         "temperature": Field("Sampling", "Temperature", ("inference.temperature",)),
         "seed": Field("Sampling", "Seed", ("inference.seed",)),
         "num_actors": Field("Resources", "Model replicas", ("inference.num_actors",)),
-        "batch_size": Field("Resources", "Prompts per batch", ("inference.batch_size",)),
+        "batch_tokens": Field("Resources", "Tokens per batch", ("inference.batch_tokens",)),
         "use_gpu": Field("Resources", "Use GPUs", ("inference.use_gpu",)),
     },
     example='{"inference": {"top_p": 0.9, "template": "Q: {prompt} A:"}}',

@@ -21,6 +21,7 @@ from handoff.errors import BatonError, CapacityError, ConfigError, EngineUnavail
 from handoff.home import baton_home
 from handoff.positions import completion_length, refuse_too_long
 from handoff.store import Store
+from inference.memory import replica_memory
 from inference.prompts import check_prompts
 from orchestration.paths import storage_root
 from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
@@ -66,6 +67,7 @@ def check_inference(config: InferenceRunConfig, settings: Mapping[str, Any]) -> 
             "model": lambda: refuse_too_long(settings, completion_length(config.inference.max_new_tokens)),
             "prompts": lambda: check_prompts(config.inference),
             "Ray": lambda: check_ray("ray_default", config.inference.actors),
+            "memory": lambda: replica_memory(settings, config.inference, ray_nodes("ray_default")),
         }
     )
 
@@ -90,6 +92,14 @@ def _compared_source(source: SourceConfig | None, megabytes: float, cache: Path)
         return None
     files = check_source(source, cache)
     return f"{len(files)} raw files, {sum(size for _, size in files) / 1e6:.1f} MB, for up to {megabytes:g} MB of text"
+
+
+def ray_nodes(conn_id: str) -> list[dict[str, float]]:
+    """What each node of a connection's cluster has; none where it does not answer, which ``check_ray`` tells."""
+    try:
+        return RayHook(conn_id).get_conn().nodes()
+    except (RayUnreachable, ValueError):
+        return []
 
 
 def run_checks(checks: Mapping[str, Callable[[], str | None]]) -> list[str]:
@@ -137,8 +147,9 @@ def _base_model(config: RunConfig, cache: Path) -> str:
         config.inference.max_new_tokens
     )
     check_fit(seen, config.training, lengths)
-    memory = memory_line(seen.settings, config.training)
-    return f"{seen.line}; {memory}" if memory else seen.line
+    training = memory_line(seen.settings, config.training)
+    replica = replica_memory(seen.settings, config.inference, ray_nodes("ray_default"))
+    return "; ".join(filter(None, (seen.line, training, replica)))
 
 
 def _evaluation_files(config: RunConfig, cache: Path) -> str | None:

@@ -67,7 +67,7 @@ def demo() -> RunConfig:
             splits=("validation", "test"), max_passages=12, max_tokens=256, num_actors=2, max_perplexity_ratio=0.95
         ),
         promotion=PromotionConfig(model_name="shakespeare"),
-        inference=InferenceConfig(max_new_tokens=40, baseline_prompts=6, batch_size=12, num_actors=2),
+        inference=InferenceConfig(max_new_tokens=40, baseline_prompts=6, num_actors=2),
     )
 
 

@@ -27,7 +27,7 @@ def stamp_of(config: RunConfig) -> str:
     seen = [_files([f.uri for f in _raw(source)]) for source in (*config.corpus.sources, *evaluations)]
     for place in (config.training.base.source, config.inference.prompts):
         if place and Path(place).is_dir():
-            seen.append(_files(sorted(str(f) for f in Path(place).iterdir() if f.is_file())))
+            seen.append(_files(sorted(str(f) for f in Path(place).rglob("*") if f.is_file())))
         elif place and ("://" in place or Path(place).is_file()):
             seen.append(_files([place]))
     identity = {"config": config.model_dump(mode="json"), "files": seen, "code": current_producer().commit}

@@ -57,5 +57,7 @@ def _role(manifest: Manifest, child: Manifest | None) -> str:
     if manifest.kind == "model":
         return "tuned model" if manifest.parent("corpus") else "base model"
     if manifest.kind == "raw" and child is not None:
-        return {"corpus": "raw text", "predictions": "prompts", "model": "model files"}.get(child.kind, "raw")
+        return {"corpus": "raw text", "predictions": "prompts", "prompts": "prompt files", "model": "model files"}.get(
+            child.kind, "raw"
+        )
     return manifest.kind

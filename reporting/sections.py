@@ -179,6 +179,13 @@ def outcome(run: Collected) -> tuple[str, str]:
     return f"The run stopped: its {run.failed.name} stage {run.failed.ended_how}.", "bad"
 
 
+def lengths(classes: dict[str, int]) -> list[Row]:
+    """Bars of a distribution of lengths, the longest as long as the place allows."""
+    most = max(classes.values(), default=1)
+    whole = sum(classes.values())
+    return [Row(f"{name} tokens", n, 100 * n / most, text.share(n, whole), "kept") for name, n in classes.items()]
+
+
 def figures(run: Collected) -> list[Figure]:
     """The few numbers that a reader wants first."""
     shown = [_perplexity(run), _gate(run.gate)]

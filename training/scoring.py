@@ -4,41 +4,23 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from engines.likelihood import token_logprobs
+
 
 def passage_nll(
     model: Any, passages: Sequence[Sequence[int]], pad_id: int, prompts: Sequence[int] | None = None
 ) -> list[tuple[float, int]]:
     """Score each passage by itself, from its second token on, or from its completion on.
 
-    The first token has no context, and what to put before it differs between models: it is given, not predicted.
-    (Where a tokenizer adds a BOS token of its own, that is the first token, and all of the text is predicted.)
-
     Args:
-        model: a transformers causal language model in evaluation mode.
-        passages: token ids, each of at least one token.
-        pad_id: any token of the vocabulary; padded places count neither as context nor as target.
+        model, passages, pad_id: as :func:`engines.likelihood.token_logprobs` has them.
         prompts: how many of each passage's first tokens are given; none but the first where left out.
 
     Returns:
         For each passage the summed negative log-likelihood in nats and the number of predicted tokens.
     """
-    import torch
-
-    longest = max(map(len, passages))
-    ids = torch.full((len(passages), longest), pad_id)
-    mask = torch.zeros_like(ids)
-    for row, passage in enumerate(passages):
-        ids[row, : len(passage)] = torch.as_tensor(passage)
-        mask[row, : len(passage)] = 1
-    ids, mask = ids.to(model.device), mask.to(model.device)
-    with torch.inference_mode():
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-    nll = torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), ids[:, 1:], reduction="none")
-    predicted = mask[:, 1:].clone()
-    for row, prompt in enumerate(prompts or ()):
-        predicted[row, : max(prompt - 1, 0)] = 0
-    sums, counts = (nll.double() * predicted).sum(1).tolist(), predicted.sum(1).tolist()
-    return list(zip(sums, counts, strict=True))
+    rows = token_logprobs(model, passages, pad_id, prompts)
+    return [(-math.fsum(row), len(row)) for row in rows]
 
 
 def perplexity(scores: Sequence[tuple[float, int]]) -> float:

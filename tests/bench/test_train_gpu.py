@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench import train_gpu
-from bench.bare_train import idle_of
+from bench.gpu_use import idle_of
 from bench.train_data import make_model
 
 

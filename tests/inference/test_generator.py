@@ -10,15 +10,17 @@ import pytest
 
 from handoff import schema
 from handoff.artifact import Artifact
+from handoff.errors import ConfigError
 from handoff.positions import positions_of
 from handoff.publish import staging
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
-from inference.generator import Generator
-from inference.prompts import MODERN, PROMPTS
-from inference.sampling import GumbelMax, logits_processors, row_seed
-from inference.text_stages import ModelReference, finish, render, render_arguments
+from inference.engines.sampling import GumbelMax, Sampler, row_seed
+from inference.openings import MODERN
+from inference.template import ChatTemplate
+from inference.text_stages import ModelReference, Renderer
+from tests.inference.support import complete, prompt_table
 
 CONFIG = InferenceConfig(max_new_tokens=12, temperature=1.0, top_p=0.9)
 
@@ -31,37 +33,19 @@ def model(store: Store, tiny_model: Path) -> ModelReference:
     return ModelReference.of(artifact)
 
 
-def prompts(*texts: str | None) -> pa.Table:
-    return pa.table([[f"p{i}" for i in range(len(texts))], texts, ["test"] * len(texts)], schema=PROMPTS)
-
-
-def tokenizer_of(model: ModelReference) -> ModelTokenizer:
-    return ModelTokenizer.of_directory(model.directory())
-
-
-def complete(model: ModelReference, table: pa.Table, config: InferenceConfig, rows: int) -> pa.Table:
-    """The three stages over batches of ``rows``."""
-    tokenizer = tokenizer_of(model)
-    generator = Generator(model, tokenizer, config)
-    settings = json.loads(Path(model.directory(), "config.json").read_text())
-    arguments = render_arguments(tokenizer, config, positions_of(settings))
-    batches = [render(table.slice(start, rows), **arguments) for start in range(0, len(table), rows)]
-    return pa.concat_tables([finish(generator(batch), tokenizer, {}) for batch in batches])
-
-
 def texts(table: pa.Table) -> dict[str, str]:
     return dict(zip(table["id"].to_pylist(), table["completion"].to_pylist(), strict=True))
 
 
 def test_a_prompt_gets_the_same_text_in_any_batch_and_order(model: ModelReference) -> None:
-    table = prompts(*MODERN[:7])  # of different lengths: batches of three are padded
+    table = prompt_table(*MODERN[:7])  # of different lengths: batches of three are padded
     alone = texts(complete(model, table, CONFIG, 1))
     assert texts(complete(model, table, CONFIG, 3)) == alone
     assert texts(complete(model, table.take([6, 2, 4, 0, 1, 5, 3]), CONFIG, 7)) == alone
 
 
 def test_the_seed_and_the_prompts_id_decide_the_sample(model: ModelReference) -> None:
-    same = prompts("Shall I compare thee", "Shall I compare thee")
+    same = prompt_table("Shall I compare thee", "Shall I compare thee")
     first = texts(complete(model, same, CONFIG, 2))
     assert first["p0"] != first["p1"]  # one prompt under two ids: two samples
     assert texts(complete(model, same, CONFIG.model_copy(update={"seed": 1}), 2)) != first
@@ -79,13 +63,13 @@ def test_greedy_completion_is_what_the_model_itself_gives(model: ModelReference)
         inputs = tokenizer(prompt, return_tensors="pt")
         tokens = loaded.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :]
         expected[f"p{number}"] = tokenizer.decode(tokens, skip_special_tokens=True)
-    made = complete(model, prompts(*MODERN[:3]), CONFIG.model_copy(update={"temperature": 0}), 3)
+    made = complete(model, prompt_table(*MODERN[:3]), CONFIG.model_copy(update={"temperature": 0}), 3)
     assert texts(made) == expected
 
 
 def test_bad_prompts_become_rows_with_an_error(model: ModelReference) -> None:
     config = CONFIG.model_copy(update={"max_prompt_tokens": 20})
-    table = prompts("Shall I", "", None, " \n", "thee " * 30)
+    table = prompt_table("Shall I", "", None, " \n", "thee " * 30)
     rows = complete(model, table, config, 2).to_pylist()
     assert [r["id"] for r in rows] == ["p0", "p1", "p2", "p3", "p4"]
     assert rows[0]["error"] is None and rows[0]["completion"] is not None and rows[0]["completion_tokens"] > 0
@@ -95,28 +79,65 @@ def test_bad_prompts_become_rows_with_an_error(model: ModelReference) -> None:
 
 
 def test_prompt_and_completion_stay_within_the_models_positions(model: ModelReference) -> None:
-    table = prompts("thee " * 120)
-    config = CONFIG.model_copy(update={"max_new_tokens": 500})  # the tiny model has 512 positions
-    (row,) = complete(model, table, config, 1).to_pylist()
+    table = prompt_table("thee " * 120)
+    config = CONFIG.model_copy(update={"max_new_tokens": 500})
+    positions = positions_of(json.loads(Path(model.directory(), "config.json").read_text()))
+    (row,) = complete(model, table, config, 1, positions).to_pylist()
+    assert positions == 512
     assert "the limit is 12 (the model's positions less max_new_tokens)" in row["error"]
 
 
-def test_the_template_surrounds_the_prompt_braces_and_all(model: ModelReference) -> None:
-    config = CONFIG.model_copy(update={"template": "Q: {prompt} {x}\nA:"})
-    arguments = render_arguments(tokenizer_of(model), config, None)
-    rendered = render(prompts("a {b} c"), **arguments)
-    plain = render(prompts("Q: a {b} c {x}\nA:"), **render_arguments(tokenizer_of(model), CONFIG, None))
-    assert rendered["prompt_ids"] == plain["prompt_ids"]
+def test_the_template_takes_columns_and_other_braces_stay(model: ModelReference) -> None:
+    config = CONFIG.model_copy(update={"template": "{who}: {prompt} {}\nA:"})
+    render = Renderer.of(model.directory(), config, None)
+    rendered = render(prompt_table("a {b} c", "x", who=["Kate", None]))
+    plain = Renderer.of(model.directory(), CONFIG, None)(prompt_table("Kate: a {b} c {}\nA:"))
+    assert rendered["rendered"].to_pylist() == ["Kate: a {b} c {}\nA:", None]
+    assert rendered["prompt_ids"][0] == plain["prompt_ids"][0]
+    assert rendered["error"].to_pylist() == [None, "the column who of the template is null"]
 
 
-def test_rows_have_the_declared_schema(model: ModelReference) -> None:
-    table = prompts("Shall I", "Rough winds")
-    config = CONFIG.model_copy(update={"temperature": 0})
-    generated = Generator(model, tokenizer_of(model), config)(
-        render(table, **render_arguments(tokenizer_of(model), config, None))
+CHAT = (
+    "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+def test_the_chat_template_gives_what_transformers_gives(model: ModelReference) -> None:
+    from transformers import AutoTokenizer
+
+    config = CONFIG.model_copy(update={"chat": True})
+    with pytest.raises(ConfigError, match=r"no chat template. Remedy: set inference.chat to false"):
+        ChatTemplate.of_directory(model.directory())
+    Path(model.directory(), "chat_template.jinja").write_text(CHAT)
+    render = Renderer(
+        ModelTokenizer.of_directory(model.directory()),
+        config.template,
+        ChatTemplate.of_directory(model.directory()),
+        config.max_prompt_tokens,
+        None,
     )
-    finished = finish(generated, tokenizer_of(model), {"p1": "from the base"})
-    assert finished.schema == schema.PREDICTIONS and finished["baseline"].to_pylist() == [None, "from the base"]
+    (row,) = render(prompt_table(" Shall I ")).to_pylist()
+    tokenizer: Any = AutoTokenizer.from_pretrained(model.directory())
+    said = [{"role": "user", "content": " Shall I "}]
+    assert row["rendered"] == tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+    assert row["prompt_ids"] == tokenizer.apply_chat_template(said, add_generation_prompt=True)["input_ids"]
+
+
+def test_ten_million_characters_are_refused_untokenised(model: ModelReference) -> None:
+    rows = complete(model, prompt_table("ab" * 5_000_000, "Shall I"), CONFIG, 2).to_pylist()
+    assert rows[0]["error"] == "the prompt has 10000000 characters, more than 64 for each token of the limit"
+    assert rows[1]["error"] is None and rows[0]["prompt_tokens"] == 0
+
+
+def test_rows_have_the_declared_schema_and_the_carried_columns_after(model: ModelReference) -> None:
+    config = CONFIG.model_copy(update={"temperature": 0, "carry": ("year",)})
+    made = complete(model, prompt_table("Shall I", "", year=[1609, 1623]), config, 2)
+    assert made.schema == schema.with_columns(schema.PREDICTIONS, [pa.field("year", pa.int64())])
+    first, second = made.to_pylist()
+    assert (first["year"], first["rendered"], first["sample"]) == (1609, "Shall I", 0)
+    assert first["finish_reason"] == ("stop" if first["completion_tokens"] < 12 else "length")
+    assert (second["year"], second["finish_reason"], second["completion_tokens"]) == (1623, None, 0)
 
 
 def test_gumbel_noise_samples_the_softmax_and_nothing_outside_the_nucleus() -> None:
@@ -125,11 +146,9 @@ def test_gumbel_noise_samples_the_softmax_and_nothing_outside_the_nucleus() -> N
     draws = 20_000
     logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05])).expand(draws, 4)
     seeds = [row_seed(0, f"row {n}") for n in range(draws)]
-    counts = torch.bincount(GumbelMax(seeds, logits.device)(None, logits).argmax(-1), minlength=4) / draws
+    counts = torch.bincount(GumbelMax(seeds, logits.device)(logits).argmax(-1), minlength=4) / draws
     assert torch.allclose(counts, torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.015)  # 4 standard errors
 
-    scores = logits
-    for processor in logits_processors(temperature=1.0, top_p=0.75, seeds=seeds, device=logits.device):
-        scores = processor(None, scores)
-    counts = torch.bincount(scores.argmax(-1), minlength=4) / draws
+    nucleus = Sampler(temperature=1.0, top_p=0.75, seeds=seeds, device=logits.device)
+    counts = torch.bincount(nucleus(logits), minlength=4) / draws
     assert torch.allclose(counts, torch.tensor([0.625, 0.375, 0.0, 0.0]), atol=0.015)

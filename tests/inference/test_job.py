@@ -1,7 +1,6 @@
 """The predict stage on a real Ray: every prompt a row, the same texts on any number of actors, failures that end."""
 
 import json
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,32 +8,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from engines.ray import require_room
-from handoff import schema
-from handoff.artifact import Artifact
-from handoff.errors import CapacityError, ConfigError
+from handoff.artifact import Artifact, open_artifact
+from handoff.errors import CapacityError, ConfigError, TooManyErrors
 from handoff.facts import PredictionFacts
-from handoff.run_dir import RunDir, StageRecord
+from handoff.run_dir import RunDir
 from handoff.store import Store
-from handoff.tokenizer import ModelTokenizer
 from handoff.verify import verify_chain
 from inference.config import InferenceConfig
-from inference.generator import Generator
-from inference.job import main_stage
-from inference.pipeline import RETRIES, batch_rows, blocks_of, on_actors
-from inference.prompts import MODERN, PROMPTS, load_prompts
-from inference.text_stages import ModelReference, finish, render, render_arguments
-from tests.inference.support import make_run, publish_models
-
-
-def run_predict(run: RunDir) -> StageRecord:
-    with run.stage("predict") as record:
-        main_stage(run, record)
-    return record
-
-
-def rows_of(run: RunDir) -> list[dict]:
-    predictions = run.artifact("predict", schema=schema.PREDICTIONS)
-    return [row for file in predictions.files() for row in pq.read_table(file).to_pylist()]
+from inference.openings import MODERN
+from inference.prompt_rows import PromptRows
+from inference.text_stages import ModelReference
+from tests.inference.support import complete, make_run, publish_models, rows_of, run_predict
 
 
 @pytest.fixture
@@ -51,9 +35,7 @@ def test_predictions_of_the_default_prompts_on_two_actors(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     base, tuned = models
-    config = InferenceConfig(
-        held_out_prompts=3, opening_words=6, baseline_prompts=5, max_new_tokens=8, batch_size=4, num_actors=2
-    )
+    config = InferenceConfig(held_out_prompts=3, opening_words=6, baseline_prompts=5, max_new_tokens=8, num_actors=2)
     run = make_run(tmp_path / "run", store, tuned, config)
     with caplog.at_level("INFO", logger="baton"):
         record = run_predict(run)
@@ -62,12 +44,13 @@ def test_predictions_of_the_default_prompts_on_two_actors(
     assert [r["prompt"] for r in rows[3:]] == list(MODERN)
     assert all(r["error"] is None and r["completion"] is not None for r in rows)
     assert [i for i, r in enumerate(rows) if r["baseline"] is not None] == [0, 3, 6, 9, 12]
-    assert [r["completion"] for r in rows] == one_by_one(tuned, load_prompts(config, tiny_corpus), config)
+    assert [r["completion"] for r in rows] == one_by_one(tuned, asked_of(run), config)
     assert any(r["baseline"] != r["completion"] for r in rows if r["baseline"] is not None)
 
     predictions = run.artifact("predict")
-    corpus = next(p.id for p in tuned.manifest.parents if p.id.startswith("corpus-"))
-    assert [p.id for p in predictions.manifest.parents] == [tuned.id, base.id, corpus]
+    prompts = predictions.manifest.parent("prompts")
+    assert [p.id for p in predictions.manifest.parents] == [tuned.id, base.id, prompts]
+    assert not list(store.files(f"predictions/{predictions.id}/work")), "what is published needs no shards any more"
     facts = predictions.manifest.facts
     assert set(facts) == set(PredictionFacts.model_fields), "a fact that is declared and never told"
     assert (facts["prompts"], facts["errors"], facts["baseline_prompts"], facts["model"]) == (15, 0, 5, tuned.id)
@@ -90,7 +73,7 @@ def test_a_prompt_file_keeps_every_row(
     file = tmp_path / "asked.jsonl"
     file.write_text("".join(json.dumps({"id": i, "prompt": p}) + "\n" for i, p in enumerate(asked)))
     config = InferenceConfig(
-        prompts=str(file), baseline_prompts=0, max_new_tokens=8, max_prompt_tokens=100, batch_size=3
+        prompts=str(file), baseline_prompts=0, max_new_tokens=8, max_prompt_tokens=100, window_rows=3
     )
     run = make_run(tmp_path / "run", store, tuned, config)
     record = run_predict(run)
@@ -99,61 +82,64 @@ def test_a_prompt_file_keeps_every_row(
     assert [r["error"] is None for r in rows] == [True] * 5 + [False] * 2
     assert {r["source"] for r in rows} == {"asked.jsonl"} and {r["baseline"] for r in rows} == {None}
     assert record.metrics["errors"] == 2
-    assert [p.id.split("-")[0] for p in run.artifact("predict").manifest.parents] == ["model", "raw"]
-    assert [r["completion"] for r in rows] == one_by_one(tuned, load_prompts(config, None), config)
+    assert [p.id.split("-")[0] for p in run.artifact("predict").manifest.parents] == ["model", "prompts"]
+    assert [r["completion"] for r in rows] == one_by_one(tuned, asked_of(run), config)
 
 
-def one_by_one(model: Artifact, prompts: pa.Table, config: InferenceConfig) -> list[str | None]:
+def one_by_one(model: Artifact, table: pa.Table, config: InferenceConfig) -> list[str | None]:
     """The completions that this process makes of each prompt alone."""
-    reference = ModelReference.of(model)
-    tokenizer = ModelTokenizer.of_directory(reference.directory())
-    generator = Generator(reference, tokenizer, config)
-    arguments = render_arguments(tokenizer, config, None)
-    batches = [generator(render(prompts.slice(i, 1), **arguments)) for i in range(len(prompts))]
-    return [finish(batch, tokenizer, {})["completion"][0].as_py() for batch in batches]
+    return complete(ModelReference.of(model), table, config, 1)["completion"].to_pylist()
 
 
-class Crash:
-    """Notes each start and kills its process at the row named poison, as native code does that runs out of memory."""
-
-    def __init__(self, notes: str) -> None:
-        self._notes = notes
-        Path(notes, f"start-{os.getpid()}").touch()
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        if "poison" in batch["id"].to_pylist():
-            os._exit(1)
-        return batch
+def asked_of(run: RunDir) -> pa.Table:
+    """The prompts of a run's predictions."""
+    artifact = open_artifact(run.store, str(run.artifact("predict").manifest.parent("prompts")))
+    rows = PromptRows.of(artifact)
+    return rows.read(0, rows.count)
 
 
-class Refuse:
-    """Raises at the row named poison."""
+def test_several_answers_to_each_prompt_with_stop_texts_and_carried_columns(
+    ray_cluster: None, store: Store, models: tuple[Artifact, Artifact], tmp_path: Path
+) -> None:
+    ids = [str(n) for n in range(20)]
+    asked = pa.table({"key": ids, "line": [*MODERN[:9], "", *MODERN[:10]], "year": range(1590, 1610)})
+    pq.write_table(asked, tmp_path / "asked.parquet")
+    config = InferenceConfig(
+        prompts=str(tmp_path / "asked.parquet"), id_column="key", prompt_column="line", carry=("year",),
+        template="In {year}: {prompt}", baseline_prompts=4, max_new_tokens=6, n=2, stop=("e",), logprobs=True,
+        window_rows=9,
+    )  # fmt: skip
+    run = make_run(tmp_path / "run", store, models[1], config)
+    run_predict(run)
+    rows = rows_of(run)
+    good = [r for r in rows if r["error"] is None]
+    assert [(r["id"], r["sample"]) for r in rows] == [(i, n) for i in ids for n in range(1 if i == "9" else 2)]
+    assert [r["year"] for r in rows[::2]] == [1590 + int(r["id"]) for r in rows[::2]]
+    assert all(r["rendered"] == f"In {r['year']}: {r['prompt']}" and "e" not in r["completion"] for r in good)
+    assert all(len(r["logprobs"]) == r["completion_tokens"] and max(r["logprobs"]) <= 0 for r in good)
+    assert [r["id"] for r in rows if r["baseline"] is not None] == [i for i in ("0", "5", "10", "15") for _ in "01"]
+    facts = run.artifact("predict").manifest.facts
+    assert facts["errors_by_cause"] == {"the prompt is empty": 1} and sum(facts["finish_reasons"].values()) == 38
+    assert sum(facts["completion_lengths"].values()) == 38 and sum(facts["prompt_lengths"].values()) == 20
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        if "poison" in batch["id"].to_pylist():
-            raise IndexError("token 999 is not in the vocabulary")
-        return batch
 
-
-def _poisoned() -> pa.Table:
-    return pa.table([["a", "b", "poison", "c"], ["x"] * 4, ["test"] * 4], schema=PROMPTS)
-
-
-@pytest.mark.timeout(120)
-def test_a_row_that_kills_its_actor_ends_the_job(ray_cluster: None, tmp_path: Path) -> None:
-    from ray.exceptions import RayError
-
-    dataset = on_actors(blocks_of(_poisoned(), 1), Crash, {"notes": str(tmp_path)}, actors=1, rows=1, cpus=1, gpus=0)
-    with pytest.raises(RayError):
-        dataset.take_all()
-    assert len(list(tmp_path.glob("start-*"))) <= 1 + RETRIES
-
-
-@pytest.mark.timeout(120)
-def test_an_exception_in_the_model_stage_ends_the_job(ray_cluster: None) -> None:
-    dataset = on_actors(blocks_of(_poisoned(), 1), Refuse, {}, actors=1, rows=1, cpus=1, gpus=0)
-    with pytest.raises(Exception, match="token 999 is not in the vocabulary"):
-        dataset.take_all()
+def test_too_many_errors_end_the_stage_with_the_first_causes(
+    ray_cluster: None, store: Store, models: tuple[Artifact, Artifact], tmp_path: Path
+) -> None:
+    file = tmp_path / "asked.jsonl"
+    file.write_text("".join(json.dumps({"id": f"q{i}", "prompt": " " if i % 2 else "To be"}) + "\n" for i in range(64)))
+    config = InferenceConfig(prompts=str(file), baseline_prompts=0, max_new_tokens=2, window_rows=4, max_errored_rows=3)
+    run = make_run(tmp_path / "run", store, models[1], config)
+    with pytest.raises(
+        TooManyErrors, match=r"4 of 64 prompts.*bears 3: 4 x the prompt is empty. First: q\d+: the prompt"
+    ):
+        run_predict(run)
+    assert run.record("predict").retry_helps is False
+    run = make_run(tmp_path / "again", store, models[1], config.model_copy(update={"max_errored_rows": None}))
+    record = run_predict(run)
+    assert record.metrics["errors"] == 32 and record.metrics["resumed_rows"] > 0
+    with pytest.raises(TooManyErrors, match="32 of 64 prompts have an error"):  # published predictions are judged too
+        run_predict(make_run(tmp_path / "strict", store, models[1], config))
 
 
 def test_more_actors_than_the_cluster_can_hold_are_refused_at_once(ray_cluster: None) -> None:
@@ -170,10 +156,3 @@ def test_a_completion_longer_than_the_model_is_refused(
     config = InferenceConfig(max_new_tokens=512, opening_words=6)
     with pytest.raises(ConfigError, match=r"max_new_tokens is 512, the model has 512 positions"):
         run_predict(make_run(tmp_path / "run", store, models[1], config))
-
-
-@pytest.mark.parametrize(
-    ("rows", "actors", "batch", "expected"), [(24, 2, 8, 6), (24, 1, 8, 8), (5, 2, 8, 3), (1, 4, 8, 1)]
-)
-def test_batches_are_even(rows: int, actors: int, batch: int, expected: int) -> None:
-    assert batch_rows(rows, InferenceConfig(num_actors=actors, batch_size=batch)) == expected

@@ -48,9 +48,11 @@ SIDES = {
         "splits max_passages max_tokens use_gpu", "batch_size num_actors max_perplexity_ratio", "",
     ),
     "InferenceConfig": (
-        "held_out_prompts opening_words baseline_prompts template max_prompt_tokens max_new_tokens temperature top_p "
-        "seed use_gpu",
-        "prompts batch_size num_actors cpus_per_actor", "",
+        "carry held_out_prompts opening_words baseline_prompts template chat max_prompt_tokens max_new_tokens "
+        "temperature top_p seed n stop logprobs use_gpu engine dtype",
+        "prompts prompts_split id_column prompt_column max_errored_rows max_actor_restarts window_rows tensor_parallel "
+        "batch_tokens num_actors cpus_per_actor",
+        "",
     ),
 }  # fmt: skip
 # Classes that make no artifact of their own: what they choose is a parent, a registered model, or the run itself.
@@ -140,4 +142,4 @@ def test_another_limit_of_the_gate_scores_nothing_again() -> None:
 
 def test_a_gpu_draws_other_random_numbers_so_predictions_differ() -> None:
     assert identity_of(InferenceConfig(use_gpu=True)) != identity_of(InferenceConfig())
-    assert identity_of(InferenceConfig(batch_size=99, prompts="/x.jsonl")) == identity_of(InferenceConfig())
+    assert identity_of(InferenceConfig(window_rows=99, prompts="/x.jsonl")) == identity_of(InferenceConfig())

@@ -31,6 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(preflight, "check_spark", lambda conn_id, cache: "Spark local[*]")
     monkeypatch.setattr(preflight, "check_ray", lambda conn_id, *groups: "Ray here")
+    monkeypatch.setattr(preflight, "ray_nodes", lambda conn_id: [])
     return tmp_path / "home"
 
 

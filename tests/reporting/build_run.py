@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from handoff import schema
 from handoff.artifact import Artifact
-from handoff.facts import BaseModelFacts, CorpusFacts, EvaluationFacts, ModelFacts, PredictionFacts
+from handoff.facts import BaseModelFacts, CorpusFacts, EvaluationFacts, ModelFacts, PoolUse, PredictionFacts
 from handoff.publish import describe_in_place, staging
 from handoff.run_dir import Phase, RunDir, StageRecord
 from handoff.stages import flow
@@ -32,8 +32,11 @@ GATE_ERROR = (
 def prediction(number: int, prompt: str, completion: str | None, **others: Any) -> dict[str, Any]:
     """One row of the predictions artifact."""
     return {
+        "position": number,
         "id": f"p-{number:03d}",
+        "sample": 0,
         "prompt": prompt,
+        "rendered": prompt,
         "completion": completion,
         "baseline": None,
         "error": None,
@@ -148,7 +151,21 @@ def publish_all(store: Store, root: Path, story: Story) -> dict[str, Artifact]:
         table = pa.Table.from_pylist(story.predictions, schema=schema.PREDICTIONS)
         pq.write_table(table, f"{place.uri('all')}/part-00000.parquet")
         errors = sum(r["error"] is not None for r in story.predictions)
-        facts = PredictionFacts(prompts=table.num_rows, errors=errors, completion_tokens=912, tokens_per_second=21.4)
+        facts = PredictionFacts(
+            prompts=table.num_rows,
+            errors=errors,
+            errors_by_cause={"the prompt is empty": errors},
+            prompt_tokens=8,
+            completion_tokens=912,
+            finish_reasons={"stop": 1, "length": 1},
+            prompt_lengths={"to 16": 3},
+            completion_lengths={"to 16": 1, "to 512": 1},
+            tokens_per_second=21.4,
+            throughput=[18.2, 24.6, 21.4],
+            seconds=42.6,
+            pool=PoolUse(computed=0.913, waited_for_input=0.052, waited_for_output=0.011),
+            restarts=2,
+        )
         predictions = place.publish(schema=schema.PREDICTIONS, facts=facts)
     return {"corpus": corpus, "train": tuned, "evaluate": evaluation, "predict": predictions}
 

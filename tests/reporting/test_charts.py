@@ -22,7 +22,7 @@ def test_colours_and_fonts_are_the_pages_own() -> None:
 def test_says_what_it_shows_to_those_who_cannot_see_it() -> None:
     svg = str(loss_chart(steps(4.0, 3.5, 3.25)))
     assert 'role="img"' in svg
-    assert "<title>Training loss in cross-entropy per token, 3 steps: from 4 to 3.25, lowest 3.25</title>" in svg
+    assert "<title>Training loss in cross-entropy per token, 3 points: from 4 to 3.25, lowest 3.25</title>" in svg
     assert "optimizer step</text>" in svg
 
 
@@ -32,7 +32,7 @@ def test_no_chart_of_fewer_than_two_points(losses: tuple[float | None, ...]) -> 
 
 
 def test_steps_without_a_finite_loss_are_left_out() -> None:
-    assert "2 steps: from 4 to 3" in str(loss_chart(steps(4.0, None, 3.0)))
+    assert "2 points: from 4 to 3" in str(loss_chart(steps(4.0, None, 3.0)))
 
 
 def test_no_speed_chart_where_nothing_was_measured() -> None:

@@ -73,6 +73,12 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
         "77 documents (9.6 MB)",
         "too few words 389",
         "kept 40",
+        "Ended by an end token or stop text 1",
+        "Replicas computed 91.3 %",
+        "waited for input 5.2 %",
+        "the prompt is empty 1",
+        "to 512 tokens 1 50.0 %",
+        "Restarts of replicas 2",
         "3 were whole documents",
         "train 30 75.0 % of kept",
         "spark session 7.1 s",
@@ -133,13 +139,13 @@ def test_opens_offline_and_runs_nothing(complete: tuple[RunDir, Page]) -> None:
     assert all(target.startswith("#") for target in re.findall(r"url\(\s*[\"']?(.)", page.html))
 
 
-def test_ids_of_both_charts_are_unique_and_resolve(complete: tuple[RunDir, Page]) -> None:
+def test_ids_of_all_charts_are_unique_and_resolve(complete: tuple[RunDir, Page]) -> None:
     _, page = complete
     ids = Counter(value for _, name, value in page.attributes if name == "id")
     assert ids and max(ids.values()) == 1
     used = re.findall(r'(?:href="|url\()#([^")]+)', page.html)
     assert used and set(used) <= ids.keys()
-    assert page.tags["svg"] == 2
+    assert page.tags["svg"] == 3
 
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"

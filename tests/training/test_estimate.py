@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from handoff.model_shape import Shape
 from orchestration.presets import gptj
 from training.config import BaseModelConfig, TrainingConfig
-from training.estimate import Shape, activations, memory_line, model_states, need
+from training.estimate import activations, memory_line, model_states, need
 
 GPTJ = {
     "model_type": "gptj", "n_embd": 4096, "n_layer": 28, "n_head": 16, "n_inner": None, "vocab_size": 50400,

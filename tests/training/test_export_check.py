@@ -17,9 +17,8 @@ from handoff.publish import staging
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
-from inference.generator import Generator
-from inference.prompts import PROMPTS
-from inference.text_stages import ModelReference, finish, render, render_arguments
+from inference.text_stages import ModelReference
+from tests.inference.support import complete, prompt_table
 from tests.tokenizers import TOKENIZERS, appending, digits, metaspace, sums, write_model
 from training.config import BaseModelConfig, LoraConfig, TrainingConfig
 from training.data.ingest import Passages, rows_of
@@ -80,11 +79,7 @@ class Trained:
             shutil.copytree(self.exported, place.uri(), dirs_exist_ok=True)
             reference = ModelReference.of(place.publish())
         settings = InferenceConfig(temperature=0, max_new_tokens=8)
-        tokenizer = ModelTokenizer.of_directory(reference.directory())
-        names = [str(n) for n in range(len(prompts))]
-        asked = pa.table([names, prompts, ["test"] * len(prompts)], schema=PROMPTS)
-        made = Generator(reference, tokenizer, settings)(render(asked, **render_arguments(tokenizer, settings, None)))
-        return finish(made, tokenizer, {})["completion"].to_pylist()
+        return complete(reference, prompt_table(*prompts), settings, len(prompts))["completion"].to_pylist()
 
 
 CASES: dict[str, tuple[Callable[[], Any], str, dict[str, Any]]] = {

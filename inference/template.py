@@ -1,0 +1,66 @@
+"""The text that a model is given: the template with a row's columns in it, and the tokenizer's chat template around it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from handoff.errors import ConfigError
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+def columns_of(template: str) -> tuple[str, ...]:
+    """Columns that a template names besides the prompt, in order, each once."""
+    return tuple(dict.fromkeys(name for name in _PLACEHOLDER.findall(template) if name != "prompt"))
+
+
+def fill(template: str, row: Mapping[str, Any]) -> str:
+    """The template with a row's values in the places of their names; other braces stay."""
+    return _PLACEHOLDER.sub(lambda found: str(row[found.group(1)]), template)
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A tokenizer's chat template.
+
+    Attributes:
+        source: Jinja, as the model's files have it.
+        specials: the special tokens that it may name.
+    """
+
+    source: str
+    specials: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_directory(cls, directory: str | Path) -> "ChatTemplate":
+        """The template of a Hugging Face directory. Raises ConfigError where it has none."""
+        root = Path(directory)
+        path = root / "tokenizer_config.json"
+        settings = json.loads(path.read_text()) if path.is_file() else {}
+        own = root / "chat_template.jinja"
+        source: Any = own.read_text() if own.is_file() else settings.get("chat_template")
+        if isinstance(source, list):  # several under names
+            source = {t["name"]: t["template"] for t in source}.get("default")
+        if not source:
+            raise ConfigError(
+                f"chat is on, and the tokenizer in {directory} has no chat template. Remedy: set inference.chat to false"
+            )
+        named: dict[str, Any] = {name: settings[name] for name in SPECIALS if settings.get(name)}
+        return cls(source, {n: t["content"] if isinstance(t, dict) else t for n, t in named.items()})
+
+    def render(self, text: str) -> str:
+        """The conversation in which a user says ``text``, up to where the answer begins."""
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        specials: dict[str, Any] = dict(self.specials)
+        made: Any = render_jinja_template(
+            conversations=[[{"role": "user", "content": text}]],
+            chat_template=self.source,
+            add_generation_prompt=True,
+            **specials,
+        )
+        return str(made[0][0])

@@ -1,0 +1,44 @@
+"""The model stage with rows that raise or kill: the real engine, and faults by the ids of rows."""
+
+import os
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+from inference.engines.sampling import row_seed
+from inference.generator import Generator
+
+RAISE = ("p7", "p8", "p33")
+KILL = ("p21",)
+
+
+class Faulty:
+    """An engine that fails on batches with certain rows, which it knows by their seeds."""
+
+    def __init__(self, engine: Any, raising: Sequence[int], killing: Sequence[int]) -> None:
+        self._engine, self._raising, self._killing = engine, set(raising), set(killing)
+
+    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        made: list[list[int]] = self._engine.batches(lengths)
+        return made
+
+    def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> Any:
+        if self._killing & set(seeds):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._raising & set(seeds):
+            raise IndexError("token 999 is not in the vocabulary")
+        return self._engine.generate(prompts, seeds)
+
+
+class Raising(Generator):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._engine: Any = Faulty(self._engine, [row_seed(given["config"].seed, name) for name in RAISE], [])
+
+
+class Killing(Generator):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        seed = given["config"].seed
+        named = ([row_seed(seed, name) for name in names] for names in (RAISE, KILL))
+        self._engine: Any = Faulty(self._engine, *named)
