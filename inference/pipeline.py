@@ -1,6 +1,7 @@
 """The Ray Data pipeline: read and tokenise → actor pool with the model → decode and write, a shard at a time."""
 
 import contextlib
+import gc
 import pickle
 import warnings
 from collections.abc import Callable
@@ -79,6 +80,9 @@ def answer_all(task: Task, on_shard: Callable[[Summary], None], stage: type[Gene
             raise too_many_deaths(most)
         if (missing := len(todo) - written) > 0:
             lost += missing
+            # The error of a lost shard holds its traceback, and that the handles of all actors, in a cycle: until they
+            # are collected, these actors keep the slots that the next pass waits for.
+            gc.collect()
             log.info("%d of %d shards were lost with their processes: they are answered again", missing, len(todo))
     return restarts(task.answers) - before
 
