@@ -1,7 +1,6 @@
 """The Ray Data pipeline: read and tokenise → actor pool with the model → decode and write, a shard at a time."""
 
 import contextlib
-import gc
 import pickle
 import warnings
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from handoff.tokenizer import ModelTokenizer
 from inference.attempts import restarts
 from inference.config import InferenceConfig
 from inference.generator import Generator, failure
+from inference.pool import ended_afterwards
 from inference.prompt_rows import PromptRows
 from inference.shards import Answers, Shard, remaining, shard_rows
 from inference.summary import Summary
@@ -80,9 +80,6 @@ def answer_all(task: Task, on_shard: Callable[[Summary], None], stage: type[Gene
             raise too_many_deaths(most)
         if (missing := len(todo) - written) > 0:
             lost += missing
-            # The error of a lost shard holds its traceback, and that the handles of all actors, in a cycle: until they
-            # are collected, these actors keep the slots that the next pass waits for.
-            gc.collect()
             log.info("%d of %d shards were lost with their processes: they are answered again", missing, len(todo))
     return restarts(task.answers) - before
 
@@ -101,13 +98,15 @@ def run_pass(task: Task, todo: list[Shard], losses: int, stage: type[Generator])
     read = Read(task.prompts, Renderer.of(task.model.directory(), task.config, task.positions))
     write = Write(task.answers, tokenizer, task.config.carry, task.config.stop)
     given = {"model": task.model, "tokenizer": tokenizer, "config": task.config, "answers": task.answers}
-    dataset = on_actors(dataset_of(todo, losses).map_batches(read, **options), stage, given, task.config, len(todo))
+    tokenised = dataset_of(todo, losses).map_batches(read, **options)
     batch: Any
-    for batch in dataset.map_batches(write, **options).iter_batches(batch_size=None, batch_format="pyarrow"):
-        if "failure" in batch.column_names:
-            raise pickle.loads(batch["failure"][0].as_py())
-        for text in batch["summary"].to_pylist():
-            yield Summary.model_validate_json(text)
+    with ended_afterwards() as members:
+        answered = on_actors(tokenised, stage, given | {"members": members}, task.config, len(todo))
+        for batch in answered.map_batches(write, **options).iter_batches(batch_size=None, batch_format="pyarrow"):
+            if "failure" in batch.column_names:
+                raise pickle.loads(batch["failure"][0].as_py())
+            for text in batch["summary"].to_pylist():
+                yield Summary.model_validate_json(text)
 
 
 @dataclass(frozen=True)
