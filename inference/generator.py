@@ -18,6 +18,7 @@ from inference.config import InferenceConfig
 from inference.engines.base import Answer
 from inference.engines.load import load_engine
 from inference.engines.sampling import row_seed
+from inference.pool import join
 from inference.shards import Answers, Shard
 from inference.text_stages import ModelReference
 
@@ -46,11 +47,19 @@ class Generator:
         tokenizer: says which tokens end a completion.
         config: lengths, sampling, device.
         answers: where tries are noted, so that a row that kills this process is found; None to note nothing.
+        members: handle of the ``pool.Members`` actor; None outside of a pool.
     """
 
     def __init__(
-        self, model: ModelReference, tokenizer: ModelTokenizer, config: InferenceConfig, answers: Answers | None = None
+        self,
+        model: ModelReference,
+        tokenizer: ModelTokenizer,
+        config: InferenceConfig,
+        answers: Answers | None = None,
+        members: Any = None,
     ) -> None:
+        if members is not None:
+            join(members)
         self._config, self._answers = config, answers
         self._ended, self._waited_output = time.time(), 0.0
         self._broken: Exception | None = None

@@ -17,6 +17,7 @@ from handoff.tokenizer import ModelTokenizer
 from inference.attempts import restarts
 from inference.config import InferenceConfig
 from inference.generator import Generator, failure
+from inference.pool import ended_afterwards
 from inference.prompt_rows import PromptRows
 from inference.shards import Answers, Shard, remaining, shard_rows
 from inference.summary import Summary
@@ -97,13 +98,15 @@ def run_pass(task: Task, todo: list[Shard], losses: int, stage: type[Generator])
     read = Read(task.prompts, Renderer.of(task.model.directory(), task.config, task.positions))
     write = Write(task.answers, tokenizer, task.config.carry, task.config.stop)
     given = {"model": task.model, "tokenizer": tokenizer, "config": task.config, "answers": task.answers}
-    dataset = on_actors(dataset_of(todo, losses).map_batches(read, **options), stage, given, task.config, len(todo))
+    tokenised = dataset_of(todo, losses).map_batches(read, **options)
     batch: Any
-    for batch in dataset.map_batches(write, **options).iter_batches(batch_size=None, batch_format="pyarrow"):
-        if "failure" in batch.column_names:
-            raise pickle.loads(batch["failure"][0].as_py())
-        for text in batch["summary"].to_pylist():
-            yield Summary.model_validate_json(text)
+    with ended_afterwards() as members:
+        answered = on_actors(tokenised, stage, given | {"members": members}, task.config, len(todo))
+        for batch in answered.map_batches(write, **options).iter_batches(batch_size=None, batch_format="pyarrow"):
+            if "failure" in batch.column_names:
+                raise pickle.loads(batch["failure"][0].as_py())
+            for text in batch["summary"].to_pylist():
+                yield Summary.model_validate_json(text)
 
 
 @dataclass(frozen=True)
