@@ -1,26 +1,15 @@
 """Prompts and their completions: one model per instance, the same for Spark's pandas UDF and for Ray's actors."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comparison.chain.dying import die_once
 from comparison.chain.settings import OPENING_WORDS, Chain
-from inference.text_stages import ModelReference, finish, render, render_arguments
-
-
-@dataclass(frozen=True)
-class LocalModel(ModelReference):
-    """A model that is a directory of this machine."""
-
-    def directory(self) -> str:
-        return self.id
+from inference.engines.sampling import row_seed
 
 
 def prompts_of(chain: Chain, files: list[str]) -> pa.Table:
-    """The openings of the first rows in order: columns id, prompt, source."""
+    """The openings of the first rows in order: columns id and prompt."""
     ids: list[str] = []
     texts: list[str] = []
     for file in files:
@@ -33,7 +22,7 @@ def prompts_of(chain: Chain, files: list[str]) -> pa.Table:
         if len(ids) >= chain.prompts:
             break
     openings = [" ".join(text.split()[:OPENING_WORDS]) for text in texts[: chain.prompts]]
-    return pa.table({"id": ids[: chain.prompts], "prompt": openings, "source": ["rows"] * len(openings)})
+    return pa.table({"id": ids[: chain.prompts], "prompt": openings})
 
 
 class Completer:
@@ -44,13 +33,18 @@ class Completer:
     """
 
     def __init__(self, chain: Chain) -> None:
-        from inference.generator import Generator
+        from inference.engines.load import load_engine
 
         self._chain, self._tokenizer = chain, chain.tokenizer
-        self._render = render_arguments(self._tokenizer, chain.inference, None)
-        self._generator: Any = Generator(LocalModel("", str(chain.tuned)), self._tokenizer, chain.inference)
+        self._engine = load_engine(chain.inference, str(chain.tuned), self._tokenizer)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Rows of ``handoff.schema.PREDICTIONS`` for a table of ``id``, ``prompt`` and ``source``."""
+        """Columns id and completion for a table of ``id`` and ``prompt``."""
         die_once(self._chain.mark("predict"))
-        return finish(self._generator(render(batch, **self._render)), self._tokenizer, {})
+        names, prompts = batch["id"].to_pylist(), self._tokenizer.prompts(batch["prompt"].to_pylist())
+        texts = [""] * len(names)
+        for group in self._engine.batches([len(ids) for ids in prompts]):
+            seeds = [row_seed(self._chain.inference.seed, names[n]) for n in group]
+            for n, (answer,) in zip(group, self._engine.generate([prompts[n] for n in group], seeds), strict=True):
+                texts[n] = self._tokenizer.completion(prompts[n], answer.token_ids)
+        return pa.table({"id": names, "completion": texts})

@@ -9,7 +9,7 @@ import pyarrow as pa
 from comparison.chain.clock import Clock
 from comparison.chain.completer import Completer, prompts_of
 from comparison.chain.dying import die_once
-from comparison.chain.settings import Chain
+from comparison.chain.settings import BATCH_ROWS, Chain
 from comparison.chain.told import tell
 from comparison.chain.worker import deal_of, passages_of, train_rank
 from comparison.digest import files
@@ -17,8 +17,7 @@ from comparison.form import Work
 from comparison.stages.clean import clean_batch
 from comparison.stages.deduplicate import first_of_each
 from comparison.stages.order import keys_of
-from comparison.tables import CODEC, LEVEL, blocks_in_order, in_ray, read_ray, shuffled
-from inference.pipeline import batch_rows, blocks_of, on_actors
+from comparison.tables import CODEC, LEVEL, blocks_in_order, collected, in_ray, read_ray, shuffled
 from training.data.ingest import BlockFeeder, Cursor, Passages
 
 RESTARTS = 2
@@ -105,16 +104,18 @@ def train_in_worker(settings: dict[str, Any]) -> None:
 
 
 def predict(chain: Chain, rows: list[str]) -> pa.Table:
-    """Completions of the prompts: schema ``handoff.schema.PREDICTIONS``."""
-    prompts, config = prompts_of(chain, rows), chain.inference
-    size = batch_rows(len(prompts), config)
-    completed = on_actors(
-        blocks_of(prompts, size),
+    """Completions of the prompts: columns id and completion."""
+    import ray
+
+    config = chain.inference
+    completed = ray.data.from_arrow(prompts_of(chain, rows)).map_batches(
         Completer,
-        {"chain": chain},
-        actors=config.num_actors,
-        rows=size,
-        cpus=config.cpus_per_actor,
-        gpus=0,
+        fn_constructor_args=(chain,),
+        batch_size=BATCH_ROWS,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=config.num_actors),
+        num_cpus=config.cpus_per_actor,
+        max_restarts=RESTARTS,
+        max_task_retries=RESTARTS,
     )
-    return pa.concat_tables(completed.iter_batches(batch_size=None, batch_format="pyarrow"))
+    return collected(completed)

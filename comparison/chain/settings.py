@@ -14,6 +14,7 @@ WORKERS = 2
 STEPS = 12  # whatever the size: text scales what ETL does; training and prompts stay the same
 CHECKPOINT_EVERY = 4
 PROMPTS = 64
+BATCH_ROWS = 16  # prompts that an engine is given at once
 OPENING_WORDS = 20
 
 
@@ -63,7 +64,6 @@ class Chain:
             temperature=1,
             top_p=1,
             seed=work.seed,
-            batch_size=16,
             num_actors=workers,
             cpus_per_actor=cpus,
         )

@@ -10,7 +10,7 @@ import pyarrow as pa
 from comparison.chain.clock import Clock
 from comparison.chain.completer import Completer, prompts_of
 from comparison.chain.dying import an_executor_dies
-from comparison.chain.settings import Chain
+from comparison.chain.settings import BATCH_ROWS, Chain
 from comparison.chain.told import tell
 from comparison.chain.worker import ReadByRank, deal_of, passages_of, train_rank
 from comparison.digest import files
@@ -75,12 +75,12 @@ def predict(spark: Any, chain: Chain, rows: list[str]) -> pa.Table:
         completer = Completer(chain)
 
         def complete(ids: np.ndarray, prompts: np.ndarray) -> np.ndarray:
-            batch = pa.table({"id": ids.tolist(), "prompt": prompts.tolist(), "source": ["rows"] * len(ids)})
+            batch = pa.table({"id": ids.tolist(), "prompt": prompts.tolist()})
             return np.array(completer(batch)["completion"].to_pylist(), dtype=object)
 
         return complete
 
-    udf = predict_batch_udf(load, return_type=StringType(), batch_size=chain.inference.batch_size)
+    udf = predict_batch_udf(load, return_type=StringType(), batch_size=BATCH_ROWS)
     # As many copies of the model as Ray has actors, and the same batches: a batch of other rows rounds otherwise.
     prompts = spark.createDataFrame(prompts_of(chain, rows)).coalesce(chain.inference.num_actors)
     return prompts.select("id", udf("id", "prompt").alias("completion")).toArrow()
