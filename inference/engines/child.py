@@ -2,11 +2,11 @@
 
 import json
 import os
-import select
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import wait
 from typing import Any
 
 from inference.engines.base import Answer
@@ -90,21 +90,21 @@ class ChildEngine:
                 _write(process.stdin, line)
         except OSError:  # it has ended; its last words tell why
             self._fail("")
-        replies: dict[int, dict[str, Any]] = {}
-        buffers = {process.stdout: b"" for process in self._processes}
-        while len(replies) < len(self._processes):
-            for pipe in select.select([p for p in buffers if p], [], [])[0]:
-                part = os.read(pipe.fileno(), 1 << 20)
+        pipes = {process.stdout.fileno(): rank for rank, process in enumerate(self._processes) if process.stdout}
+        heard = dict.fromkeys(pipes, b"")
+        results: dict[int, Any] = {}
+        while len(results) < len(pipes):
+            for pipe in (found for found in wait(list(heard)) if isinstance(found, int)):
+                part = os.read(pipe, 1 << 20)
                 if not part:
                     self._fail("")
-                buffers[pipe] += part
-                if buffers[pipe].endswith(b"\n"):
-                    reply = json.loads(buffers.pop(pipe))
+                heard[pipe] += part
+                if heard[pipe].endswith(b"\n"):
+                    reply = json.loads(heard.pop(pipe))
                     if "error" in reply:
                         self._fail(reply["error"])
-                    rank = next(n for n, process in enumerate(self._processes) if process.stdout is pipe)
-                    replies[rank] = reply
-        return replies[0]["result"]
+                    results[pipes[pipe]] = reply["result"]
+        return results[0]
 
     def _fail(self, reason: str) -> None:
         """End the group, whose processes may now be at different places, and raise."""

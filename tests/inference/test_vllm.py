@@ -1,18 +1,27 @@
 """vLLM in its own environment: the token ids and scores of the transformers engine, and what is said without one."""
 
+import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from handoff.errors import ConfigError
 from handoff.home import PROJECT
+from handoff.publish import staging
+from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.engines.load import load_engine
 from inference.engines.vllm import VARIABLE, cache_gib
+from inference.job import main_stage
+from tests.inference.support import make_run
 from tests.inference.test_engines import ending_tokenizer, prompts
+
+ASKED = ["Shall I compare thee", "Rough winds do", "And summer's lease hath all too short", "Thy eternal summer"]
 
 
 def config(**values: Any) -> InferenceConfig:
@@ -104,3 +113,26 @@ def test_samples_and_stop_strings(environment: None, model: Path) -> None:
     finally:
         stopping.close()
     assert answer.finish_reason == "stop" and tokenizer.completion(asked[0], answer.token_ids).count(stop) == 1
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_the_predict_stage_answers_with_either_engine_alike(
+    environment: None, model: Path, ray_cluster: None, store: Store, tmp_path: Path
+) -> None:
+    with staging(store, "model", {"source": "heads-of-32"}, []) as place:
+        shutil.copytree(model, place.uri(), dirs_exist_ok=True)
+        tuned = place.publish()
+    file = tmp_path / "asked.jsonl"
+    file.write_text("".join(json.dumps({"id": str(i), "prompt": p}) + "\n" for i, p in enumerate(ASKED)))
+    made = {}
+    for engine in ("transformers", "vllm"):
+        asked = config(engine=engine, prompts=str(file), baseline_prompts=0, logprobs=False)
+        run = make_run(tmp_path / engine, store, tuned, asked)
+        with run.stage("predict") as record:
+            main_stage(run, record)
+        made[engine] = [row for f in run.artifact("predict").files() for row in pq.read_table(f).to_pylist()]
+        assert not record.reused, "engines are different work"
+    texts = {engine: [(row["id"], row["completion"]) for row in rows] for engine, rows in made.items()}
+    assert len(texts["vllm"]) == len(ASKED) and all(text for _, text in texts["vllm"])
+    assert texts["vllm"] == texts["transformers"]
