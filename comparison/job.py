@@ -3,6 +3,7 @@
 The artifact has one table, ``results.parquet`` (see ``comparison.results``). ``comparison.report`` makes the page of it.
 """
 
+import os
 import shutil
 import sys
 import time
@@ -40,6 +41,7 @@ def body(run: RunDir, record: StageRecord) -> None:
     home.mkdir(parents=True, exist_ok=True)
     require_engines(config.engines)
     require_disk(config, home)
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed else warns that it found no other
     with record.phase("tables"):
         model = make_model(home / f"model-seed{config.seed}", config.seed)
         tables = {mb: make_tables(config, mb, home / "tables", cache_dir()) for mb in sorted(config.sizes_mb)}

@@ -42,6 +42,9 @@ def make_model(directory: Path, seed: int) -> Path:
         return directory
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
     _make_tokenizer(directory, seed)
     torch.manual_seed(seed)
