@@ -91,6 +91,7 @@ def test_each_row_reaches_one_worker_whatever_feeds_them(work: dict[str, Any], t
         assert Counter(pq.read_table(output)["document_id"].to_pylist()) == Counter(documents)
 
 
+@pytest.mark.faults
 def test_every_engine_makes_the_same_embeddings(work: dict[str, Any], tmp_path: Path) -> None:
     found = outputs("embed", all_forms("embed"), work, tmp_path)
     assert differences(stage("embed"), found) == []
@@ -100,6 +101,7 @@ def test_every_engine_makes_the_same_embeddings(work: dict[str, Any], tmp_path: 
     assert len(np.unique(vectors.round(4), axis=0)) == len(vectors)  # each document has one of its own
 
 
+@pytest.mark.faults
 def test_every_engine_generates_the_same_tokens(work: dict[str, Any], tmp_path: Path) -> None:
     found = outputs("generate", all_forms("generate"), work, tmp_path)
     assert differences(stage("generate"), found) == []
@@ -112,6 +114,7 @@ def _documents(work: dict[str, Any]) -> int:
     return pq.read_table(work["tables"] / "documents").num_rows
 
 
+@pytest.mark.faults
 def test_spark_and_ray_train_the_same_weights(work: dict[str, Any], tmp_path: Path) -> None:
     found = outputs("train", ("spark local", "ray trainer"), work, tmp_path)
     assert differences(stage("train"), found) == []

@@ -56,7 +56,7 @@ def by_form(found: list[Measurement]) -> dict[str, list[Measurement]]:
 
 
 def test_every_way_to_go_wrong_is_a_result_and_has_no_time(toy: Path) -> None:
-    found, partial = runner(toy, cell_timeout_seconds=6).measure()
+    found, partial = runner(toy, cell_timeout_seconds=4).measure()
     assert partial is None and (toy / "hung").exists()
     forms = by_form(found)
     for name in ("python good", "polars good"):
@@ -79,7 +79,7 @@ def test_when_the_time_is_used_up_what_is_there_is_kept_and_said_to_be_partial(
     toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only(monkeypatch, "good", "hanging")
-    found, partial = runner(toy, seconds=8, cell_timeout_seconds=60).measure()
+    found, partial = runner(toy, seconds=6, cell_timeout_seconds=60).measure()
     assert (toy / "hung").exists(), "the budget ended before the cell that it was to end in"
     assert partial == "1 of 3 cells were not measured: the time was used up"
     assert set(by_form(found)) == {"python good", "polars good"} and all(m.status == "ok" for m in found)
