@@ -13,7 +13,7 @@ from handoff.artifact import open_artifact
 from handoff.errors import ConfigError, SourceError
 from handoff.schema import PAIRS
 from inference.config import InferenceConfig
-from inference.prompts import held_out
+from inference.openings import held_out
 from tests.etl.corpus_run import NO_HELD_OUT, prose, rows, run
 from training.data.rows import open_corpus
 
