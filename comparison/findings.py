@@ -10,8 +10,12 @@ from comparison.words import NAMES, STATUS, megabytes, seconds, times
 
 
 def at_largest(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Of each stage, the verdict at the largest size at which a contender has a time."""
-    return list({v.stage: v for v in sorted(verdicts, key=lambda v: v.megabytes) if v.ranked}.values())
+    """Of each stage, the verdict at the largest size at which a contender has a time and most contenders were measured.
+
+    A comparison that ends in the middle has measured one of them at a size at which another one's turn never came.
+    """
+    ordered = sorted(verdicts, key=lambda v: (v.measured, v.megabytes))
+    return list({v.stage: v for v in ordered if v.ranked}.values())
 
 
 def count_sentence(warm: Sequence[Verdict]) -> str:
@@ -38,7 +42,8 @@ def chain_sentence(cold: Sequence[Verdict]) -> str | None:
     if verdict.winner == EITHER:
         return f"The whole chain: {' and '.join(told[o.engine] for o in verdict.tied)} cannot be told apart"
     if not verdict.factor:
-        return f"The whole chain: only {names[0]} came to its end"
+        ended = "came to its end" if verdict.without else "was measured"
+        return f"The whole chain: only {names[0]} {ended}"
     return f"The whole chain: {names[0]} is the fastest, {names[1]} takes {times(verdict.factor)} as long"
 
 

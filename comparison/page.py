@@ -111,7 +111,8 @@ def _row(
 
 def _cell(verdict: Verdict) -> tuple[str, str]:
     """A verdict's words and what it is coloured as."""
-    return word(verdict), verdict.winner if verdict.winner in NAMES else EITHER
+    compared = verdict.factor or verdict.without
+    return word(verdict), verdict.winner if verdict.winner in NAMES and compared else EITHER
 
 
 def _cost(outcome: Outcome, config: ComparisonConfig) -> str:
@@ -121,8 +122,11 @@ def _cost(outcome: Outcome, config: ComparisonConfig) -> str:
 
 
 def _chain(outcomes: list[Outcome], config: ComparisonConfig) -> list[dict[str, Any]]:
-    """The architectures of the whole chain, side by side, at the largest size."""
-    largest = max((o.megabytes for o in outcomes), default=None)
+    """The architectures of the whole chain, side by side, at the largest size at which most of them were measured."""
+    engines = {
+        size: len({o.engine for o in outcomes if o.megabytes == size}) for size in (o.megabytes for o in outcomes)
+    }
+    largest = max(engines, key=lambda size: (engines[size], size), default=None)
     here = [o for o in outcomes if o.megabytes == largest and o.settings == "tuned"]
     return [{"outcome": o, "price": price(o, config), "why": STATUS.get(o.status)} for o in here]
 

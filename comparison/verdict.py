@@ -47,6 +47,11 @@ class Verdict:
         return EITHER if len(self.tied) > 1 else self.ranked[0].engine
 
     @property
+    def measured(self) -> int:
+        """Number of contenders that were measured, with or without a time."""
+        return len(self.ranked) + len(self.without)
+
+    @property
     def decided(self) -> bool:
         """Whether a contender was measured to be faster than another."""
         return self.winner in CONTENDERS and len(self.ranked) > 1
@@ -134,7 +139,7 @@ def _lead(verdict: Verdict, one: str, other: str) -> float | None:
 
 
 def word(verdict: Verdict) -> str:
-    """A verdict in two words: ``Spark 8.5×``, ``either``, ``Spark alone``, ``no time``."""
+    """A verdict in few words: ``Spark 8.5×``, ``either``, ``Spark alone``, ``only Spark measured``, ``no time``."""
     if verdict.winner == NOBODY:
         return "no time"
     if verdict.winner == EITHER:
@@ -142,7 +147,9 @@ def word(verdict: Verdict) -> str:
             EITHER if len(verdict.tied) == len(verdict.ranked) else " or ".join(NAMES[o.engine] for o in verdict.tied)
         )
     name = NAMES[verdict.winner]
-    return f"{name} {times(verdict.factor)}" if verdict.factor else f"{name} alone"
+    if verdict.factor:
+        return f"{name} {times(verdict.factor)}"
+    return f"{name} alone" if verdict.without else f"only {name} measured"
 
 
 def summary_lines(measurements: Iterable[Measurement]) -> list[str]:

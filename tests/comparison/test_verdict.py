@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from comparison.findings import at_largest
 from comparison.outcomes import ASSUMED_SPREAD, Outcome, estimate, outcomes_of
 from comparison.results import Measurement
 from comparison.verdict import Verdict, crossover, summary_lines, verdicts_of, word
@@ -120,4 +121,18 @@ def test_the_log_has_a_line_per_stage() -> None:
         [*cell("spark sql", 10, 2.0), *cell("ray sort", 10, 8.0), *cell("ray map", 10, 8.0, stage="clean")]
     )
     assert [told.partition(":")[0] for told in found] == ["join", "clean"]
-    assert "Spark 4.0× warm at 10\u202fMB" in found[0] and "Ray alone" in found[1]
+    assert "Spark 4.0× warm at 10\u202fMB" in found[0] and "only Ray measured" in found[1]
+
+
+def test_a_contender_whose_turn_never_came_has_not_failed() -> None:
+    """A comparison that ends in the middle: Ray was not measured at the largest size."""
+    found = [
+        *cell("spark sql", 10.0, 1.0),
+        *cell("ray sort", 10.0, 3.0),
+        *cell("spark sql", 100.0, 2.0),
+    ]
+    small, large = warm(found)
+    assert word(large) == "only Spark measured" and not large.decided
+    assert at_largest([small, large]) == [small], "the size at which both were measured counts"
+    failed = warm([*cell("spark sql", 10.0, 1.0), *failing("ray sort", 10.0, "timeout", "not done after 9 s")])
+    assert word(failed[0]) == "Spark alone"
