@@ -36,6 +36,7 @@ def start(baton: Baton, tmp_path: Path) -> Iterator[Callable[[str], Run]]:
 # -- machines die
 
 
+@pytest.mark.faults
 def test_a_killed_worker_loses_nothing(start: Callable[[str], Run]) -> None:
     run = start("faults_worker")
     run.wait_for_job()

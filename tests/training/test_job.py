@@ -97,6 +97,7 @@ def test_the_same_work_is_found_not_done_again(calm: Artifact, make_run: MakeRun
     assert (record.artifact, record.reused) == (calm.id, True)
 
 
+@pytest.mark.faults
 def test_a_killed_worker_damaged_checkpoints_and_a_full_disk_cost_nothing_but_time(
     calm: Artifact, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

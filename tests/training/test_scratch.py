@@ -27,6 +27,7 @@ def test_an_upload_that_does_not_end_is_told_with_the_remedy(tmp_path: Path) -> 
     assert not scratch.root.exists()
 
 
+@pytest.mark.faults
 def test_no_more_checkpoints_wait_for_their_upload_than_one_a_worker(ray_cluster: None, make_run: Any) -> None:
     """Steps of 50 ms with a checkpoint each: uploads are slower, since Ray Train takes a report every two seconds."""
     steps, most, ended = 7, 0, threading.Event()
