@@ -81,7 +81,7 @@ bench-inference: setup  ## both engines and the actor pool beside plain generate
 bench-presets: setup  ## tiny and demo on two corpora that are not Shakespeare: held-out perplexity, base and tuned
 	@$(PY) -m bench.presets
 
-compare: setup  ## Spark and Ray side by side: a first look at all stages at 10 MB (about 15 min on 2 quiet cores)
+compare: setup  ## Spark and Ray side by side: a first look at all stages at 10 MB (about 17 min on 2 quiet cores)
 	@$(PY) -m orchestration.compare first $(FIELDS)
 
 compare-full: setup  ## the whole method: four sizes, three processes per form, defaults beside (many hours)

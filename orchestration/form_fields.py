@@ -58,7 +58,7 @@ INFERENCE = Form(
 COMPARISON = Form(
     config=ComparisonRunConfig,
     presets=COMPARISON_PRESETS,
-    preset_labels={"first": "First look (15 minutes)", "full": "Whole method (hours)"},
+    preset_labels={"first": "First look (17 minutes)", "full": "Whole method (hours)"},
     fields={
         "source": Field("Data", "Raw files", ("comparison.source.uri",)),
         "sizes_mb": Field("Data", "Sizes in MB", ("comparison.sizes_mb",)),

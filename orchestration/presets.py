@@ -135,7 +135,7 @@ def inference() -> InferenceRunConfig:
 
 
 def first() -> ComparisonRunConfig:
-    """Every stage at 10 MB with few repeats: a first look, in about a quarter of an hour on two cores."""
+    """Every stage at 10 MB with few repeats: a first look, in about 17 minutes on two cores."""
     return ComparisonRunConfig(preset="first", comparison=first_look())
 
 
