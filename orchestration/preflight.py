@@ -39,9 +39,10 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
         config: the validated configuration.
         cache: directory for downloaded packages.
     """
+    raw: list[tuple[str, int]] = []  # what the first check found: the last one needs its size and does not look again
     return run_checks(
         {
-            "corpus": lambda: _source(config, cache),
+            "corpus": lambda: _source(config, cache, raw),
             "languages": lambda: check_languages(config.corpus.language),
             "decontamination": lambda: _evaluation_files(config, cache),
             "base model": lambda: _base_model(config, cache),
@@ -50,7 +51,7 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
             "Ray": lambda: check_ray(
                 "ray_default", config.training.workers, config.evaluation.actors, config.inference.actors
             ),
-            "advice": lambda: _advice(config, cache),
+            "advice": lambda: _advice(raw),
         }
     )
 
@@ -130,15 +131,15 @@ def run_checks(checks: Mapping[str, Callable[[], str | None]]) -> list[str]:
     return found
 
 
-def _source(config: RunConfig, cache: Path) -> str:
-    files = [file for source in config.corpus.sources for file in check_source(source, cache)]
-    return f"{len(files)} raw files, {sum(size for _, size in files) / 1e6:.1f} MB"
+def _source(config: RunConfig, cache: Path, raw: list[tuple[str, int]]) -> str:
+    """Name and size of every raw file, which are added to ``raw``."""
+    raw += [file for source in config.corpus.sources for file in check_source(source, cache)]
+    return f"{len(raw)} raw files, {sum(size for _, size in raw) / 1e6:.1f} MB"
 
 
-def _advice(config: RunConfig, cache: Path) -> str | None:
+def _advice(raw: list[tuple[str, int]]) -> str | None:
     """What the last comparison of the engines says of a run of this size; None where none was published."""
-    files = [file for source in config.corpus.sources for file in check_source(source, cache)]
-    return one_line(Store(storage_root()), sum(size for _, size in files) / 1e6)
+    return one_line(Store(storage_root()), sum(size for _, size in raw) / 1e6) if raw else None
 
 
 def _base_model(config: RunConfig, cache: Path) -> str:
