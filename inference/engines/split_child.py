@@ -1,15 +1,13 @@
 """The other end of ``split.py``: one rank of a split model."""
 
 import dataclasses
-import json
 import os
-import sys
 from typing import Any
 
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.engines.transformers import TransformersEngine
-from inference.engines.vllm_child import end_with_parent
+from inference.engines.vllm_child import serve
 
 
 def load(setup: dict[str, Any]) -> TransformersEngine:
@@ -29,29 +27,18 @@ def load(setup: dict[str, Any]) -> TransformersEngine:
     return TransformersEngine(config, setup["model"], tokenizer)
 
 
-def main() -> None:
-    """Answer requests until standard input ends."""
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not get between the answers
-    end_with_parent()
-    engine: TransformersEngine | None = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        result: Any = None
-        try:
-            if engine is None:
-                engine = load(request)
-            elif request.pop("task") == "generate":
-                made = engine.generate(**request)
-                result = [[dataclasses.astuple(answer) for answer in answers] for answers in made]
-            else:
-                result = engine.score(**request)
-            reply: dict[str, Any] = {"result": result}
-        except Exception as error:
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        replies.write(json.dumps(reply) + "\n")
-        replies.flush()
+class Rank:
+    """One part of the split model, with answers as JSON holds them."""
+
+    def __init__(self, setup: dict[str, Any]) -> None:
+        self._engine = load(setup)
+
+    def generate(self, **request: Any) -> list[list[tuple[Any, ...]]]:
+        return [[dataclasses.astuple(answer) for answer in answers] for answers in self._engine.generate(**request)]
+
+    def score(self, **request: Any) -> list[list[float]]:
+        return self._engine.score(**request)
 
 
 if __name__ == "__main__":
-    main()
+    serve(Rank)

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 
@@ -84,18 +85,22 @@ class Model:
         return scores
 
 
-def main() -> None:
-    """Answer requests until standard input ends."""
+def serve(load: Callable[[dict[str, Any]], Any]) -> None:
+    """Answer requests, a line of JSON each, until standard input ends.
+
+    Args:
+        load: makes the model of the first request; its ``generate`` and ``score`` return what JSON can hold.
+    """
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what vLLM prints must not get between the answers
+    os.dup2(2, 1)  # what libraries print must not get between the answers
     end_with_parent()
-    model: Model | None = None
+    model: Any = None
     for line in sys.stdin:
         request = json.loads(line)
         result: Any = None
         try:
             if model is None:
-                model = Model(request)
+                model = load(request)
             elif request.pop("task") == "generate":
                 result = model.generate(**request)
             else:
@@ -108,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Model)
