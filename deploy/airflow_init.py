@@ -5,14 +5,41 @@ Everything may be repeated: an upgrade of the image migrates the database by the
 
 import json
 import os
+import socket
 import subprocess
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from orchestration.policy import POOLS
 from orchestration.services import USER
 
+DATABASE_SECONDS = 60.0
+
+
+def wait_for_database(url: str, seconds: float = DATABASE_SECONDS) -> None:
+    """Until the database's server takes a connection.
+
+    It is healthy by now, but its name may not be known for a moment: Podman's name server reads its names anew for
+    each container that joins. This service runs once, and no restart policy would try it again.
+
+    Raises:
+        OSError: not within ``seconds``.
+    """
+    place = urlsplit(url)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((place.hostname or "", place.port or 5432), timeout=5).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
 
 def main() -> None:
+    wait_for_database(os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     passwords = Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
     descriptor = os.open(passwords, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with open(descriptor, "w") as file:

@@ -6,7 +6,7 @@ import sys
 import time
 
 from deploy import env_file
-from deploy.engine import PROJECT, Engine, NoEngine, start
+from deploy.engine import PROJECT, Engine, NoEngine, start, stop
 
 ENV = PROJECT / ".env"
 IMAGES = ("airflow", "spark", "ray")
@@ -61,7 +61,7 @@ def test(engine: Engine, conf: str) -> int:
 def clean(engine: Engine) -> None:
     """Stop everything and remove volumes and .env."""
     env_file.ensure(ENV)  # compose reads the file, and refuses to do anything without secrets
-    engine.call_compose("down", "--volumes")
+    stop(engine, "--volumes")
     ENV.unlink()
 
 
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
             print("stopped; volumes and .env are removed")
         else:
             env_file.ensure(ENV)
-            engine.call_compose("down")
+            stop(engine)
             print("stopped; volumes and .env are kept")
     except (RuntimeError, ValueError) as error:
         print(f"ERROR: {error}", file=sys.stderr)

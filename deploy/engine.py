@@ -21,7 +21,7 @@ FILE = PROJECT / "docker-compose.yaml"
 NAME = "baton"
 PROFILES = ("s3", "gpu", "dashboards")
 HEALTHY_SECONDS = 300
-POLL_SECONDS = 2.0
+POLL_SECONDS = 1.0
 
 
 class NoEngine(RuntimeError):
@@ -72,9 +72,10 @@ class Engine:
             tail = "\n".join(log.read_text(errors="replace").strip().splitlines()[-8:])
             raise RuntimeError(f"{' '.join(self.compose)} {arguments[0]} failed; the end of {log}:\n{tail}")
 
-    def containers(self, service: str) -> list[str]:
-        """Names of a service's containers, ended ones included."""
-        labels = (f"label=com.docker.compose.project={NAME}", f"label=com.docker.compose.service={service}")
+    def containers(self, service: str | None = None) -> list[str]:
+        """Names of the containers of a service, or of all services, ended ones included."""
+        labels = [f"label=com.docker.compose.project={NAME}"]
+        labels += [f"label=com.docker.compose.service={service}"] if service else []
         filters = [part for label in labels for part in ("--filter", label)]
         return sorted(self.run("ps", "--all", *filters, "--format", "{{.Names}}").stdout.split())
 
@@ -88,7 +89,11 @@ class Engine:
 
 
 def waves(services: dict[str, Any], profiles: Iterable[str] = ()) -> list[list[str]]:
-    """Services of the chosen profiles in the order in which they may start: each wave depends on earlier ones only."""
+    """Services of the chosen profiles in the order in which they may start: each wave depends on earlier ones only.
+
+    Raises:
+        ValueError: there is no such order.
+    """
     left = {n: s for n, s in services.items() if not s.get("profiles") or set(s["profiles"]) & set(profiles)}
     done: list[list[str]] = []
     while left:
@@ -102,33 +107,50 @@ def waves(services: dict[str, Any], profiles: Iterable[str] = ()) -> list[list[s
 
 
 def start(engine: Engine, profiles: Collection[str]) -> None:
-    """Start everything, and wait until it is healthy; a line per service.
+    """Start everything, each service as soon as those that it waits for are healthy; a line per service.
 
     Raises:
         RuntimeError: a service ended or does not become healthy; with the end of its log.
     """
     services = yaml.safe_load(FILE.read_text())["services"]
-    for wave in waves(services, profiles):
-        engine.call_compose("up", "-d", "--no-deps", *wave, profiles=profiles)
-        for service in wave:
+    order = [name for wave in waves(services, profiles) for name in wave]
+    begun: dict[str, float] = {}
+    done: set[str] = set()
+    while len(done) < len(order):
+        due = [n for n in order if n not in begun and set(services[n].get("depends_on") or ()) <= done]
+        if due:
+            engine.call_compose("up", "-d", "--no-deps", *due, profiles=profiles)
+            begun |= dict.fromkeys(due, time.monotonic())
+        for service in [name for name in begun if name not in done]:
             ends = bool((services[service].get("healthcheck") or {}).get("disable"))
-            seconds = _wait(engine, service, ends)
-            print(f"  {service:<22} {'done' if ends else 'healthy'} after {seconds:.0f} s", flush=True)
+            if _ready(engine, service, ends):
+                done.add(service)
+                seconds = time.monotonic() - begun[service]
+                print(f"  {service:<22} {'done' if ends else 'healthy'} after {seconds:.0f} s", flush=True)
+            elif time.monotonic() - begun[service] > HEALTHY_SECONDS:
+                log = _log(engine, engine.containers(service)[0])
+                raise RuntimeError(f"{service} is not healthy after {HEALTHY_SECONDS} s; its log:\n{log}")
+        if not due:
+            time.sleep(POLL_SECONDS)
 
 
-def _wait(engine: Engine, service: str, ends: bool) -> float:
-    begun = time.monotonic()
-    while time.monotonic() - begun < HEALTHY_SECONDS:
-        names = engine.containers(service)
-        states = {name: engine.state(name) for name in names}
-        if ends and names and all(s["Status"] == "exited" and s["ExitCode"] == 0 for s in states.values()):
-            return time.monotonic() - begun
-        if failed := [n for n, s in states.items() if s["Status"] == "exited" and (s["ExitCode"] or not ends)]:
-            raise RuntimeError(f"{failed[0]} ended; the end of its log:\n{_log(engine, failed[0])}")
-        if not ends and names and all(map(engine.healthy, names)):
-            return time.monotonic() - begun
-        time.sleep(POLL_SECONDS)
-    raise RuntimeError(f"{service} is not healthy after {HEALTHY_SECONDS} s; its log:\n{_log(engine, names[0])}")
+def _ready(engine: Engine, service: str, ends: bool) -> bool:
+    """Whether all containers of a service are healthy, or have done their work if it is one that ends."""
+    states = {name: engine.state(name) for name in engine.containers(service)}
+    if failed := [n for n, s in states.items() if s["Status"] == "exited" and (s["ExitCode"] or not ends)]:
+        raise RuntimeError(f"{failed[0]} ended; the end of its log:\n{_log(engine, failed[0])}")
+    if ends:
+        return bool(states) and all(s["Status"] == "exited" for s in states.values())
+    return bool(states) and all(map(engine.healthy, states))
+
+
+def stop(engine: Engine, *flags: str) -> None:
+    """``compose down`` with flags such as ``--volumes``, for every container of the project."""
+    engine.call_compose("down", *flags)
+    if left := engine.containers():  # podman-compose forgets those that --scale added; they hold volumes and networks
+        engine.run("stop", "--time", "30", *left)
+        engine.run("rm", "--force", *left)
+        engine.call_compose("down", *flags)
 
 
 def _log(engine: Engine, container: str) -> str:
