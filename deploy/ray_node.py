@@ -1,17 +1,33 @@
 """``python -m deploy.ray_node head|worker``: a Ray node of a cluster, as process of its container.
 
 RAY_HEAD names the head, RAY_NODE_CPUS and RAY_OBJECT_STORE_BYTES what this node offers. The token comes from
-RAY_AUTH_TOKEN.
+RAY_AUTH_TOKEN. RAY_NODE_NAME is a name of this node on the network that all nodes share: Ray else tells the others the
+address of any of its networks, and workers that cannot reach that one wait for ever for what the head sends them.
 """
 
 import os
+import socket
 import sys
+import time
 
 from orchestration.versions import label_text
 
 TEMPORARY = "/var/lib/ray/node"  # Ray makes it writable for everybody (mode 777); the directory above has mode 700
 GCS_PORT = 6379
 AGENT_PORT = 52365
+NAME_SECONDS = 30.0  # for which a name server may not know this container yet
+
+
+def address(name: str, seconds: float = NAME_SECONDS) -> str:
+    """The IPv4 address of a name. Raises OSError if it is not known within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return socket.gethostbyname(name)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def command(role: str, environment: dict[str, str]) -> list[str]:
@@ -19,6 +35,7 @@ def command(role: str, environment: dict[str, str]) -> list[str]:
 
     Raises:
         ValueError: unknown role, or no token.
+        OSError: RAY_NODE_NAME has no address.
     """
     if not environment.get("RAY_AUTH_TOKEN"):
         raise ValueError(
@@ -34,6 +51,8 @@ def command(role: str, environment: dict[str, str]) -> list[str]:
         ]
     else:
         raise ValueError(f"unknown role {role!r}. Remedy: head or worker")
+    if name := environment.get("RAY_NODE_NAME"):
+        place.append(f"--node-ip-address={address(name)}")
     return [
         "ray", "start", *place, "--block", "--disable-usage-stats", f"--temp-dir={TEMPORARY}",
         f"--dashboard-agent-listen-port={AGENT_PORT}",

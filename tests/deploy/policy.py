@@ -127,7 +127,7 @@ def volumes(compose: Compose) -> list[str]:
 
 
 def ray(compose: Compose) -> list[str]:
-    """Ray asks for its token on every side, and its object store fits into shared memory."""
+    """Ray asks for its token on every side, its object store fits into shared memory, and nodes reach each other."""
     faults = []
     for name, service in services(compose):
         if not name.startswith("ray-"):
@@ -137,6 +137,9 @@ def ray(compose: Compose) -> list[str]:
         store = int(ANY_VALUE.sub(lambda m: m.group(2)[2:], service["environment"]["RAY_OBJECT_STORE_BYTES"]))
         if store > int(str(service.get("shm_size", "64m")).rstrip("m")) << 20:
             faults.append(f"{name}: the object store is larger than shm_size")
+        inside = service["networks"]["inside"] if isinstance(service["networks"], dict) else {}
+        if len(service["networks"]) > 1 and service["environment"].get("RAY_NODE_NAME") not in inside.get("aliases", ()):
+            faults.append(f"{name} may tell other nodes an address that they do not reach")
     return faults
 
 

@@ -11,6 +11,7 @@ import pytest
 from deploy import engine as engine_module
 from deploy.airflow_init import wait_for_database
 from deploy.engine import Engine, start, stop
+from deploy.ray_node import address, command
 
 
 @dataclass(frozen=True)
@@ -89,3 +90,10 @@ def test_a_database_that_comes_late_is_waited_for() -> None:
     wait_for_database(url, seconds=10)
     late.join()
     listener.close()
+
+
+def test_a_ray_node_on_two_networks_tells_the_address_that_others_reach() -> None:
+    environment = {"RAY_AUTH_TOKEN": "x", "RAY_NODE_NAME": "localhost"}
+    assert "--node-ip-address=127.0.0.1" in command("head", environment)
+    with pytest.raises(OSError):
+        address("no-such-name.invalid", seconds=0)

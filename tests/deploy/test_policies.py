@@ -69,6 +69,8 @@ BROKEN = {
     "an unknown volume": (policy.volumes, put("s3", "volumes", ["elsewhere:/data"])),
     "a node without a token": (policy.ray, put("ray-worker", "environment/RAY_AUTH_TOKEN", None)),
     "a store beyond shared memory": (policy.ray, put("ray-head", "environment/RAY_OBJECT_STORE_BYTES", "${X:-1073741824}")),
+    "two networks without a name on one": (policy.ray, put("ray-worker", "networks", ["inside", "outside"])),
+    "the head's name on no network": (policy.ray, put("ray-head", "environment/RAY_NODE_NAME", "ray-head")),
     "a second copy of a setting": (policy.shared, put("ray-head", "environment/RAY_AUTH_MODE", "token")),
     "settings of its own": (policy.shared, put("mlflow", "env_file", [])),
 }  # fmt: skip
