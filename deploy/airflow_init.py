@@ -3,10 +3,12 @@
 Everything may be repeated: an upgrade of the image migrates the database by the same step.
 """
 
+import contextlib
+import io
 import json
 import os
 import socket
-import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -38,20 +40,27 @@ def wait_for_database(url: str, seconds: float = DATABASE_SECONDS) -> None:
             time.sleep(0.5)
 
 
+def airflow(*arguments: str) -> str:
+    """What an ``airflow`` command prints. All run in this process: each new one imports Airflow for seconds of a core."""
+    from airflow.__main__ import main as command
+
+    sys.argv = ["airflow", *arguments]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        command()
+    return printed.getvalue()
+
+
 def main() -> None:
     wait_for_database(os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     passwords = Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
     descriptor = os.open(passwords, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with open(descriptor, "w") as file:
         json.dump({USER: os.environ["AIRFLOW_ADMIN_PASSWORD"]}, file)
-    subprocess.run(["airflow", "db", "migrate"], check=True)
-    known = json.loads(
-        subprocess.run(["airflow", "pools", "list", "--output", "json"], check=True, stdout=subprocess.PIPE).stdout
-    )
+    airflow("db", "migrate")
+    known = {pool["pool"] for pool in json.loads(airflow("pools", "list", "--output", "json"))}
     for name, (slots, description) in POOLS.items():
-        if name not in {pool["pool"] for pool in known}:  # the slots that somebody set in the UI stay
-            command = ["airflow", "pools", "set", name, str(slots), description, "--include-deferred"]
-            subprocess.run(command, check=True)
+        if name not in known:  # the slots that somebody set in the UI stay
+            airflow("pools", "set", name, str(slots), description, "--include-deferred")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,10 @@ class Cluster:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         settings = env_file.read(ENV)
-        self._ui, self._password = f"http://127.0.0.1:{settings.get('UI_PORT', '8080')}", settings["AIRFLOW_ADMIN_PASSWORD"]
+        self._ui, self._password = (
+            f"http://127.0.0.1:{settings.get('UI_PORT', '8080')}",
+            settings["AIRFLOW_ADMIN_PASSWORD"],
+        )
 
     @property
     def api(self) -> AirflowApi:

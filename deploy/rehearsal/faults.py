@@ -16,7 +16,9 @@ from deploy.rehearsal.cluster_run import MODEL, Cluster, Run
 STAMP = int(time.time()) % 1_000_000  # makes configurations new, so that nothing is found published
 
 
-def conf(training: dict[str, Any] | None = None, inference: dict[str, Any] | None = None, seed: int = 0) -> dict[str, Any]:
+def conf(
+    training: dict[str, Any] | None = None, inference: dict[str, Any] | None = None, seed: int = 0
+) -> dict[str, Any]:
     """A request of the preset `tiny` with a model of two layers; ``seed`` of the corpus."""
     return {
         "preset": "tiny", "base_model": "/data/tiny-model", "max_steps": 60, "model_name": "faults",
@@ -109,7 +111,13 @@ def clean_log(run: Run) -> None:
 
 def predict(cluster: Cluster) -> None:
     """A Ray worker dies while the actor pool answers prompts."""
-    settings = {"held_out_prompts": 200, "baseline_prompts": 0, "max_new_tokens": 120, "num_actors": 2, "window_rows": 8}
+    settings = {
+        "held_out_prompts": 200,
+        "baseline_prompts": 0,
+        "max_new_tokens": 120,
+        "num_actors": 2,
+        "window_rows": 8,
+    }
     run = Run(cluster, "predict", conf(inference={**settings, "seed": STAMP}))
     run.wait(lambda: "rows" in run.log("predict") and "/s" in run.log("predict"), "rows are answered", 900)
     print("    " + cluster.kill(cluster.engine.containers("ray-worker")[-1]))
@@ -123,7 +131,10 @@ def ray_head(cluster: Cluster) -> None:
     run = training(cluster, "head")
     print("    " + cluster.kill(cluster.engine.containers("ray-head")[0]))
     whole(run)
-    check("resumed from the checkpoint of step" in run.log("train"), f"attempt {run.attempts('train')} went on from a checkpoint")
+    check(
+        "resumed from the checkpoint of step" in run.log("train"),
+        f"attempt {run.attempts('train')} went on from a checkpoint",
+    )
 
 
 def postgres(cluster: Cluster) -> None:
@@ -139,7 +150,10 @@ def scheduler(cluster: Cluster) -> None:
     run = training(cluster, "scheduler")
     print("    " + cluster.kill(cluster.engine.containers("airflow-scheduler")[0]))
     whole(run)
-    check("following it" in run.log("train") or "taking its result" in run.log("train"), "the next attempt took over the job")
+    check(
+        "following it" in run.log("train") or "taking its result" in run.log("train"),
+        "the next attempt took over the job",
+    )
 
 
 def cut(cluster: Cluster, seconds: float = 40) -> Run:

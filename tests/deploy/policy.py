@@ -138,7 +138,9 @@ def ray(compose: Compose) -> list[str]:
         if store > int(str(service.get("shm_size", "64m")).rstrip("m")) << 20:
             faults.append(f"{name}: the object store is larger than shm_size")
         inside = service["networks"]["inside"] if isinstance(service["networks"], dict) else {}
-        if len(service["networks"]) > 1 and service["environment"].get("RAY_NODE_NAME") not in inside.get("aliases", ()):
+        if len(service["networks"]) > 1 and service["environment"].get("RAY_NODE_NAME") not in inside.get(
+            "aliases", ()
+        ):
             faults.append(f"{name} may tell other nodes an address that they do not reach")
     return faults
 

@@ -67,7 +67,7 @@ def test_a_service_waits_for_its_own_and_for_no_other(compose: None, capsys: pyt
 def test_a_service_that_never_is_healthy_ends_the_start(compose: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "HEALTHY_SECONDS", 0.05)
     monkeypatch.setattr(engine_module, "_log", lambda engine, container: f"log of {container}")
-    with pytest.raises(RuntimeError, match="slow is not healthy after 0.05 s; its log:\nlog of slow"):
+    with pytest.raises(RuntimeError, match=r"slow is not healthy after 0\.05 s; its log:\nlog of slow"):
         start(Recorder("engine", ("compose",), looks={"slow": 10**9}), [])
 
 
