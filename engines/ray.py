@@ -2,13 +2,17 @@
 
 import logging
 import os
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from handoff.capacity import Group
-from handoff.errors import EngineUnavailable
+from handoff.errors import CapacityError, EngineUnavailable
 from handoff.job import log
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+JOIN_SECONDS = 120.0  # in containers on two busy cores, both workers were back 72 s after their head was killed
+POLL_SECONDS = 1.0
 
 
 def connect() -> None:
@@ -48,4 +52,26 @@ def require_room(group: Group) -> None:
     """See that the cluster could hold all of a group. Raises CapacityError."""
     import ray
 
-    group.require([node["Resources"] for node in ray.nodes() if node["Alive"]])
+    wait_for_room(group, lambda: [node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def wait_for_room(
+    group: Group, nodes: Callable[[], Sequence[Mapping[str, float]]], seconds: float = JOIN_SECONDS
+) -> None:
+    """Wait for nodes that have not joined yet: after a head is replaced, or a worker, they come one by one.
+
+    A node that works alone is the whole cluster of a laptop, and is not waited for.
+
+    Raises:
+        CapacityError: no room after ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    told = False
+    while problem := group.problem(seen := nodes()):
+        alone = len(seen) == 1 and seen[0].get("CPU", 0) > 0
+        if alone or time.monotonic() > deadline:
+            raise CapacityError(problem)
+        if not told:
+            log.info("%s. Waiting up to %.0f s for nodes that may be about to join", problem.split(". ")[0], seconds)
+            told = True
+        time.sleep(POLL_SECONDS)

@@ -191,7 +191,7 @@ def check_ray(conn_id: str, *groups: Group) -> str:
         ) from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if not nodes:  # a head that has just started
+    if not any(node.get("CPU") or node.get("GPU") for node in nodes):  # a head that has just started
         raise EngineUnavailable(f"{found}: no node has joined it yet. Remedy: none, the task is tried again")
     if mismatches:
         raise ConfigError("\n".join(mismatches))

@@ -52,7 +52,7 @@ for record in run.records():
         found["train"]["steps"] = [step["step"] for step in artifact.manifest.facts["steps"]]
         continue
     text, ids = hashlib.sha256(), []
-    for file in artifact.files():
+    for file in filter(lambda f: f.endswith(".parquet"), artifact.files()):
         place, path = resolve(file)
         with place.open_input_file(path) as stream:
             rows = pq.read_table(stream).to_pylist()

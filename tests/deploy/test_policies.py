@@ -128,3 +128,10 @@ def test_a_cycle_is_refused() -> None:
 def test_every_profile_is_known_to_make_cluster_down(compose: Compose) -> None:
     used = {profile for service in compose["services"].values() for profile in service.get("profiles", ())}
     assert used == set(PROFILES)
+
+
+def test_the_driver_of_spark_listens_where_executors_are(compose: Compose) -> None:
+    """A container on two networks binds to either: executors on the other are refused, and are started anew for ever."""
+    if len(compose["services"]["airflow-scheduler"]["networks"]) > 1:
+        settings = (PROJECT / "deploy/spark/spark-defaults.conf").read_text()
+        assert re.search(r"^spark\.driver\.bindAddress\s+0\.0\.0\.0$", settings, re.MULTILINE)

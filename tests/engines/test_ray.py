@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from engines.ray import ADDRESS_VARIABLE, require_room
+from engines.ray import ADDRESS_VARIABLE, require_room, wait_for_room
 from handoff.capacity import Group
 from handoff.errors import CapacityError
 
@@ -39,6 +39,19 @@ def test_more_than_the_cluster_has_is_said_at_once(ray_cluster: None) -> None:
         require_room(Group("workers", "training.num_workers", 5, 1, 0))
     with pytest.raises(CapacityError, match=r"1 GPU.*use_gpu"):
         require_room(Group("workers", "training.num_workers", 1, 1, 1))
+
+
+def test_nodes_that_join_late_are_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    """A head that does no work itself was replaced: its workers come back one by one."""
+    group = Group("workers", "training.num_workers", 2, 1, 0)
+    seen = iter([[{}], [{}, {"CPU": 1.0}], [{}, {"CPU": 1.0}, {"CPU": 1.0}]])
+    with caplog.at_level("INFO"):
+        wait_for_room(group, lambda: next(seen))
+    assert caplog.text.count("Waiting up to 120 s") == 1
+    with pytest.raises(CapacityError, match="room for 1"):
+        wait_for_room(group, lambda: [{}, {"CPU": 1.0}], seconds=0)
+    with pytest.raises(CapacityError, match="room for 1"):  # a laptop: at once
+        wait_for_room(group, lambda: [{"CPU": 1.0}])
 
 
 def asked(**environment: str) -> subprocess.CompletedProcess[str]:
