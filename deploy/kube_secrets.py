@@ -35,7 +35,9 @@ def settings(path: Path) -> dict[str, str]:
         lines = ", ".join(f"{name}=…" for name in missing)
         raise ValueError(f"{path} lacks {', '.join(missing)}. Remedy: add the lines {lines} to it")
     if not known["DATABASE"].startswith("postgresql://"):
-        raise ValueError(f"DATABASE in {path} is no address of PostgreSQL. Remedy: postgresql://user:password@host:5432")
+        raise ValueError(
+            f"DATABASE in {path} is no address of PostgreSQL. Remedy: postgresql://user:password@host:5432"
+        )
     return ensure(path)
 
 

@@ -172,7 +172,7 @@ def secrets(tree: Tree) -> list[str]:
     ]
     (ray,) = [d["spec"] for d in tree["documents"] if d["kind"] == "RayCluster"]
     named.append((ray.get("authOptions", {}).get("secretName", ""), "auth_token"))
-    faults += [f"nobody makes secret {n!r}, key {k}" for n, k in named if n not in made or k and k not in made[n]]
+    faults += [f"nobody makes secret {n!r}, key {k}" for n, k in named if n not in made or (k and k not in made[n])]
     faults += [f"secret {name} is used by nobody" for name in made if name not in {n for n, _ in named}]
     faults += [
         f"the chart would make {what} with a default password"
@@ -198,7 +198,9 @@ def ray(tree: Tree) -> list[str]:
     if cluster["spec"].get("authOptions", {}).get("mode") != "token":
         faults.append("Ray asks for no token")
     if cluster["metadata"].get("annotations", {}).get("ray.io/overwrite-container-cmd") != "true":
-        faults.append("KubeRay's own command would start nodes without labels, on a directory that everybody may write to")
+        faults.append(
+            "KubeRay's own command would start nodes without labels, on a directory that everybody may write to"
+        )
     for name, group in ray_groups(tree).items():
         spec = group["template"]["spec"]
         role = "head" if name == "head" else "worker"
@@ -218,7 +220,9 @@ def shared(tree: Tree) -> list[str]:
     known, values = settings_of(SHARED), tree["values"]
     every = [(n, c.get("envFrom", ()), c.get("env", ())) for n, c in containers(tree)]
     every.append(("values", yaml.safe_load(values["extraEnvFrom"]), values["env"]))
-    faults = [f"{n} does not read baton-shared" for n, f, _ in every if {"configMapRef": {"name": "baton-shared"}} not in f]
+    faults = [
+        f"{n} does not read baton-shared" for n, f, _ in every if {"configMapRef": {"name": "baton-shared"}} not in f
+    ]
     faults += [f"{n} sets {e['name']} again" for n, _, env in every for e in env if e["name"] in known]
     faults += [
         f"{d['metadata']['name']} sets {key} again"
