@@ -102,6 +102,8 @@ BROKEN: dict[str, tuple[Callable[[Tree], list[str]], Callable[[Tree], None]]] = 
     "a second copy of a setting": (policy.shared, put(document("ConfigMap"), "data/RAY_AUTH_MODE", "token")),
     "a second copy in a container": (policy.shared, put(MLFLOW, "env/0", {"name": "PYTHONUNBUFFERED", "value": "1"})),
     "settings of its own": (policy.shared, put(EXECUTOR, "envFrom", [])),
+    "variables of services": (policy.links, put(document("Deployment"), "spec/template/spec/enableServiceLinks", None)),
+    "variables of services in Airflow": (policy.links, put(VALUES, "enableServiceLinks", True)),
     "another executor": (policy.shared, put(VALUES, "executor", "CeleryExecutor")),
 }  # fmt: skip
 
@@ -170,6 +172,7 @@ def test_secrets_are_made_once_and_ask_for_what_is_yours(tmp_path: Path) -> None
     assert ray["password"] == made["baton-ray"]["auth_token"] and len(ray["password"]) == 64
 
 
+@pytest.mark.faults  # imports Airflow's provider and Kubernetes' client: seconds
 def test_the_connection_reaches_kubernetes_through_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
