@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.env_file import ensure, read
+from deploy.env_file import read, with_secrets, write
 
 NAMESPACE = "baton"
 YOURS = ("DATABASE", "S3_ACCESS_KEY", "S3_SECRET_KEY")
@@ -38,7 +38,9 @@ def settings(path: Path) -> dict[str, str]:
         raise ValueError(
             f"DATABASE in {path} is no address of PostgreSQL. Remedy: postgresql://user:password@host:5432"
         )
-    return ensure(path)
+    known = with_secrets(known)
+    write(path, known)
+    return known
 
 
 def secrets(known: Mapping[str, str]) -> dict[str, dict[str, str]]:
