@@ -21,8 +21,8 @@ from handoff.run_dir import RunDir
 
 
 def tallied(events: Path) -> Counter[str]:
-    """Sums over all tasks of an event log: bytes shuffled and spilled, bytes of results, shuffles, tasks."""
-    found, shuffles = Counter[str](), set()
+    """Sums over all tasks of an event log: bytes shuffled and spilled, shuffles, tasks, the largest result a stage sent."""
+    found, shuffles, results = Counter[str](), set(), Counter[int]()
     with events.open() as lines:
         for line in lines:
             event = json.loads(line)
@@ -31,11 +31,12 @@ def tallied(events: Path) -> Counter[str]:
             written = metrics["Shuffle Write Metrics"]["Shuffle Bytes Written"]
             found["shuffled"] += written
             found["spilled"] += metrics["Disk Bytes Spilled"]
-            found["results"] += metrics["Result Size"]
+            results[event["Stage ID"]] += metrics["Result Size"]
             found["tasks"] += 1
             if written:
                 shuffles.add(event["Stage ID"])
     found["shuffles"] = len(shuffles)
+    found["results"] = max(results.values())
     return found
 
 
@@ -70,8 +71,8 @@ def measure(megabytes: int) -> str:
         shutil.rmtree(home)
     return (
         f"{raw / 1e6:,.0f} MB: shuffled {sums['shuffled'] / raw:.2f} bytes a byte of raw text, spilled {sums['spilled'] / raw:.2f}, "
-        f"written {written / raw:.2f}; {sums['shuffles']} stages shuffle, {sums['tasks']} tasks with results of "
-        f"{sums['results'] / sums['tasks']:,.0f} bytes; {len(manifest.files)} files of {entries / len(manifest.files):.0f} bytes in the manifest"
+        f"written {written / raw:.2f}; {sums['shuffles']} stages shuffle, {sums['tasks']} tasks; the largest result of a stage has "
+        f"{sums['results']:,} bytes; {len(manifest.files)} files of {entries / len(manifest.files):.0f} bytes in the manifest"
     )
 
 
