@@ -86,7 +86,7 @@ def test_a_driver_gives_it_work(tmp_path: Path) -> None:
             stderr=(tmp_path / "executor").open("w"),
         )
         started.append(executor)
-        assert driver.communicate(timeout=90)[0].strip() == "9900", (tmp_path / "executor").read_text()
+        assert driver.communicate(timeout=240)[0].strip() == "9900", (tmp_path / "executor").read_text()
         executor.wait(timeout=30)  # it ends with its driver
     finally:
         for process in started:
@@ -123,6 +123,6 @@ def test_spark_takes_names_from_the_environment() -> None:
         "HOSTNAME": "airflow-scheduler-0", "AWS_ENDPOINT_URL": "https://s3.example",
     }  # fmt: skip
     found = subprocess.run(
-        [sys.executable, "-c", SETTINGS, *names], env=environment, capture_output=True, text=True, timeout=90
+        [sys.executable, "-c", SETTINGS, *names], env=environment, capture_output=True, text=True, timeout=240
     )
     assert found.stdout.split() == ["airflow-scheduler-0", "https://s3.example"], found.stderr[-2000:]
