@@ -9,7 +9,7 @@ from etl.spark_conf import PARTITION_BYTES
 GIB, MIB = 1 << 30, 1 << 20
 # docs/benchmarks.md: the corpus stage on 2.2 GB, two cores.
 BYTES_A_SECOND_AND_CORE = 2.09e6
-# python -m bench.etl_shuffle 30 100: of each byte of raw text, compressed; 0.72 at 26 MB, 1.00 at 102 MB.
+# python -m bench.etl_shuffle 30 100 300: of each byte of raw text, compressed; 0.72 at 26 MB, 1.00 at 102, 1.02 at 307.
 SHUFFLED_A_BYTE = 1.0
 # The same: an entry of a Parquet file in a manifest.
 MANIFEST_BYTES_A_FILE = 264
