@@ -49,5 +49,5 @@ class Killing(Generator):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         seed = given["config"].seed
-        named = ([row_seed(seed, name) for name in names] for names in (RAISE, KILL))
-        self._engine: Any = Faulty(self._engine, *named)
+        raising, killing = ([row_seed(seed, name) for name in names] for names in (RAISE, KILL))
+        self._engine: Any = Faulty(self._engine, raising, killing)
