@@ -13,6 +13,7 @@ from handoff import schema
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError, SourceError
 from handoff.facts import PredictionFacts, facts_of
+from handoff.model_files import model_directory
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from handoff.working import Working
@@ -89,7 +90,7 @@ def test_scores_are_those_of_plain_transformers_and_bad_rows_cost_themselves(
     )
     assert rows[5]["log_likelihood"] is None and rows[5]["logprobs"] is None
     for row in rows[:5] + rows[-2:]:
-        expected = plainly(tuned.directory, row["rendered"], row["completion"])
+        expected = plainly(model_directory(tuned), row["rendered"], row["completion"])
         assert row["rendered"] == f"In {row['year']}: {row['prompt']}"
         assert row["logprobs"] == pytest.approx(expected, abs=1e-5)
         assert row["log_likelihood"] == pytest.approx(sum(expected), abs=1e-5)
@@ -97,7 +98,9 @@ def test_scores_are_those_of_plain_transformers_and_bad_rows_cost_themselves(
     of_base = {n: r["baseline_log_likelihood"] for n, r in enumerate(rows) if r["baseline_log_likelihood"] is not None}
     assert set(of_base) == {0, 6, 12, 18}
     one = rows[6]
-    assert of_base[6] == pytest.approx(sum(plainly(base_directory(base), one["rendered"], one["completion"])), abs=1e-5)
+    assert of_base[6] == pytest.approx(
+        sum(plainly(model_directory(base), one["rendered"], one["completion"])), abs=1e-5
+    )
 
     facts = facts_of(run.artifact("predict").manifest, PredictionFacts)
     scored = [r for r in rows if r["error"] is None]
@@ -111,26 +114,19 @@ def test_scores_are_those_of_plain_transformers_and_bad_rows_cost_themselves(
     assert run_predict(make_run(tmp_path / "again", store, tuned, chosen)).reused, "sampling chooses nothing here"
 
 
-def base_directory(base: Artifact) -> str:
-    return str(Path(base.manifest.files[0].path).parent)
-
-
 def scores(task: Task) -> dict[str, tuple[float | None, str | None]]:
     rows = [row for shard in task.answers.done() for row in task.answers.read(shard)[0].to_pylist()]
     assert [row["position"] for row in rows] == list(range(ROWS)), "each row once, in order"
     return {row["id"]: (row["log_likelihood"], row["error"]) for row in rows}
 
 
-def task_of(store: Store, tuned: Artifact, asked: InferenceConfig, place: str) -> Task:
-    answers = Answers(Working.of(store, "predictions", {"of": place}, []), "answers")
-    return Task(PromptRows.of(publish_prompts(store, asked, None)), ModelReference.of(tuned), None, asked, answers)
-
-
 def test_scoring_goes_on_after_a_stop_and_a_poison_row_costs_itself_alone(
     ray_cluster: None, store: Store, models: tuple[Artifact, Artifact], tmp_path: Path
 ) -> None:
     asked = config(jsonl(tmp_path / "pairs.jsonl", pairs(ROWS, BAD)))
-    task = task_of(store, models[1], asked, "stopped")
+    answers = Answers(Working.of(store, "predictions", {}, []), "answers")
+    rows = PromptRows.of(publish_prompts(store, asked, None))
+    task = Task(rows, ModelReference.of(models[1]), None, asked, answers)
     told: list[Summary] = []
 
     def stop_after_one(summary: Summary) -> None:
@@ -149,11 +145,10 @@ def test_scoring_goes_on_after_a_stop_and_a_poison_row_costs_itself_alone(
         "p11": "the completion is empty",
         "p17": "IndexError: token 999 is not in the vocabulary",
     }
-    sound = task_of(store, models[1], asked, "whole")
-    answer_all(sound, lambda _: None)
-    for name, (score, why) in scores(sound).items():
-        assert why or found[name][0] is None or found[name][0] == pytest.approx(score, abs=1e-5)
-    assert found["p17"][0] is None and scores(sound)["p17"][0] is not None
+    assert found["p17"][0] is None
+    for row in pairs(ROWS)[16:20:2]:  # of the poison row's batch and of another
+        expected = plainly(task.model.directory(), row["prompt"], row["answer"])
+        assert found[row["id"]][0] == pytest.approx(sum(expected), abs=1e-5)
 
 
 @pytest.mark.parametrize(
