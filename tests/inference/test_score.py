@@ -79,7 +79,7 @@ def test_scores_are_those_of_plain_transformers_and_bad_rows_cost_themselves(
     base, tuned = models
     asked = config(
         jsonl(tmp_path / "pairs.jsonl", pairs(ROWS, {5: None, 11: ""})), logprobs=True, carry=("year",),
-        template="In {year}: {prompt}", baseline_prompts=4, num_actors=2,
+        template="In {year}: {prompt}", baseline_prompts=4,
     )  # fmt: skip
     run = make_run(tmp_path / "run", store, tuned, asked)
     record = run_predict(run)
