@@ -48,7 +48,7 @@ class Working:
             _store(self.storage).write(self._path(name), data)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                full = [f"no space left in {self.storage}; what is written stays"]
+                full = [f"no space left in {self.storage}; what is written stays."]
                 raise ArtifactError(f"{self.id} is not finished", full, DISK_FULL) from error
             raise
 
