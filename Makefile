@@ -75,7 +75,8 @@ bench-train: setup  ## Ray Train beside torchrun, packing, ZeRO 3, work lost wit
 bench-gpu: setup  ## all that needs a GPU, in 9 minutes: inference, MFU, Hugging Face's Trainer beside; SKIPPED without one
 	@$(PY) -m bench.gpu
 
-bench-inference: setup  ## both engines and the actor pool beside plain generate, and a million rows (PROMPTS=128 RUNS=3 ROWS=1000000)
+bench-inference: setup  ## overlap of CPU and device, engines and pool beside plain generate, a million rows (PROMPTS=128 RUNS=3 ROWS=1000000)
+	@$(PY) -m bench.streaming
 	@$(PY) -m bench.inference $(or $(PROMPTS),128) $(or $(RUNS),3) $(or $(ROWS),1000000)
 
 bench-presets: setup  ## tiny and demo on two corpora that are not Shakespeare: held-out perplexity, base and tuned
