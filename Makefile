@@ -1,7 +1,7 @@
 # Baton: `make help` lists the targets. Each sets up what it needs.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup vllm-env demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-gpu bench-inference model-families bench-presets compare compare-full advise lint format constraints clean
+.PHONY: help setup vllm-env demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-gpu bench-inference model-families bench-presets compare compare-full advise lint format kubernetes-check bench-sizing constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,7 +75,8 @@ bench-train: setup  ## Ray Train beside torchrun, packing, ZeRO 3, work lost wit
 bench-gpu: setup  ## all that needs a GPU, in 9 minutes: inference, MFU, Hugging Face's Trainer beside; SKIPPED without one
 	@$(PY) -m bench.gpu
 
-bench-inference: setup  ## both engines and the actor pool beside plain generate, and a million rows (PROMPTS=128 RUNS=3 ROWS=1000000)
+bench-inference: setup  ## overlap of CPU and device, engines and pool beside plain generate, a million rows (PROMPTS=128 RUNS=3 ROWS=1000000)
+	@$(PY) -m bench.streaming
 	@$(PY) -m bench.inference $(or $(PROMPTS),128) $(or $(RUNS),3) $(or $(ROWS),1000000)
 
 bench-presets: setup  ## tiny and demo on two corpora that are not Shakespeare: held-out perplexity, base and tuned
@@ -92,6 +93,12 @@ model-families: setup  ## load, change, export and compare a small model of each
 
 advise: setup  ## Spark or Ray for a stage at a size, from the last comparison (SIZE=300MB STAGE=join)
 	@$(PY) -m comparison.advise "$(SIZE)" "$(STAGE)"
+
+kubernetes-check: setup  ## deploy/kubernetes against the published schemas of KubeRay and of Airflow's chart, fetched once
+	@$(PY) -m deploy.kube_check
+
+bench-sizing: setup  ## the sizing table of docs/clusters.md; its figures come from python -m bench.etl_shuffle
+	@$(PY) -m bench.sizing
 
 constraints: setup  ## regenerate constraints.txt for Python 3.11 and 3.12 from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --no-annotate --no-header --extra all pyproject.toml -o constraints.txt

@@ -30,6 +30,7 @@ from bench.inference_data import HOME, make_run, openings, sentence_model, tiny_
 from handoff.errors import ConfigError
 from handoff.machine import describe_machine
 from handoff.tokenizer import ModelTokenizer
+from inference.advice import engine_advice
 from inference.config import InferenceConfig
 from inference.engines.load import load_engine
 from inference.engines.vllm import vllm_python
@@ -188,6 +189,7 @@ def engines(bench: Bench, runs: int) -> None:
     for kind in kinds:
         print(f"  {kind} / generate: {medians[kind] / medians[plain]:.2f} (goal 2 on a CPU with the better engine)")
         print(f"  {kind}: pool / loop {medians[f'{kind}, pool of one'] / medians[kind]:.3f} (goal 0.95)")
+    print(f"  plan says: {engine_advice(settings())}")
 
 
 def rows(count: int) -> None:

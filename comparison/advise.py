@@ -1,4 +1,4 @@
-"""``python -m comparison.advise SIZE STAGE [--warm]``: Spark or Ray, from the last published comparison.
+"""``python -m comparison.advise SIZE STAGE [--warm]``: Spark or Ray, from the comparisons that were published.
 
 SIZE is in megabytes of text, or has a unit (``300``, ``300MB``, ``2GB``).
 """
@@ -11,30 +11,17 @@ import sys
 from comparison.advisor import Advisor, Answer
 from comparison.fit import Cell
 from comparison.form import Form
+from comparison.known import known
 from comparison.regret import validate
-from comparison.results import Measurement, read_results
 from comparison.stages import stage
 from comparison.wording import NAMES, paragraph, table, trust
-from handoff.artifact import Artifact, load_manifest, open_artifact
+from handoff.artifact import Artifact
 from handoff.errors import ArtifactError, BatonError, ConfigError
 from handoff.facts import ComparisonFacts, facts_of
 from handoff.home import baton_home
-from handoff.manifest import MANIFEST_NAME
 from handoff.store import Store
 
 UNITS = {"": 1.0, "mb": 1.0, "gb": 1e3, "tb": 1e6}
-
-
-def published(store: Store) -> list[str]:
-    """Ids of all comparisons that were published, the newest first."""
-    ids = [path.split("/")[-2] for path in store.files("comparison") if path.endswith(f"/{MANIFEST_NAME}")]
-    return sorted(ids, key=lambda identity: load_manifest(store, identity).created, reverse=True)
-
-
-def newest(store: Store) -> Artifact | None:
-    """The comparison that was published last; None where there is none."""
-    ids = published(store)
-    return open_artifact(store, ids[0]) if ids else None
 
 
 def answer_for(advisor: Advisor, name: str, megabytes: float) -> Answer:
@@ -56,9 +43,9 @@ def _cell(name: str, form: Form, megabytes: float) -> Cell:
 def one_line(store: Store, megabytes: float) -> str | None:
     """The advisor's word on every stage for a run with this much text; None where no comparison was published."""
     try:
-        if (found := newest(store)) is None:
+        if (found := known(store)) is None:
             return None
-        advisor = Advisor(read_results(found))
+        advisor = Advisor(found.measurements)
         chosen: dict[str, list[str]] = {}
         refused = ""
         for name in dict.fromkeys(c.stage for c in advisor.cells):
@@ -71,7 +58,7 @@ def one_line(store: Store, megabytes: float) -> str | None:
     if not chosen:
         return f"engines: no advice ({refused})"
     told = [f"{NAMES.get(engine, engine)} for {', '.join(names)}" for engine, names in sorted(chosen.items())]
-    return f"engines, as measured on {found.manifest.created:%Y-%m-%d}: {'; '.join(told)} (make advise)"
+    return f"engines, as measured on {found.newest.manifest.created:%Y-%m-%d}: {'; '.join(told)} (make advise)"
 
 
 def size_of(text: str) -> float:
@@ -86,18 +73,23 @@ def advise(store: Store, size: str, name: str, warm: bool) -> list[str]:
     """The lines that the command prints. Raises BatonError."""
     megabytes = size_of(size)
     stage(name)  # a misspelt one is told before anything is read
-    found = newest(store)
+    found = known(store)
     if found is None:
         raise ArtifactError(store.uri("comparison"), ["no comparison was published"], "run make compare")
-    measured: list[Measurement] = read_results(found)
-    answer = answer_for(Advisor(measured, warm), name, megabytes)
-    before = published(store)[1:2]
-    earlier = read_results(open_artifact(store, before[0])) if before else []
-    facts = facts_of(found.manifest, ComparisonFacts)
+    answer = answer_for(Advisor(found.measurements, warm), name, megabytes)
+    sources = [_source(one) for one in found.artifacts]
+    return [
+        paragraph(answer), "", *table(answer), "", *sources, "",
+        *trust(validate(found.measurements, found.superseded, warm)),
+    ]  # fmt: skip
+
+
+def _source(artifact: Artifact) -> str:
+    """Where figures come from, in one line."""
+    facts = facts_of(artifact.manifest, ComparisonFacts)
     marks = [m for m in ("a first look, with few repeats" if facts.first_look else "", facts.partial or "") if m]
     machine = ", ".join(f"{key} {value}" for key, value in facts.machine.items() if key in ("Processor", "Cores"))
-    source = f"From {found.id}, {found.manifest.created:%Y-%m-%d}, {machine}" + "".join(f"; {m}" for m in marks)
-    return [paragraph(answer), "", *table(answer), "", source, "", *trust(validate(measured, earlier, warm))]
+    return f"From {artifact.id}, {artifact.manifest.created:%Y-%m-%d}, {machine}" + "".join(f"; {m}" for m in marks)
 
 
 def main(arguments: list[str]) -> int:

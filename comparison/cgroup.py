@@ -9,6 +9,8 @@ from pathlib import Path
 _JOIN = 'echo $$ > "$1"; shift; exec "$@"'  # the shell moves itself, then becomes the command under the same pid
 
 GONE_SECONDS = 30.0
+NAME = "baton-cell-"
+ABANDONED_SECONDS = 24 * 3600.0  # no cell lasts that long: the comparison that made the group was killed
 
 
 class Cgroup:
@@ -32,7 +34,8 @@ class Cgroup:
     def made(cls) -> "Cgroup | None":
         """A new one below the group of this process; None where the machine does not let us."""
         for parent in _own_groups():
-            path = parent / f"baton-cell-{uuid.uuid4().hex[:12]}"
+            remove_abandoned(parent)
+            path = parent / f"{NAME}{uuid.uuid4().hex[:12]}"
             with contextlib.suppress(OSError):
                 path.mkdir()
                 group = cls(path)
@@ -65,6 +68,14 @@ class Cgroup:
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.02)
+
+
+def remove_abandoned(parent: Path, seconds: float = ABANDONED_SECONDS) -> None:
+    """Remove groups of cells without processes that are older than this: a comparison that is killed leaves one."""
+    for left in parent.glob(f"{NAME}*"):
+        with contextlib.suppress(OSError):  # it has processes, or another comparison was faster
+            if time.time() - left.stat().st_mtime > seconds:
+                left.rmdir()
 
 
 def _own_groups() -> list[Path]:

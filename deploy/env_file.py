@@ -50,15 +50,23 @@ def ensure(path: Path, storage: str | None = None) -> dict[str, str]:
     known = read(path)
     if storage or "BATON_STORAGE" not in known:
         known |= places(storage or STORAGES[0])
-    for name, fresh in SECRETS.items():
-        if not known.get(name):
-            known[name] = fresh()
-    text = "# Secrets of this cluster, made by `make cluster-up`. Keep a copy with the backup of the volumes.\n"
-    text += "".join(f"{name}={value}\n" for name, value in known.items())
+    known = with_secrets(known)
+    write(path, known)
+    return known
+
+
+def with_secrets(known: dict[str, str]) -> dict[str, str]:
+    """The settings, with a fresh secret for each that is missing."""
+    return {**known, **{name: fresh() for name, fresh in SECRETS.items() if not known.get(name)}}
+
+
+def write(path: Path, settings: dict[str, str]) -> None:
+    """Replace the file, mode 0600, at once or not at all."""
+    text = "# Secrets of this cluster. Keep a copy with the backup of its data.\n"
+    text += "".join(f"{name}={value}\n" for name, value in settings.items())
     path.touch(mode=0o600, exist_ok=True)
     path.chmod(0o600)
     temporary = path.with_name(f"{path.name}.new")
     with open(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
     os.replace(temporary, path)
-    return known

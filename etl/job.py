@@ -214,9 +214,7 @@ def check_outcome(counted: funnel.Funnel, config: CorpusConfig) -> None:
 def write(marked: DataFrame, counted: funnel.Funnel, config: CorpusConfig, uri_of: Callable[[str], str]) -> None:
     """Write each split in its planned layout below ``uri_of(split)``, and what was dropped below ``rejects``."""
     kept, paired = marked.where("reason IS NULL"), config.source.paired
-    columns = kept.select(*CORPUS.names)
-    sample = columns.orderBy(layout.shuffle_key(config.seed), "row_id").limit(layout.SAMPLE_ROWS).collect()
-    ratio = layout.compression_ratio([tuple(row) for row in sample])
+    ratio = layout.compression_ratio(layout.sample(kept, config.seed))
     for name, measured in counted.kept.items():
         plan = layout.plan_split(measured, ratio, config.layout)
         rows = kept.where(f"split = '{name}'").select(*CORPUS.names)

@@ -189,12 +189,14 @@ class PoolUse(Facts):
 
 
 class PredictionFacts(Facts):
+    task: str | None = None  # generate or score
     model: str | None = None  # id of the tuned model
     prompts: int | None = None
-    errors: int | None = None  # prompts without an answer
+    errors: int | None = None  # prompts without an answer or a score
     errors_by_cause: dict[str, int] = {}
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    log_likelihood: float | None = None  # natural, of all scored completions together; of the task score
     finish_reasons: dict[str, int] = {}  # answers
     prompt_lengths: dict[str, int] = {}  # prompts by class of their tokens
     completion_lengths: dict[str, int] = {}  # answers by class of their tokens
@@ -204,6 +206,11 @@ class PredictionFacts(Facts):
     pool: PoolUse | None = None
     restarts: int | None = None  # of actors
     baseline_prompts: int | None = None
+
+    @property
+    def mean_log_likelihood(self) -> float | None:
+        """Natural log-likelihood per scored token; None where nothing was scored."""
+        return None if self.log_likelihood is None else self.log_likelihood / max(self.completion_tokens or 0, 1)
 
 
 class Promotion(Facts):

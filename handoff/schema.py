@@ -54,6 +54,24 @@ PREDICTIONS = pa.schema(  # the columns that are carried through follow
     ]
 )
 
+SCORES = pa.schema(  # predictions of the task `score`; the columns that are carried through follow
+    [
+        pa.field("position", pa.int64()),  # of the prompt; rows are in this order
+        pa.field("id", pa.string()),
+        pa.field("prompt", pa.string()),
+        pa.field("rendered", pa.string()),  # the text before the completion
+        pa.field("completion", pa.string()),  # as it was given
+        pa.field("log_likelihood", pa.float64()),  # natural, of the whole completion; null if `error` is set
+        pa.field("baseline_log_likelihood", pa.float64()),  # under the base model, if it was asked
+        pa.field("error", pa.string()),  # why this row has no score; null for a good row
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("completion_tokens", pa.int32()),
+        pa.field("logprobs", pa.list_(pa.field("element", pa.float32()))),  # natural, per token; null unless asked for
+        pa.field("seconds", pa.float64()),  # wall time of the batch that this row was scored in
+        pa.field("source", pa.string()),
+    ]
+)
+
 
 def with_columns(schema: pa.Schema, more: list[pa.Field]) -> pa.Schema:
     """A declared schema with further columns after its own."""

@@ -1,18 +1,29 @@
 """Configuration of batch inference."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from handoff.capacity import Group
-from handoff.identity import Input, Limit, Runtime
+from handoff.identity import Input, Limit, NotInId, Runtime
 from handoff.manifest import Frozen
 from inference.engines.base import Sampling
+from inference.template import columns_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+T = TypeVar("T")
+Task = Literal["generate", "score"]
+Generating = Annotated[T, NotInId(unless=lambda config: config.task == "generate")]  # a score does not follow from it
 
 
 class InferenceConfig(Frozen):
     """Model + prompts → predictions."""
 
+    task: Annotated[Task, NotInId(unless=lambda config: config.task == "score")] = Field(
+        default="generate", description="generate completions, or score the completions that come with the prompts"
+    )
     prompts: Input[str | None] = Field(
         default=None,
         description="path or URI of a .jsonl or .parquet file, a directory of such files, or a corpus artifact's "
@@ -22,6 +33,9 @@ class InferenceConfig(Frozen):
     prompts_split: Input[str] = Field(default="test", description="split to read, where prompts is a corpus")
     id_column: Input[str | None] = Field(default=None, description="unset: id, or a corpus' row_id")
     prompt_column: Input[str | None] = Field(default=None, description="unset: prompt, or a corpus' prompt or text")
+    completion_column: Input[str | None] = Field(
+        default=None, description="unset: completion; of the texts that the task score gives a log-likelihood"
+    )
     carry: tuple[str, ...] = Field(default=(), description="further columns of the prompts, for the predictions too")
     held_out_prompts: int = Field(default=12, description="openings of test passages, where prompts is unset", ge=0)
     opening_words: int = Field(default=20, description="words of a held-out passage that make its prompt", ge=1)
@@ -35,12 +49,16 @@ class InferenceConfig(Frozen):
     )
     chat: bool = Field(default=False, description="put that text into the tokenizer's chat template, as the user's")
     max_prompt_tokens: int = Field(default=512, description="longer prompts become rows with an error", ge=1)
-    max_new_tokens: int = Field(default=64, description="longest completion", ge=1)
-    temperature: float = Field(default=0.8, description="0: greedy; higher: more varied", ge=0, le=10)
-    top_p: float = Field(default=0.95, description="smallest probability mass to sample from", gt=0, le=1)
-    seed: int = Field(default=0, description="the same model, prompt and seed give the same text", ge=0, lt=2**31)
-    n: int = Field(default=1, description="answers to each prompt, a row each", ge=1, le=128)
-    stop: tuple[str, ...] = Field(default=(), description="texts that end a completion; they are cut off")
+    max_new_tokens: int = Field(
+        default=64, description="longest completion; longer given ones become rows with an error", ge=1
+    )
+    temperature: Generating[float] = Field(default=0.8, description="0: greedy; higher: more varied", ge=0, le=10)
+    top_p: Generating[float] = Field(default=0.95, description="smallest probability mass to sample from", gt=0, le=1)
+    seed: Generating[int] = Field(
+        default=0, description="the same model, prompt and seed give the same text", ge=0, lt=2**31
+    )
+    n: Generating[int] = Field(default=1, description="answers to each prompt, a row each", ge=1, le=128)
+    stop: Generating[tuple[str, ...]] = Field(default=(), description="texts that end a completion; they are cut off")
     logprobs: bool = Field(default=False, description="record the log-probability of each token of a completion")
     max_errored_rows: Limit[float | None] = Field(
         default=0.5,
@@ -74,13 +92,30 @@ class InferenceConfig(Frozen):
     @field_validator("carry")
     @classmethod
     def _new_names(cls, carry: tuple[str, ...]) -> tuple[str, ...]:
-        from handoff.schema import PREDICTIONS  # pyarrow, which a scheduler must not load to parse a DAG
+        from handoff.schema import PREDICTIONS, SCORES  # pyarrow, which a scheduler must not load to parse a DAG
 
-        if taken := [name for name in carry if name in PREDICTIONS.names]:
+        if taken := [name for name in carry if name in {*PREDICTIONS.names, *SCORES.names}]:
             raise ValueError(f"predictions have a column {taken[0]} of their own: rename it in the prompts")
         if len(set(carry)) < len(carry):
             raise ValueError("a column is named twice")
         return carry
+
+    @model_validator(mode="after")
+    def _of_one_task(self) -> "InferenceConfig":
+        if self.task == "generate" and self.completion_column is not None:
+            raise ValueError("completion_column is read by the task score alone: set task to score, or leave it out")
+        if self.task == "score" and (self.n > 1 or self.stop):
+            raise ValueError("n and stop choose answers, and the task score is given them: leave both out")
+        if self.task == "score" and {"completion", self.completion_column} & set(columns_of(self.template)):
+            raise ValueError("the template has the completion in it, which is scored after it: take it out")
+        return self
+
+    @property
+    def rows_schema(self) -> "pa.Schema":
+        """Of the predictions, before the columns of ``carry``."""
+        from handoff.schema import PREDICTIONS, SCORES
+
+        return SCORES if self.task == "score" else PREDICTIONS
 
     @property
     def weights_dtype(self) -> str:

@@ -1,13 +1,14 @@
 """Shards → the files of the predictions: as many rows to a file as make a good one, in the order of the prompts."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from handoff import schema
 from handoff.store import resolve
 from inference.pipeline import CPU_STAGE_SLOTS
 from inference.prompt_rows import PromptRows
@@ -16,6 +17,7 @@ from inference.summary import Summary
 
 ROWS_PER_FILE = 50_000  # least rows in a file of predictions, some 50 MB; the last one may have fewer
 TASKS = 4  # files written at a time
+BASELINES = {"baseline": "completion", "baseline_log_likelihood": "log_likelihood"}  # base model's column: its source
 CLASSES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)  # of lengths, in tokens: up to each, and more
 
 
@@ -29,6 +31,7 @@ class Tally:
     finish_reasons: Counter[str] = field(default_factory=Counter)
     prompt_lengths: Counter[int] = field(default_factory=Counter)
     completion_lengths: Counter[int] = field(default_factory=Counter)
+    log_likelihoods: list[float] = field(default_factory=list)  # of the task score: a sum per shard
 
     def add(self, other: "Tally") -> None:
         self.rows += other.rows
@@ -37,14 +40,19 @@ class Tally:
         self.finish_reasons += other.finish_reasons
         self.prompt_lengths += other.prompt_lengths
         self.completion_lengths += other.completion_lengths
+        self.log_likelihoods += other.log_likelihoods
 
     def count(self, rows: pa.Table, summary: Summary) -> None:
         good = rows.filter(rows["error"].is_null())
         self.rows += len(rows)
         self.summaries.append(summary)
-        self.finish_reasons.update(good["finish_reason"].to_pylist())
         self.completion_lengths.update(class_of(n) for n in good["completion_tokens"].to_pylist())
-        first = [n for n, sample in zip(*_lists(rows, "prompt_tokens", "sample"), strict=True) if sample == 0]
+        if "sample" in rows.column_names:
+            self.finish_reasons.update(good["finish_reason"].to_pylist())
+            rows = rows.filter(pc.equal(rows["sample"], 0))
+        else:
+            self.log_likelihoods.append(math.fsum(good["log_likelihood"].to_pylist()))
+        first = rows["prompt_tokens"].to_pylist()
         self.prompt_tokens += sum(first)
         self.prompt_lengths.update(map(class_of, first))
 
@@ -65,7 +73,7 @@ def gather(answers: Answers, baseline: Answers | None, base_rows: PromptRows, ta
 
     Args:
         answers: the shards, complete.
-        baseline: the base model's, for the column ``baseline``.
+        baseline: the base model's, for the column that ``BASELINES`` names.
         base_rows: which prompts the base model answered.
         target: path or URI of a directory that is there.
     """
@@ -108,7 +116,7 @@ def write_file(given: tuple[Answers, Answers | None, PromptRows, list[Shard]], s
         for shard in shards:
             rows, summary = answers.read(shard)
             if baseline is not None:
-                rows = _with_baseline(rows, _completions(baseline, base_rows, base_shards, shard))
+                rows = _with_baseline(rows, baseline, base_rows, base_shards, shard)
             tally.count(rows, Summary.model_validate(summary))
             writer = writer or pq.ParquetWriter(path, rows.schema, filesystem=filesystem)
             writer.write_table(rows)
@@ -118,23 +126,22 @@ def write_file(given: tuple[Answers, Answers | None, PromptRows, list[Shard]], s
     return tally
 
 
-def _completions(baseline: Answers, base_rows: PromptRows, done: list[Shard], shard: Shard) -> dict[Any, Any]:
-    """The base model's completions of a shard's prompts, by position and number of the answer."""
+def _with_baseline(
+    rows: pa.Table, baseline: Answers, base_rows: PromptRows, done: list[Shard], shard: Shard
+) -> pa.Table:
+    """A shard's rows with what the base model, whose shards are ``done``, made of the same prompts."""
+    column = next(name for name in BASELINES if name in rows.column_names)
+    keys = [name for name in ("position", "sample") if name in rows.column_names]
     first, last = base_rows.first_place(shard.start), base_rows.first_place(shard.stop)
-    found: dict[Any, Any] = {}
-    for mine in done:
-        if mine.start < last and mine.stop > first:
-            table, _ = baseline.read(mine)
-            columns = _lists(table, "position", "sample", "completion")
-            found |= {(position, sample): text for position, sample, text in zip(*columns, strict=True)}
-    return found
+    made: dict[Any, Any] = {}
+    for theirs in done:
+        if theirs.start < last and theirs.stop > first:
+            table, _ = baseline.read(theirs)
+            made |= dict(zip(_tuples(table, keys), table[BASELINES[column]].to_pylist(), strict=True))
+    at = rows.schema.get_field_index(column)
+    values = [made.get(key) for key in _tuples(rows, keys)]
+    return rows.set_column(at, rows.schema.field(at), pa.array(values, rows.schema.field(at).type))
 
 
-def _with_baseline(rows: pa.Table, completions: dict[Any, Any]) -> pa.Table:
-    texts = [completions.get(key) for key in zip(*_lists(rows, "position", "sample"), strict=True)]
-    at = schema.PREDICTIONS.get_field_index("baseline")
-    return rows.set_column(at, "baseline", pa.array(texts, pa.string()))
-
-
-def _lists(table: pa.Table, *names: str) -> list[list[Any]]:
-    return [table[name].to_pylist() for name in names]
+def _tuples(table: pa.Table, names: list[str]) -> list[tuple[Any, ...]]:
+    return list(zip(*(table[name].to_pylist() for name in names), strict=True))

@@ -104,7 +104,7 @@ class Generator:
         """Answer the rows of a shard.
 
         Args:
-            batch: the columns that :func:`text_stages.render` gives.
+            batch: the columns that :class:`text_stages.Renderer` gives.
 
         Returns:
             The batch with ``answers`` (list of ``ANSWERS``, null with an error) and ``seconds`` (float64, wall time of
@@ -137,6 +137,8 @@ class _Work:
     def __init__(self, engine: Any, config: InferenceConfig, batch: pa.Table, attempts: Attempts | None) -> None:
         self._engine, self._attempts = engine, attempts
         self._prompts: list[list[int] | None] = batch["prompt_ids"].to_pylist()
+        given = "completion_ids" in batch.column_names  # the task is to score them
+        self._completions: list[list[int]] | None = batch["completion_ids"].to_pylist() if given else None
         self._seeds = [row_seed(config.seed, name) for name in batch["id"].to_pylist()]
         self.errors: list[str | None] = batch["error"].to_pylist()
         self.answers: list[list[Answer] | None] = [None] * len(batch)
@@ -163,7 +165,7 @@ class _Work:
             self._attempts.begin(rows)
         start = time.monotonic()
         try:
-            made = self._engine.generate([self._prompts[n] for n in rows], [self._seeds[n] for n in rows])
+            made = self._made(rows)
         except Exception as error:
             message = described(error)
             if self._attempts and unusable(error):
@@ -182,6 +184,15 @@ class _Work:
         free_memory()  # outside of `except`, whose traceback holds the tensors
         for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
             self._batch(half)
+
+    def _made(self, rows: list[int]) -> list[list[Answer]]:
+        prompts = [self._prompts[n] for n in rows]
+        if self._completions is None:
+            made: list[list[Answer]] = self._engine.generate(prompts, [self._seeds[n] for n in rows])
+            return made
+        completions = [self._completions[n] for n in rows]
+        scores = self._engine.score(prompts, completions)
+        return [[Answer(ids, None, row)] for ids, row in zip(completions, scores, strict=True)]
 
     def _give_up(self, row: int, why: str) -> None:
         self.errors[row] = why

@@ -62,7 +62,7 @@ def main_stage(run: RunDir, record: StageRecord) -> None:
         base = Task(some, ModelReference.of(inputs.base), positions, config, answers)
         with record.phase("baseline"):
             answer(base, "base model")
-    with record.phase("generate"):
+    with record.phase(config.task):
         record.metrics = answer(tuned, "tuned model")
     with record.phase("publish"):
         for parent in parents:  # that went away meanwhile: nobody could trace the predictions back
@@ -70,7 +70,7 @@ def main_stage(run: RunDir, record: StageRecord) -> None:
         with staging(run.store, "predictions", settings, parents) as place:
             tally = gather(tuned.answers, base.answers if base else None, (base or tuned).prompts, place.uri())
             facts = count_facts(tally, tuned, base)
-            declared = schema.with_columns(schema.PREDICTIONS, carried(prompts, config))
+            declared = schema.with_columns(config.rows_schema, carried(prompts, config))
             predictions = place.publish(schema=declared, rows={"all": tally.rows}, facts=facts)
         working.clear()
     record.artifact = predictions.id
@@ -142,12 +142,15 @@ def describe(config: InferenceConfig, inputs: Inputs, prompts: Artifact) -> None
             )  # fmt: skip
     else:
         log.info("prompts: %s from %s", f"{rows:,}", config.prompts)
+    replicas = f"{config.num_actors} replicas of {config.cpus_per_actor:g} CPUs{' and 1 GPU' if config.use_gpu else ''}"
+    shards = f"{replicas}, shards of {shard_rows(rows, config)} rows"
+    if config.task == "score":
+        log.info("score: completions of up to %d tokens; %s", config.max_new_tokens, shards)
+        return
     how = f"temperature {config.temperature:g}, top-p {config.top_p:g}, seed {config.seed}"
     log.info(
-        "generate: up to %d tokens each, %s; %d replicas of %g CPUs%s, shards of %d rows",
-        config.max_new_tokens, how if config.temperature else "greedy", config.num_actors, config.cpus_per_actor,
-        " and 1 GPU" if config.use_gpu else "", shard_rows(rows, config),
-    )  # fmt: skip
+        "generate: up to %d tokens each, %s; %s", config.max_new_tokens, how if config.temperature else "greedy", shards
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the predictions came to: facts of the manifest, the stage's headline, samples for the log."""
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -7,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from handoff.artifact import Artifact
-from handoff.facts import PredictionFacts
+from handoff.facts import PredictionFacts, facts_of
 from handoff.job import log
 from handoff.parquet import batches
 from handoff.store import resolve
@@ -28,6 +29,8 @@ def count_facts(tally: Tally, tuned: Task, base: Task | None) -> PredictionFacts
     tokens = sum(s.tokens for s in tally.summaries)
     speeds, seconds = throughput(tally.summaries)
     return PredictionFacts(
+        task=tuned.config.task,
+        log_likelihood=math.fsum(tally.log_likelihoods) if tuned.config.task == "score" else None,
         model=tuned.model.id,
         prompts=tuned.prompts.count,
         errors=causes.total(),
@@ -48,9 +51,11 @@ def count_facts(tally: Tally, tuned: Task, base: Task | None) -> PredictionFacts
 
 def headline(facts: PredictionFacts) -> str:
     errors = f", {facts.errors} with an error" if facts.errors else ""
+    what = "completions scored" if facts.task == "score" else "predictions"
+    mean = f", {facts.mean_log_likelihood:.3f} a token" if facts.mean_log_likelihood is not None else ""
     return (
-        f"{facts.prompts:,} predictions{errors}, {facts.completion_tokens:,} tokens "
-        f"at {facts.tokens_per_second:.1f} tokens/s"
+        f"{facts.prompts:,} {what}{errors}, {facts.completion_tokens:,} tokens "
+        f"at {facts.tokens_per_second:.1f} tokens/s{mean}"
     )
 
 
@@ -61,6 +66,8 @@ def metrics(facts: PredictionFacts) -> dict[str, Any]:
 def show_samples(predictions: Artifact) -> None:
     """A few completions, base beside tuned, on one line each; spread over the prompts that have both."""
     pairs: list[dict[str, Any]] = []
+    if facts_of(predictions.manifest, PredictionFacts).task == "score":
+        return  # which makes no texts
     for file in predictions.files():
         filesystem, path = resolve(file)
         with pq.ParquetFile(path, filesystem=filesystem) as parquet:

@@ -19,6 +19,7 @@ from inference.config import InferenceConfig
 from inference.generator import Generator, failure
 from inference.pool import ended_afterwards
 from inference.prompt_rows import PromptRows
+from inference.scoring import finish_scores
 from inference.shards import Answers, Shard, remaining, shard_rows
 from inference.summary import Summary
 from inference.text_stages import ModelReference, Renderer, finish
@@ -96,7 +97,7 @@ def run_pass(task: Task, todo: list[Shard], losses: int, stage: type[Generator])
     tokenizer = ModelTokenizer.of_directory(task.model.directory())
     options = cpu_stage_options(task.config)
     read = Read(task.prompts, Renderer.of(task.model.directory(), task.config, task.positions))
-    write = Write(task.answers, tokenizer, task.config.carry, task.config.stop)
+    write = Write(task.answers, tokenizer, task.config)
     given = {"model": task.model, "tokenizer": tokenizer, "config": task.config, "answers": task.answers}
     tokenised = dataset_of(todo, losses).map_batches(read, **options)
     batch: Any
@@ -130,14 +131,16 @@ class Write:
 
     answers: Answers
     tokenizer: ModelTokenizer
-    carry: tuple[str, ...]
-    stop: tuple[str, ...]
+    config: InferenceConfig
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         if "failure" in batch.column_names:
             return batch
         try:
-            rows = finish(batch, self.tokenizer, self.carry, self.stop)
+            if self.config.task == "score":
+                rows = finish_scores(batch, self.config)
+            else:
+                rows = finish(batch, self.tokenizer, self.config.carry, self.config.stop)
             shard = Shard(batch["place"][0].as_py(), batch["place"][-1].as_py() + 1)
             summary = Summary.of(shard, batch, rows)
             self.answers.write(shard, rows, summary.model_dump(mode="json"))

@@ -26,16 +26,23 @@ class Columns:
     Attributes:
         id: the column with each prompt's id.
         prompt: the column with its text.
+        completion: the column with a completion to score; None for none.
         more: further columns, kept under their own names.
     """
 
     id: str = "id"
     prompt: str = "prompt"
+    completion: str | None = None
     more: tuple[str, ...] = ()
 
     @property
+    def texts(self) -> dict[str, str]:
+        """Columns of text, by the names that they get."""
+        return {"prompt": self.prompt} | ({"completion": self.completion} if self.completion else {})
+
+    @property
     def all(self) -> list[str]:
-        return list(dict.fromkeys((self.id, self.prompt, *self.more)))
+        return list(dict.fromkeys((self.id, *self.texts.values(), *self.more)))
 
 
 def prompt_files(uri: str) -> list[str]:
@@ -68,8 +75,8 @@ def read_prompts(uri: str, columns: Columns) -> Iterator[pa.Table]:
     """Prompts of one file in its order, in tables of at most 1,024 rows.
 
     Yields:
-        Columns ``id`` (string; integers become their digits), ``prompt`` (string, null where the file has null) and the
-        further ones: of Parquet in their types, of JSON lines as strings, what is no string as JSON.
+        Columns ``id`` (string; integers become their digits), ``prompt`` and, where one is named, ``completion`` (string,
+        null where the file has null), and the further ones: of Parquet in their types, of JSON lines as strings, what is no string as JSON.
 
     Raises:
         SourceError: unreadable, or not as ``columns`` says.
@@ -109,7 +116,8 @@ def _json_row(line: bytes, place: str, columns: Columns) -> tuple[Any, ...]:
         wanted = " and ".join(columns.all)
         raise SourceError(f"{place}: not an object with {wanted}. Remedy: {SCHEMA_REMEDY}") from None
     more = [_whole(_as_text(named[name]), f"{place}: {name}") for name in columns.more]
-    return (_checked_id(named[columns.id], place), _checked_prompt(named[columns.prompt], place), *more)
+    texts = [_checked_text(named[column], f"{place}: {column}") for column in columns.texts.values()]
+    return (_checked_id(named[columns.id], place), *texts, *more)
 
 
 def _as_text(value: Any) -> str | None:
@@ -117,7 +125,7 @@ def _as_text(value: Any) -> str | None:
 
 
 def _strings(rows: list[tuple[Any, ...]], columns: Columns) -> pa.Table:
-    names = ["id", "prompt", *columns.more]
+    names = ["id", *columns.texts, *columns.more]
     return pa.table({n: pa.array(c, pa.string()) for n, c in zip(names, zip(*rows, strict=True), strict=True)})
 
 
@@ -143,7 +151,7 @@ def _parquet(filesystem: pafs.FileSystem, path: str, uri: str, columns: Columns)
             )
         for name, good, what in (
             (columns.id, (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer), "strings or integers"),
-            (columns.prompt, (pa.types.is_string, pa.types.is_large_string), "strings"),
+            *((column, (pa.types.is_string, pa.types.is_large_string), "strings") for column in columns.texts.values()),
         ):
             kind = file.schema_arrow.field(name).type
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
@@ -162,15 +170,15 @@ def _cast(batch: pa.RecordBatch, subject: str, passed: int, columns: Columns) ->
         raise SourceError(
             f"{subject}, row {passed + _first_bad(batch)}: not UTF-8. Remedy: write its texts as UTF-8 anew"
         ) from None
-    ids, prompts = batch[columns.id].cast(pa.string()), batch[columns.prompt].cast(pa.string())
+    ids = batch[columns.id].cast(pa.string())
     empty = pc.fill_null(pc.equal(ids, ""), True)
     if (bad := pc.index(empty, True).as_py()) >= 0:
         raise SourceError(
             f"{subject}, row {passed + bad + 1}: id is {ids[bad].as_py()!r}, not a string or an integer. "
             f"Remedy: {SCHEMA_REMEDY}"
         )
-    more = {name: batch[name] for name in columns.more}
-    return pa.table({"id": ids, "prompt": prompts, **more})
+    texts = {name: batch[column].cast(pa.string()) for name, column in columns.texts.items()}
+    return pa.table({"id": ids, **texts, **{name: batch[name] for name in columns.more}})
 
 
 def _first_bad(batch: pa.RecordBatch) -> int:
@@ -192,10 +200,10 @@ def _checked_id(value: Any, place: str) -> str:
     return value
 
 
-def _checked_prompt(value: Any, place: str) -> str | None:
+def _checked_text(value: Any, what: str) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise SourceError(f"{place}: prompt is {value!r:.40}, not a string. Remedy: {SCHEMA_REMEDY}")
-    return _whole(value, f"{place}: prompt")
+        raise SourceError(f"{what} is {value!r:.40}, not a string. Remedy: {SCHEMA_REMEDY}")
+    return _whole(value, what)
 
 
 def _whole(text: str | None, what: str) -> str | None:

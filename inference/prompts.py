@@ -35,7 +35,7 @@ def check_prompts(config: InferenceConfig) -> None:
         refuse_columns(config)
         return
     if corpus := corpus_at(config.prompts):
-        open_artifact(Store(corpus["root"]), corpus["id"], split=config.prompts_split)
+        _corpus_columns(config, open_artifact(Store(corpus["root"]), corpus["id"], split=config.prompts_split))
         return
     files = prompt_files(config.prompts)
     if next(read_prompts(files[0], columns(config)), None) is None:
@@ -44,6 +44,11 @@ def check_prompts(config: InferenceConfig) -> None:
 
 def refuse_columns(config: InferenceConfig) -> None:
     """The default prompts have no further columns. Raises ConfigError where some are asked for."""
+    if config.task == "score":
+        raise ConfigError(
+            "the task score needs completions, and the default prompts have none. Remedy: set inference.prompts to a file "
+            "or a corpus with a column completion, or inference.completion_column"
+        )
     if more := columns(config).more:
         raise ConfigError(
             f"the template or carry names the column {more[0]}, and the default prompts have none besides prompt. "
@@ -59,7 +64,11 @@ def corpus_at(uri: str) -> dict[str, str] | None:
 def columns(config: InferenceConfig) -> Columns:
     """The configured columns of prompt files."""
     more = tuple(dict.fromkeys((*columns_of(config.template), *config.carry)))
-    return Columns(config.id_column or "id", config.prompt_column or "prompt", more)
+    return Columns(config.id_column or "id", config.prompt_column or "prompt", _completion(config), more)
+
+
+def _completion(config: InferenceConfig) -> str | None:
+    return (config.completion_column or "completion") if config.task == "score" else None
 
 
 def publish_prompts(store: Store, config: InferenceConfig, corpus: Artifact | None) -> Artifact:
@@ -127,13 +136,23 @@ def _raw(store: Store, entries: list[FileEntry]) -> Artifact:
 
 
 def _told(kept: Columns) -> dict[str, Any]:
-    return {"id": kept.id, "prompt": kept.prompt, "more": list(kept.more)}
+    given = {"completion": kept.completion} if kept.completion else {}
+    return {"id": kept.id, "prompt": kept.prompt, **given, "more": list(kept.more)}
 
 
 def _corpus_columns(config: InferenceConfig, corpus: Artifact) -> Columns:
+    """The columns of a corpus. Raises SourceError where it lacks one."""
     names = [field["name"] for field in corpus.manifest.fields or ()]
     text = "prompt" if "prompt" in names else "text"
-    return Columns(config.id_column or "row_id", config.prompt_column or text, columns(config).more)
+    kept = Columns(
+        config.id_column or "row_id", config.prompt_column or text, _completion(config), columns(config).more
+    )
+    if missing := [name for name in kept.all if name not in names]:
+        raise SourceError(
+            f"prompts {config.prompts}: no column {' and '.join(missing)} (it has {', '.join(names)}). Remedy: name a "
+            "column that the corpus has, or another corpus"
+        )
+    return kept
 
 
 def _read(files: list[str], kept: Columns, source: Any) -> Iterator[pa.Table]:

@@ -13,10 +13,8 @@ from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.engines.base import before_stop
+from inference.scoring import CHARACTERS_PER_TOKEN, completion_ids
 from inference.template import ChatTemplate, columns_of, fill
-
-# A longer text is refused untokenised: few tokens are longer, and 10 million characters take gigabytes to tokenise.
-CHARACTERS_PER_TOKEN = 64
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Renderer:
         chat: the chat template around it; None for none.
         max_prompt_tokens: the configured limit.
         positions: tokens that the model has room for before the completion; None: no limit known.
+        given: the longest completion in tokens, where completions are given, to be scored; None where none are.
     """
 
     tokenizer: ModelTokenizer
@@ -51,6 +50,7 @@ class Renderer:
     chat: ChatTemplate | None
     max_prompt_tokens: int
     positions: int | None
+    given: int | None = None
 
     @classmethod
     def of(cls, directory: str, config: InferenceConfig, positions: int | None) -> "Renderer":
@@ -61,6 +61,7 @@ class Renderer:
             chat=ChatTemplate.of_directory(directory) if config.chat else None,
             max_prompt_tokens=config.max_prompt_tokens,
             positions=None if positions is None else positions - config.max_new_tokens,
+            given=config.max_new_tokens if config.task == "score" else None,
         )
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -71,7 +72,7 @@ class Renderer:
 
         Returns:
             The batch with ``rendered`` (string), ``prompt_ids`` (list of int32), both null with an error,
-            ``prompt_tokens`` (int32) and ``error`` (string).
+            ``prompt_tokens`` (int32) and ``error`` (string); with given completions ``completion_ids`` as well.
         """
         named = columns_of(self.template)
         rows = batch.select(["prompt", *named]).to_pylist()
@@ -91,6 +92,10 @@ class Renderer:
             elif errors[n] is None and len(made) > limit:
                 errors[n] = f"the prompt has {len(made)} tokens, the limit is {limit} ({name})"
             ids.append(None if errors[n] else made)
+        if self.given is not None:
+            given, errors = completion_ids(self.tokenizer, texts, batch["completion"].to_pylist(), errors, self.given)
+            batch = batch.append_column("completion_ids", pa.array(given, pa.list_(pa.int32())))
+            ids = [None if why else made for made, why in zip(ids, errors, strict=True)]
         return (
             batch.append_column("rendered", pa.array(texts, pa.string()))
             .append_column("prompt_ids", pa.array(ids, pa.list_(pa.int32())))

@@ -43,6 +43,12 @@ INFERENCE = Form(
         "alias": Field("Model", "Alias", ("model.alias",)),
         "version": Field("Model", "Version", ("model.version",)),
         "model": Field("Model", "Model artifact", ("model.path",)),
+        "task": Field(
+            "Prompts",
+            "Task",
+            ("inference.task",),
+            {"generate": "Generate completions", "score": "Score given completions"},
+        ),
         "prompts": Field("Prompts", "Prompts", ("inference.prompts",)),
         "baseline_prompts": Field("Prompts", "Prompts for the base model", ("inference.baseline_prompts",)),
         "max_new_tokens": Field("Sampling", "Longest completion", ("inference.max_new_tokens",)),

@@ -21,6 +21,7 @@ from handoff.errors import BatonError, CapacityError, ConfigError, EngineUnavail
 from handoff.home import baton_home
 from handoff.positions import completion_length, refuse_too_long
 from handoff.store import Store
+from inference.advice import engine_advice
 from inference.memory import replica_memory
 from inference.prompts import check_prompts
 from orchestration.paths import storage_root
@@ -51,6 +52,7 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
             "Ray": lambda: check_ray(
                 "ray_default", config.training.workers, config.evaluation.actors, config.inference.actors
             ),
+            "engine": lambda: engine_advice(config.inference),
             "advice": lambda: _advice(raw),
         }
     )
@@ -69,6 +71,7 @@ def check_inference(config: InferenceRunConfig, settings: Mapping[str, Any]) -> 
             "prompts": lambda: check_prompts(config.inference),
             "Ray": lambda: check_ray("ray_default", config.inference.actors),
             "memory": lambda: replica_memory(settings, config.inference, ray_nodes("ray_default")),
+            "engine": lambda: engine_advice(config.inference),
         }
     )
 

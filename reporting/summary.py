@@ -53,6 +53,8 @@ def _perplexities(run: Collected) -> list[str]:
 
 def _predictions(run: Collected) -> list[str]:
     rows = run.samples.compared[:PREDICTIONS_SHOWN]
+    if (mean := run.predictions.facts.mean_log_likelihood) is not None:
+        return [f"Scores: {mean:.3f} per token over {text.count(run.predictions.facts.completion_tokens)} tokens"]
     if not rows:
         return [f"Predictions: {text.one_line(run.samples_why) or 'the base model answered no prompt'}"]
     lines = ["Predictions"]

@@ -21,6 +21,7 @@ MANUAL = ("docs/corpus.md", "docs/training.md", "docs/inference.md")
 NO_SETTINGS = {
     "malformed_record", "record_too_long", "no_text", "no_id", "prompt_tokens", "completion_tokens", "batch_inference", "spark_to_ray",
     "corpus_snapshot", "promoted_model", "training.job", "finish_reason", "resumed_rows", "row_id",
+    "log_likelihood", "baseline_log_likelihood",
 }  # fmt: skip
 MADE_BY_THE_READER = {"etl/inspection.py", "tests/etl/test_inspection.py", "etl.inspection"}  # of docs/add-a-stage.md
 

@@ -65,6 +65,8 @@ def ray_streaming(work: Work) -> dict[str, float]:
 
     begun, load = time.monotonic(), Load.of(work)
     rows = ray.data.read_parquet(work.documents, columns=["document_id", "text"])
+    if work.tuned:  # else Ray reserves so much for the operators behind that one of two cores prepares nothing
+        rows.context.op_resource_reservation_enabled = False
     first = rows.map_batches(lambda table: below(table, load.rows), batch_format="pyarrow")
     blocks = first.repartition(load.rows // BATCH) if work.tuned else first
     prepared = blocks.map_batches(load.prepare, batch_format="pyarrow", batch_size=None)

@@ -33,12 +33,12 @@ class Answer:
     Attributes:
         token_ids: up to the token that ends a text, without it. Where a stop string ended the answer, the tokens that
             complete it are the last ones: :func:`before_stop` cuts the text.
-        finish_reason: ``stop`` (an end token or a stop string), or ``length``.
+        finish_reason: ``stop`` (an end token or a stop string), or ``length``; None where the tokens were given.
         logprobs: natural log-probability of each token under the model, before temperature and top-p; None if not asked.
     """
 
     token_ids: list[int]
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length"] | None
     logprobs: list[float] | None = None
 
 

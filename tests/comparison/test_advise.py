@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from comparison.advise import main, newest, one_line, size_of
+from comparison.advise import main, one_line, size_of
+from comparison.known import known
 from comparison.results import RESULTS, SCHEMA, Measurement, to_table
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError
@@ -79,16 +80,40 @@ def test_the_answer_has_the_engine_its_time_and_how_far_to_trust_it(store: Store
     assert "not validated on the largest size: too few sizes or stages" in said.out
 
 
-def test_the_newest_comparison_counts(store: Store, advise: Callable[..., Said]) -> None:
-    assert newest(store) is None
+def test_of_a_stage_at_a_size_the_newest_comparison_counts(store: Store, advise: Callable[..., Said]) -> None:
+    assert known(store) is None
     publish(store, timings(spark=0.1, ray=0.2)[:-1])
     last = publish(store, timings(spark=0.4, ray=0.2))
-    found = newest(store)
+    found = known(store)
     assert found is not None
-    assert found.id == last.id
+    assert [one.id for one in found.artifacts] == [last.id], "the one before has nothing that this one has not"
     said = advise("100", "deduplicate").out
     assert said.startswith("deduplicate on 100 MB of text: Ray.")
     assert "another run" in said, "the comparison before the last one is what the advice is checked on"
+
+
+def test_comparisons_of_the_same_machine_add_their_sizes(store: Store, advise: Callable[..., Said]) -> None:
+    small = publish(store, timings(spark=0.1, ray=0.2))
+    rows = cell("deduplicate", "spark sql", 1000.0, [30.0] * 3) + cell("deduplicate", "ray usual", 1000.0, [25.0] * 3)
+    large = publish(store, rows)
+    said = advise("1GB", "deduplicate").out
+    assert said.startswith("deduplicate on 1000 MB of text: Ray. It is expected to take 25 s")
+    assert f"From {large.id}" in said
+    assert f"From {small.id}" in said
+    assert "the largest size" in said.partition("Slower than the fastest")[2], "three sizes: the last can be kept back"
+    assert advise("100", "deduplicate").out.startswith("deduplicate on 100 MB of text: Spark.")
+
+
+@pytest.mark.parametrize(
+    "other", [{"Processor": "another CPU", "Cores": "2"}, {"Processor": "a CPU", "Cores": "64"}], ids=["CPU", "cores"]
+)
+def test_another_machine_s_figures_are_left_alone(store: Store, other: dict[str, str]) -> None:
+    publish(store, timings(spark=0.1, ray=0.2), FACTS.model_copy(update={"machine": other}))
+    mine = publish(store, timings(spark=0.4, ray=0.2)[:-1])
+    found = known(store)
+    assert found is not None
+    assert [one.id for one in found.artifacts] == [mine.id]
+    assert not found.superseded
 
 
 def test_the_plan_gets_one_line_with_a_word_on_each_stage(store: Store) -> None:

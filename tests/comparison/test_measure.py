@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from comparison.cgroup import Cgroup
+from comparison.cgroup import Cgroup, remove_abandoned
 from comparison.measure import Account
 from comparison.procfs import busy_seconds
 
@@ -139,3 +139,25 @@ def test_a_group_of_its_own_leaves_nothing_behind() -> None:
     assert place.is_dir()
     group.close()
     assert not place.exists()
+
+
+def test_a_group_that_a_killed_comparison_left_is_removed() -> None:
+    left = Cgroup.made()
+    if left is None:
+        pytest.skip("this machine lets nobody make cgroups")
+    busy = Cgroup.made()
+    assert busy is not None
+    sleeper = subprocess.Popen([*busy.prefix, "sleep", "60"])
+    try:
+        while not busy.pids():
+            time.sleep(0.01)
+        parent = left._path.parent
+        remove_abandoned(parent)
+        assert left._path.exists(), "a new one may be about to be used"
+        remove_abandoned(parent, seconds=-1)
+        assert not left._path.exists()
+        assert busy._path.exists(), "it has a process"
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+        busy.close()

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl.config import LayoutConfig
-from etl.layout import RowBytes, SplitLayout, plan_split, write_split
+from etl.layout import SAMPLE_ROWS, RowBytes, SplitLayout, compression_ratio, plan_split, sample, write_split
 from handoff.budget import MIB
 from handoff.errors import ConfigError
+from handoff.schema import CORPUS
 
 
 def test_number_of_files_follows_the_compressed_bytes() -> None:
@@ -61,3 +62,20 @@ def test_rows_lie_in_the_same_files_and_order_whatever_the_partitions(spark: Any
     positions = [p for f in files for p in pq.read_table(f)["position"].to_pylist()]
     neighbours = sum(abs(a - b) == 1 for a, b in pairwise(positions))
     assert neighbours < 20  # shuffled: of 2000 rows, about two stand beside the one they came with
+
+
+def test_a_sample_costs_the_driver_the_same_whatever_the_partitions(spark: Any) -> None:
+    """Spark counts what tasks send to its driver, and refuses more than ``spark.driver.maxResultSize``."""
+    rows = spark.range(0, 40 * SAMPLE_ROWS, 1, 40).selectExpr(
+        "sha2(string(id), 256) row_id", "concat('doc', id) doc_id", "int(id) position", "repeat(string(id), 200) text"
+    )
+    conf, name = spark._jsc.sc().conf(), "spark.driver.maxResultSize"
+    conf.set(name, "4m")
+    try:
+        with pytest.raises(Exception, match="maxResultSize"):
+            rows.orderBy("row_id").limit(SAMPLE_ROWS).collect()  # what sends the first rows of every partition
+        drawn = sample(rows, seed=1)
+    finally:
+        conf.remove(name)
+    assert drawn.num_rows == SAMPLE_ROWS and drawn.schema == CORPUS
+    assert 0 < compression_ratio(drawn) < 0.5

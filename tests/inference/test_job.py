@@ -1,6 +1,7 @@
 """The predict stage on a real Ray: every prompt a row, the same texts on any number of actors, failures that end."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from engines.ray import require_room
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import CapacityError, ConfigError, TooManyErrors
 from handoff.facts import PredictionFacts
+from handoff.publish import staging
 from handoff.run_dir import RunDir
 from handoff.store import Store
 from handoff.verify import verify_chain
@@ -156,3 +158,19 @@ def test_a_completion_longer_than_the_model_is_refused(
     config = InferenceConfig(max_new_tokens=512, opening_words=6)
     with pytest.raises(ConfigError, match=r"max_new_tokens is 512, the model has 512 positions"):
         run_predict(make_run(tmp_path / "run", store, models[1], config))
+
+
+def test_a_model_without_an_end_token_is_refused_before_anything_starts(
+    store: Store, tiny_model: Path, tmp_path: Path
+) -> None:
+    with staging(store, "model", {"source": "endless"}, []) as place:
+        shutil.copytree(tiny_model, place.uri(), dirs_exist_ok=True)
+        for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+            file = Path(place.uri(name))
+            settings = json.loads(file.read_text())
+            file.write_text(json.dumps({k: v for k, v in settings.items() if not k.startswith("eos_token")}))
+        model = place.publish()
+    run = make_run(tmp_path / "run", store, model, InferenceConfig(held_out_prompts=0, baseline_prompts=0))
+    with pytest.raises(ConfigError, match=r"names no end-of-sequence token\. Remedy: set eos_token"):
+        run_predict(run)
+    assert not list(store.files("prompts"))

@@ -1,4 +1,4 @@
-"""What the plan says of a replica's memory: the sizes that the model really has, and what would hold it."""
+"""What the plan says of a replica: the memory that the model really takes, what would hold it, which engine suits."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 
 from handoff.errors import CapacityError, ConfigError
 from handoff.tokenizer import ModelTokenizer
+from inference.advice import engine_advice
 from inference.config import InferenceConfig
 from inference.engines.transformers import TransformersEngine
 from inference.memory import need, replica_memory
@@ -56,3 +57,21 @@ def test_on_cpus_a_nodes_memory_counts() -> None:
     assert replica_memory(LLAMA_70B, InferenceConfig(), [{"CPU": 2.0, "memory": 3e11}])
     assert replica_memory({"model_type": "mamba"}, InferenceConfig(), [{"memory": 1.0}]) is None
     assert replica_memory({**LLAMA_70B, "num_local_experts": 8}, InferenceConfig(), [{"memory": 1.0}]) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "unmeasured"),
+    [
+        ({}, "engine transformers advised: on CPUs", "different lengths and shared prefixes were not measured"),
+        ({"engine": "vllm"}, "engine transformers advised (configured: vllm)", "not measured"),
+        ({"use_gpu": True}, "engine vllm advised (configured: transformers): on GPUs", "not measured here on a GPU"),
+        ({"use_gpu": True, "engine": "vllm", "n": 4}, "(4 answers to each prompt share one)", "not measured"),
+        ({"use_gpu": True, "template": "Answer: {prompt}"}, "begins with 8 characters that all prompts have", "not"),
+        ({"use_gpu": True, "task": "score"}, "engine transformers advised: a score is one pass", "not measured"),
+    ],
+)
+def test_the_plan_advises_an_engine_and_says_what_was_not_measured(
+    values: dict[str, Any], expected: str, unmeasured: str
+) -> None:
+    line = engine_advice(InferenceConfig(**values))
+    assert expected in line and unmeasured in line and "\n" not in line

@@ -144,7 +144,8 @@ def test_what_airflow_refuses_of_a_field_the_plan_refuses_too() -> None:
 def test_a_request_for_inference() -> None:
     config = INFERENCE.build({"model_name": "shakespeare", "version": 3, "temperature": 0, "prompts": "/p.jsonl"})
     assert (config.model.name, config.model.version, config.inference.temperature) == ("shakespeare", 3, 0)
-    assert config.inference.baseline_prompts == 0
+    assert config.inference.baseline_prompts == 0 and config.inference.task == "generate"
+    assert INFERENCE.build({"model_name": "a", "task": "score"}).inference.task == "score"
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,7 @@ def test_a_request_for_inference() -> None:
         ({"preset": "tiny"}, "unknown field 'preset'"),
         ({"modle": "x"}, "did you mean 'model'"),
         ({"overrides": {"inference": {"top_k": 3}}}, "did you mean 'top_p'"),
+        ({"model_name": "a", "task": "score", "overrides": {"inference": {"n": 2}}}, "n and stop choose answers"),
     ],
 )
 def test_bad_requests_for_inference(request_: dict[str, Any], expected: str) -> None:

@@ -48,11 +48,11 @@ SIDES = {
         "splits max_passages max_tokens use_gpu", "batch_size num_actors max_perplexity_ratio", "",
     ),
     "InferenceConfig": (
-        "carry held_out_prompts opening_words baseline_prompts template chat max_prompt_tokens max_new_tokens "
-        "temperature top_p seed n stop logprobs use_gpu engine dtype",
-        "prompts prompts_split id_column prompt_column max_errored_rows max_actor_restarts window_rows tensor_parallel "
+        "carry held_out_prompts opening_words baseline_prompts template chat max_prompt_tokens max_new_tokens logprobs "
+        "use_gpu engine dtype",
+        "prompts prompts_split id_column prompt_column completion_column max_errored_rows max_actor_restarts window_rows tensor_parallel "
         "batch_tokens num_actors cpus_per_actor",
-        "",
+        "task temperature top_p seed n stop",
     ),
 }  # fmt: skip
 # Classes that make no artifact of their own: what they choose is a parent, a registered model, or the run itself.
@@ -138,6 +138,12 @@ def test_where_raw_text_lies_does_not_make_another_corpus() -> None:
 def test_another_limit_of_the_gate_scores_nothing_again() -> None:
     assert identity_of(EvaluationConfig(max_perplexity_ratio=0.5)) == identity_of(EvaluationConfig())
     assert identity_of(EvaluationConfig(max_passages=5)) != identity_of(EvaluationConfig())
+
+
+def test_how_answers_are_chosen_does_not_make_other_scores() -> None:
+    score = identity_of(InferenceConfig(task="score"))
+    assert score == identity_of(InferenceConfig(task="score", temperature=0, seed=1)) and score["task"] == "score"
+    assert "task" not in identity_of(InferenceConfig()) and identity_of(InferenceConfig())["seed"] == 0
 
 
 def test_a_gpu_draws_other_random_numbers_so_predictions_differ() -> None:

@@ -206,7 +206,8 @@ def test_a_completion_longer_than_the_model_is_refused_in_the_plan(home: Path, t
     with staging(Store(str(home / "artifacts")), "model", {"source": "base"}, []) as place:
         Path(place.uri("config.json")).write_text('{"max_position_embeddings": 512}')
         model = place.publish()
-    assert plan_inference(request({"model": model.directory, "max_new_tokens": 511}))
+    run = RunDir(plan_inference(request({"model": model.directory, "max_new_tokens": 511})))
+    assert (record := run.record("plan")) and "engine transformers advised: on CPUs" in record.headline
     with pytest.raises(BatonError, match=r"has 512 positions, and inference.max_new_tokens .* is 513\. Remedy: lower"):
         plan_inference(request({"model": model.directory, "max_new_tokens": 512}))
 

@@ -67,6 +67,7 @@ class Story:
     steps: int = 64
     started: datetime = STARTED
     predictions: list[dict[str, Any]] = field(default_factory=lambda: ROWS)
+    scores: bool = False  # the predictions are of the task score
 
     @property
     def ratio(self) -> float:
@@ -148,10 +149,13 @@ def publish_all(store: Store, root: Path, story: Story) -> dict[str, Artifact]:
         Path(place.uri("perplexities.json")).write_text(json.dumps({"test": story.tuned}))
         evaluation = place.publish(facts=EvaluationFacts.model_validate(_evaluation_facts(story)))
     with staging(store, "predictions", {"seed": 0, "rows": story.predictions}, [tuned, base, corpus]) as place:
-        table = pa.Table.from_pylist(story.predictions, schema=schema.PREDICTIONS)
+        declared = schema.SCORES if story.scores else schema.PREDICTIONS
+        table = pa.Table.from_pylist(story.predictions, schema=declared)
         pq.write_table(table, f"{place.uri('all')}/part-00000.parquet")
         errors = sum(r["error"] is not None for r in story.predictions)
         facts = PredictionFacts(
+            task="score" if story.scores else "generate",
+            log_likelihood=-1824.0 if story.scores else None,
             prompts=table.num_rows,
             errors=errors,
             errors_by_cause={"the prompt is empty": errors},
@@ -166,7 +170,7 @@ def publish_all(store: Store, root: Path, story: Story) -> dict[str, Artifact]:
             pool=PoolUse(computed=0.913, waited_for_input=0.052, waited_for_output=0.011),
             restarts=2,
         )
-        predictions = place.publish(schema=schema.PREDICTIONS, facts=facts)
+        predictions = place.publish(schema=declared, facts=facts)
     return {"corpus": corpus, "train": tuned, "evaluate": evaluation, "predict": predictions}
 
 

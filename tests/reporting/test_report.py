@@ -13,6 +13,7 @@ from handoff.publish import staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.stages import declared, flow
 from reporting import report
+from reporting.summary import summary
 from tests.reporting.build_run import GATE_ERROR, ROWS, STARTED, Story, build_run, prediction
 
 FLOW = flow("training")
@@ -298,3 +299,18 @@ def test_a_run_of_inference_alone_shows_its_model_and_where_that_came_from(tmp_p
         "The ghost of the king",
     ):
         assert expected in page.text
+
+
+def test_scores_of_given_completions_are_a_table(tmp_path: Path) -> None:
+    given = {"log_likelihood": -3.25, "baseline_log_likelihood": -4.5}
+    rows = [
+        prediction(0, "The ghost of the king", " walks <b>", **given),
+        prediction(1, "My phone is", None, error="the completion is empty"),
+        prediction(2, "No baseline", " here", **{**given, "log_likelihood": -7.125, "baseline_log_likelihood": None}),
+    ]
+    run = build_run(tmp_path, Story(predictions=rows, scores=True))
+    page = written(run)
+    assert "Log-likelihood per token -2.0000" in page.text and "Prompts without a score (1)" in page.text
+    assert "The ghost of the king walks <b> 2 -3.250 -4.500" in page.text and "here 1 -7.125 –" in page.text
+    assert "In its own words" not in page.text and "answered no prompt" not in page.text
+    assert "Scores: -2.000 per token over 912 tokens" in [text.replace("\u202f", " ") for text in summary(run)]
