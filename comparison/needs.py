@@ -1,12 +1,15 @@
 """What a comparison needs on its machine, looked at before anything is written: the engines, and room on the disk."""
 
 import importlib.util
+import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from comparison.config import ComparisonConfig
 from comparison.form import Engine
+from comparison.sessions import RAY_STORE
 from handoff.errors import ConfigError
 
 PACKAGES: dict[Engine, tuple[str, ...]] = {
@@ -16,6 +19,9 @@ PACKAGES: dict[Engine, tuple[str, ...]] = {
     "relay": ("pyspark", "ray", "torch", "transformers"),
     "python": ("torch", "transformers"),
 }
+
+RAY_THRESHOLD = "RAY_local_fs_capacity_threshold"  # Ray's own setting: the share of a disk that counts as full
+RAY_FULL = 0.95
 
 
 def require_engines(engines: Sequence[Engine]) -> str:
@@ -47,4 +53,20 @@ def require_disk(config: ComparisonConfig, home: Path) -> str:
             f"{max(config.sizes_mb):g} MB of text need about {config.disk_bytes / 1e9:.1f} GB of disk in {home}, "
             f"{free / 1e9:.1f} GB are free. Remedy: lower comparison.sizes_mb, or set BATON_HOME to a larger disk"
         )
+    if {"ray", "relay"} & set(config.engines):
+        _require_spilling(config, Path(tempfile.gettempdir()))
     return f"{config.disk_bytes / 1e9:.1f} GB of disk needed, {free / 1e9:.1f} GB free"
+
+
+def _require_spilling(config: ComparisonConfig, place: Path) -> None:
+    """See that Ray can spill: it stops at a share of the whole disk, however much that leaves."""
+    spilled = 2 * max(config.sizes_mb) * 1e6  # what a shuffle reads, and what it makes of it
+    share = float(os.environ.get(RAY_THRESHOLD, RAY_FULL))
+    disk = shutil.disk_usage(place)
+    left = max(0.0, disk.free - (1 - share) * disk.total)
+    if spilled > config.memory_gib * 2**30 * RAY_STORE and spilled > left:
+        raise ConfigError(
+            f"Ray puts {left / 1e9:.1f} GB at most on the disk of {place}, as it takes it for full at {share:.0%}; "
+            f"{max(config.sizes_mb):g} MB of text need {spilled / 1e9:.1f} GB. Remedy: free space, raise {RAY_THRESHOLD}, "
+            "or lower comparison.sizes_mb"
+        )

@@ -15,6 +15,8 @@ TUNED_SPARK = {
     "spark.sql.files.maxPartitionBytes": str(32 << 20),
 }
 
+RAY_STORE = 0.3  # Ray's own share of memory for objects; the rest is its workers' heaps
+
 
 @contextlib.contextmanager
 def session(
@@ -75,8 +77,8 @@ def _ray(cores: int, memory_bytes: int, tuned: bool, scratch: Path) -> Iterator[
         address="local",
         num_cpus=cores,
         include_dashboard=False,
-        object_store_memory=int(memory_bytes * 0.3),  # Ray's own share of memory; the rest is its workers' heaps
-        _memory=int(memory_bytes * 0.7),
+        object_store_memory=int(memory_bytes * RAY_STORE),
+        _memory=int(memory_bytes * (1 - RAY_STORE)),
         log_to_driver=False,
         logging_level=logging.ERROR,
     )

@@ -8,8 +8,9 @@ import pytest
 
 from comparison import job, report
 from comparison.config import ComparisonConfig
+from comparison.needs import RAY_THRESHOLD, require_disk
 from comparison.results import read_results
-from handoff.errors import EXIT_USER_ERROR
+from handoff.errors import EXIT_USER_ERROR, ConfigError
 from handoff.facts import ComparisonFacts, facts_of
 from handoff.run_dir import RunDir
 from handoff.stages import flow
@@ -73,6 +74,17 @@ def test_what_does_not_fit_on_the_disk_is_refused(
     run = new_run(toy, monkeypatch, sizes_mb=(900_000,))
     assert job.main([run.uri]) == EXIT_USER_ERROR
     assert "GB of disk" in capfd.readouterr().out and not (toy / "home" / "comparison" / "tables").exists()
+
+
+def test_a_disk_that_ray_takes_for_full_is_told_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = ComparisonConfig(sizes_mb=(1000,))
+    monkeypatch.setenv(RAY_THRESHOLD, "0.999999")
+    require_disk(large, tmp_path)
+    monkeypatch.setenv(RAY_THRESHOLD, "0.000001")
+    with pytest.raises(ConfigError, match="1000 MB of text need 2.0 GB. Remedy: free space, raise RAY_local_fs"):
+        require_disk(large, tmp_path)
+    require_disk(large.model_copy(update={"engines": ("spark",)}), tmp_path)
+    require_disk(ComparisonConfig(sizes_mb=(10,)), tmp_path)  # stays in memory
 
 
 def test_an_engine_that_is_not_installed_is_named(
