@@ -81,7 +81,7 @@ def test_a_disk_that_ray_takes_for_full_is_told_before(tmp_path: Path, monkeypat
     monkeypatch.setenv(RAY_THRESHOLD, "0.999999")
     require_disk(large, tmp_path)
     monkeypatch.setenv(RAY_THRESHOLD, "0.000001")
-    with pytest.raises(ConfigError, match="1000 MB of text need 2.0 GB. Remedy: free space, raise RAY_local_fs"):
+    with pytest.raises(ConfigError, match=r"1000 MB of text need 2\.0 GB\. Remedy: free space, raise RAY_local_fs"):
         require_disk(large, tmp_path)
     require_disk(large.model_copy(update={"engines": ("spark",)}), tmp_path)
     require_disk(ComparisonConfig(sizes_mb=(10,)), tmp_path)  # stays in memory
