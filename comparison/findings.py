@@ -66,7 +66,7 @@ def engine_sentences(outcomes: Sequence[Outcome], warm: Sequence[Verdict]) -> li
         else:
             took_part = at_largest([v for v in warm if v.third and v.third.engine == engine])
             beaten = [v for v in took_part if v.neither]
-            told = f"without an engine: faster than both in {len(beaten) or 'none'} of the {len(took_part)} stages that it did"
+            told = f"without an engine: faster than both in {len(beaten) or 'none'} of the {len(took_part)} stage{'' if len(took_part) == 1 else 's'} that it did"
         failed = sum(1 for o in mine if o.status not in ("ok", "loaded"))
         told += f"; {failed} of {len(mine)} cells failed." if failed else "."
         found.append((engine, told))
