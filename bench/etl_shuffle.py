@@ -1,6 +1,6 @@
 """``python -m bench.etl_shuffle [MB ...]``: what the corpus stage shuffles, spills and lists, per byte and per file.
 
-deploy/sizing.py computes the table of docs/clusters.md from these figures. They come from Spark's own event log of the
+bench/sizing.py computes the table of docs/clusters.md from these figures. They come from Spark's own event log of the
 stage as ``python -m etl.job`` runs it. Files of 1 MiB are written, so that an entry of the manifest can be weighed.
 """
 

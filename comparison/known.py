@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from comparison.results import Measurement, read_results
-from handoff.artifact import Artifact, load_manifest, open_artifact
+from handoff.artifact import Artifact, open_artifact
 from handoff.facts import ComparisonFacts, facts_of
 from handoff.manifest import MANIFEST_NAME
 from handoff.store import Store
@@ -37,7 +37,8 @@ class Known:
 
 def known(store: Store) -> Known | None:
     """All that the comparisons like the newest one have measured; None where none was published. Raises BatonError."""
-    artifacts = [open_artifact(store, identity) for identity in published(store)]
+    ids = [path.split("/")[-2] for path in store.files("comparison") if path.endswith(f"/{MANIFEST_NAME}")]
+    artifacts = sorted((open_artifact(store, one) for one in ids), key=lambda a: a.manifest.created, reverse=True)
     alike = [one for one in artifacts if _kind(one) == _kind(artifacts[0])]
     measured: dict[tuple[str, float], list[Measurement]] = {}
     superseded: dict[tuple[str, float], list[Measurement]] = {}
@@ -58,12 +59,6 @@ def known(store: Store) -> Known | None:
 
 def _engines(rows: list[Measurement]) -> int:
     return len({m.engine for m in rows})
-
-
-def published(store: Store) -> list[str]:
-    """Ids of all comparisons that were published, the newest first."""
-    ids = [path.split("/")[-2] for path in store.files("comparison") if path.endswith(f"/{MANIFEST_NAME}")]
-    return sorted(ids, key=lambda identity: load_manifest(store, identity).created, reverse=True)
 
 
 def _kind(artifact: Artifact) -> tuple[object, ...]:

@@ -201,20 +201,25 @@ def staging(store: Store, kind: str, config: dict[str, Any], parents: Sequence[A
     identity = artifact_id(kind, config, [p.id for p in parents])
     place = Staging(store, kind, identity, config, list(parents))
     try:
-        yield place
-    except OSError as error:
-        place.discard()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ArtifactError(
-                f"{identity} was not published", [f"no space left in {store.root}"], DISK_FULL
-            ) from error
-        raise
+        with full_disk_told(f"{identity} was not published", f"no space left in {store.root}"):
+            yield place
     except BaseException:
         place.discard()
         raise
 
 
 DISK_FULL = "free space there, or set BATON_HOME to a larger disk, and rerun"
+
+
+@contextlib.contextmanager
+def full_disk_told(subject: str, problem: str) -> Iterator[None]:
+    """Turn the error of a full disk within the block into an ArtifactError with the remedy. Others pass through."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ArtifactError(subject, [problem], DISK_FULL) from error
+        raise
 
 
 def describe_in_place(uri: str) -> FileEntry:

@@ -4,15 +4,13 @@ They lie in ``<kind>/<id>/work/``, which no manifest names, so no reader sees th
 configuration: only the same work finds them.
 """
 
-import errno
 import functools
 from dataclasses import dataclass
 from typing import Any
 
 from handoff.artifact import Artifact
-from handoff.errors import ArtifactError
 from handoff.manifest import artifact_dir, artifact_id
-from handoff.publish import DISK_FULL
+from handoff.publish import full_disk_told
 from handoff.store import Store
 
 
@@ -44,13 +42,9 @@ class Working:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a whole file: after a kill it is there as a whole, or not at all. Raises ArtifactError: the disk is full."""
-        try:
+        left = f"no space left in {self.storage}; what is written stays."
+        with full_disk_told(f"{self.id} is not finished", left):
             _store(self.storage).write(self._path(name), data)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                full = [f"no space left in {self.storage}; what is written stays."]
-                raise ArtifactError(f"{self.id} is not finished", full, DISK_FULL) from error
-            raise
 
     def read(self, name: str) -> bytes | None:
         """A file's bytes; None where there is none."""

@@ -221,7 +221,7 @@ def main(names: list[str]) -> int:
         try:
             FAULTS[name](cluster)
             check(Run(cluster, f"{name}_after", conf()).end() == "success", "a plain run afterwards succeeds")
-        except Exception:
+        except Exception:  # whatever did not hold: the other faults are tried all the same
             traceback.print_exc()
             failed.append(name)
     print(f"failed: {', '.join(failed)}" if failed else f"{len(names)} faults, all survived")
