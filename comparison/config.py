@@ -12,6 +12,7 @@ from handoff.errors import ConfigError
 from handoff.manifest import Frozen
 
 METHOD_PROCESSES, METHOD_WARM_RUNS = 3, 5  # fewer are a first look, and marked so
+RAY_STORE = 0.3  # of memory_gib, Ray's own default share for objects; the rest is its workers' heaps
 BYTES_PER_MB = 5  # of disk per byte of text: the tables, an output, what a shuffle spills twice
 
 

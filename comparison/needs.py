@@ -7,9 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparison.config import ComparisonConfig
+from comparison.config import RAY_STORE, ComparisonConfig
 from comparison.form import Engine
-from comparison.sessions import RAY_STORE
 from handoff.errors import ConfigError
 
 PACKAGES: dict[Engine, tuple[str, ...]] = {

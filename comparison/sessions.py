@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from comparison.config import RAY_STORE
 from comparison.form import Engine
 
 TUNED_SPARK = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     "spark.sql.files.maxPartitionBytes": str(32 << 20),
 }
-
-RAY_STORE = 0.3  # Ray's own share of memory for objects; the rest is its workers' heaps
 
 
 @contextlib.contextmanager
