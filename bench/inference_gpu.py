@@ -50,6 +50,7 @@ class Settings:
     batch_tokens: int = 2**18
     cpus_per_actor: int = 8
     tensor_parallel: int = 1
+    through_onednn: bool = False
 
     @property
     def max_new_tokens(self) -> int:

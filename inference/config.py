@@ -123,6 +123,12 @@ class InferenceConfig(Frozen):
         return ("bfloat16" if self.use_gpu else "float32") if self.dtype == "auto" else self.dtype
 
     @property
+    def through_onednn(self) -> bool:
+        """Whether the engine converts the model's linear layers (``inference/engines/onednn.py``)."""
+        on_one_cpu = not self.use_gpu and self.tensor_parallel == 1
+        return self.engine == "transformers" and on_one_cpu and self.weights_dtype == "float32"
+
+    @property
     def sampling(self) -> Sampling:
         """How answers are chosen."""
         return Sampling(self.max_new_tokens, self.temperature, self.top_p, self.n, self.stop, self.logprobs)

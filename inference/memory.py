@@ -40,7 +40,10 @@ def need(settings: Mapping[str, Any], config: InferenceConfig) -> Need | None:
     if shape is None or any("expert" in name for name, value in settings.items() if value):
         return None
     width = 4 if config.weights_dtype == "float32" else 2
-    return Need(width * shape.parameters, width * shape.key_value_numbers * config.batch_tokens)
+    numbers = shape.parameters
+    if shape.tied and config.through_onednn:
+        numbers += shape.largest_layer  # the output layer's own copy
+    return Need(width * numbers, width * shape.key_value_numbers * config.batch_tokens)
 
 
 def devices(settings: Mapping[str, Any], found: Need, card_bytes: float) -> int | None:

@@ -8,6 +8,7 @@ from engines.likelihood import token_logprobs
 from inference.engines.base import Answer
 from inference.engines.batching import by_budget, shared_prefix
 from inference.engines.decoding import Decoding, Writing, plain_attention
+from inference.engines.onednn import to_onednn
 from inference.engines.sampling import Sampler, sample_seeds
 
 if TYPE_CHECKING:  # they need pydantic and pyarrow, which a machine that measures a GPU alone may lack
@@ -34,14 +35,19 @@ class TransformersEngine:
         self.device = torch.device("cuda" if config.use_gpu else "cpu")
         dtype = getattr(torch, config.weights_dtype)
         split = config.tensor_parallel > 1
+        options: dict[str, Any] = {"dtype": dtype}
         if split:
             from transformers.distributed import DistributedConfig
 
-            part = DistributedConfig(tp_size=config.tensor_parallel)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype, distributed_config=part)
-        else:
-            loaded = cast(Any, AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype)).to(self.device)
-        self.model = loaded.eval()
+            options["distributed_config"] = DistributedConfig(tp_size=config.tensor_parallel)
+
+        def load() -> Any:
+            loaded = cast(Any, AutoModelForCausalLM.from_pretrained(model_dir, **options)).eval()
+            return loaded if split else loaded.to(self.device)
+
+        self.model = load()
+        if config.through_onednn and not to_onednn(self.model):
+            self.model = load()
         self._agree = agree if split else None
         # The model's own sampling defaults (temperature, penalties) must not mix with the configured ones.
         self.model.generation_config = GenerationConfig(
