@@ -4,7 +4,8 @@ Three comparisons; answers are compared before any time is shown, and loading a 
 
 - *engines*: each engine in a loop against ``generate`` as most people call it, batches of 8 in the file's order.
   Prompts have 4 to 80 words and answers are sentences of SmolLM2-135M, greedy, in fp32.
-- *pool*: the predict stage with one replica, streamed from a file to Parquet, against that loop.
+- *pool*: the predict stage with one replica, streamed from a file to Parquet, against that loop. Both with one core, as
+  replicas have by default, and with all cores: then what Ray itself does has none left.
 - *rows*: a million short prompts and a tiny model: rows per second, the driver's peak memory beside that of 1,000
   prompts, and whether every id is there once and in order.
 
@@ -35,7 +36,7 @@ from inference.config import InferenceConfig
 from inference.engines.load import load_engine
 from inference.engines.vllm import vllm_python
 
-THREADS, LONGEST, PLAIN_BATCH = 2, 64, 8
+LONGEST, PLAIN_BATCH = 64, 8
 ALIKE = 0.97  # of the answers must be equal: where two tokens tie within rounding, batches of other shapes part ways
 FEW = 1000  # prompts that the driver's memory for a million is compared with
 
@@ -54,17 +55,16 @@ class Outcome:
 
 
 def settings(**values: Any) -> InferenceConfig:
-    """Greedy answers of one replica on all cores."""
-    common: dict[str, Any] = {
-        "max_new_tokens": LONGEST, "temperature": 0, "baseline_prompts": 0, "cpus_per_actor": THREADS,
-    }  # fmt: skip
+    """Greedy answers of one replica."""
+    common: dict[str, Any] = {"max_new_tokens": LONGEST, "temperature": 0, "baseline_prompts": 0}
     return InferenceConfig(**(common | values))
 
 
 class Bench:
-    """The prompts, the model, and the ways to answer them."""
+    """The prompts, the model, and the ways to answer them with so many cores."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, cores: int) -> None:
+        self.cores = cores
         self.model, self.prompts = sentence_model(), openings(count)
         self.tokenizer = ModelTokenizer.of_directory(self.model)
         self.ids = self.tokenizer.prompts(self.prompts)
@@ -79,7 +79,7 @@ class Bench:
         import torch
         from transformers import AutoModelForCausalLM
 
-        torch.set_num_threads(THREADS)
+        torch.set_num_threads(self.cores)
         model: Any = AutoModelForCausalLM.from_pretrained(self.model, dtype=torch.float32).eval()
         answers: list[list[int]] = []
         begun = time.monotonic()
@@ -97,7 +97,7 @@ class Bench:
 
     def bare(self, engine: str) -> Outcome:
         """An engine in a loop."""
-        loaded = load_engine(settings(engine=engine), str(self.model), self.tokenizer)
+        loaded = load_engine(settings(engine=engine, cpus_per_actor=self.cores), str(self.model), self.tokenizer)
         answers: list[list[int]] = [[] for _ in self.ids]
         try:
             begun = time.monotonic()
@@ -112,7 +112,7 @@ class Bench:
 
     def pool(self, engine: str) -> Outcome:
         """The predict stage, whose clock starts with the first batch and ends with the last one."""
-        config = settings(engine=engine, prompts=str(HOME / "prompts.jsonl"))
+        config = settings(engine=engine, prompts=str(HOME / "prompts.jsonl"), cpus_per_actor=self.cores)
         run, _ = predict(HOME / "pool", self.model, config)
         table = predictions(run)
         facts = run.artifact("predict").manifest.facts
@@ -180,6 +180,7 @@ def engines(bench: Bench, runs: int) -> None:
             found[name].append(side())
             speed, load = found[name][-1].speed, os.getloadavg()[0]
             print(f"  run {number + 1}, {name}: {speed:,.1f} tokens/s, load average {load:.1f}", flush=True)
+    print(f"with {bench.cores} of {os.cpu_count()} cores:")
     plain, *others = found
     for name in others:
         alike(name, found[name][0], found[plain][0])
@@ -189,7 +190,6 @@ def engines(bench: Bench, runs: int) -> None:
     for kind in kinds:
         print(f"  {kind} / generate: {medians[kind] / medians[plain]:.2f} (goal 2 on a CPU with the better engine)")
         print(f"  {kind}: pool / loop {medians[f'{kind}, pool of one'] / medians[kind]:.3f} (goal 0.95)")
-    print(f"  plan says: {engine_advice(settings())}")
 
 
 def rows(count: int) -> None:
@@ -198,7 +198,7 @@ def rows(count: int) -> None:
     for number in (FEW, count):
         file = HOME / f"{number}.jsonl"
         write_prompts(file, (f"Line {n} of" for n in range(number)))
-        config = settings(prompts=str(file), max_new_tokens=2, cpus_per_actor=1)
+        config = settings(prompts=str(file), max_new_tokens=2)
         begun = time.monotonic()
         run, peak = predict(HOME / "rows", model, config)
         seconds = time.monotonic() - begun
@@ -221,7 +221,9 @@ def main(count: int, runs: int, many: int) -> None:
     for key, value in describe_machine().items():
         print(f"{key}: {value}")
     print(f"load average {os.getloadavg()[0]:.1f}; {count} prompts; {runs} runs of each side; median (least to most)")
-    engines(Bench(count), runs)
+    for cores in sorted({1, os.cpu_count() or 1}):
+        engines(Bench(count, cores), runs)
+    print(f"plan says: {engine_advice(settings())}")
     rows(many)
 
 
