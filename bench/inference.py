@@ -223,7 +223,7 @@ def main(count: int, runs: int, many: int) -> None:
     print(f"load average {os.getloadavg()[0]:.1f}; {count} prompts; {runs} runs of each side; median (least to most)")
     for cores in sorted({1, os.cpu_count() or 1}):
         engines(Bench(count, cores), runs)
-    print(f"plan says: {engine_advice(settings())}")
+    print(f"plan says: {engine_advice(settings(prompts='prompts.jsonl'))}")
     rows(many)
 
 

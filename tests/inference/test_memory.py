@@ -61,18 +61,20 @@ def test_on_cpus_a_nodes_memory_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "expected", "unmeasured"),
+    ("values", "expected", "limit"),
     [
-        ({}, "engine transformers advised: on CPUs", "different lengths and shared prefixes were not measured"),
-        ({"engine": "vllm"}, "engine transformers advised (configured: vllm)", "not measured"),
+        ({}, "engine transformers advised: at most 1,536 tokens of answers", "11 s longer to start"),
+        ({"engine": "vllm"}, "engine transformers advised (configured: vllm)", "11 s longer to start"),
+        ({"n": 4}, "engine vllm advised (configured: transformers): on a CPU", "other models were not measured"),
+        ({"prompts": "asked.jsonl"}, "330 to 198 with two", "other models were not measured"),
         ({"use_gpu": True}, "engine vllm advised (configured: transformers): on GPUs", "not measured here on a GPU"),
         ({"use_gpu": True, "engine": "vllm", "n": 4}, "(4 answers to each prompt share one)", "not measured"),
         ({"use_gpu": True, "template": "Answer: {prompt}"}, "begins with 8 characters that all prompts have", "not"),
         ({"use_gpu": True, "task": "score"}, "engine transformers advised: a score is one pass", "not measured"),
     ],
 )
-def test_the_plan_advises_an_engine_and_says_what_was_not_measured(
-    values: dict[str, Any], expected: str, unmeasured: str
+def test_the_plan_advises_an_engine_and_says_why_and_what_was_not_measured(
+    values: dict[str, Any], expected: str, limit: str
 ) -> None:
     line = engine_advice(InferenceConfig(**values))
-    assert expected in line and unmeasured in line and "\n" not in line
+    assert expected in line and limit in line and "\n" not in line
