@@ -16,6 +16,7 @@ from typing import Literal
 
 from handoff import errors
 from handoff.errors import BatonError, InfrastructureError
+from handoff.s3 import address
 
 Kind = Literal["user", "outside", "unknown"]
 ORDER: tuple[Kind, ...] = (
@@ -54,6 +55,11 @@ DEATHS = {
 LOST_PEER = re.compile(
     r"connection (was )?(refused|reset|closed|aborted)|broken pipe|connection error|timed out|Max retries exceeded|name resolution",
     re.I,
+)
+
+# pyarrow's words for an S3 store that does not answer, or has too much to do.
+STORE_GONE = re.compile(
+    r"AWS Error (NETWORK_CONNECTION|REQUEST_TIMEOUT|INTERNAL_FAILURE|SERVICE_UNAVAILABLE|SLOW_DOWN|THROTTLING|UNKNOWN \(HTTP status 50\d\))"
 )
 
 
@@ -244,6 +250,8 @@ def _kind(of: type[BaseException], text: str, error: BaseException | None) -> tu
         return "unknown", None
     if issubclass(of, UnicodeEncodeError) and "surrogates not allowed" in text:
         return "user", "the text holds half of a surrogate pair, which is no character: write its file as UTF-8 anew"
+    if STORE_GONE.search(text):
+        return "outside", f"see that the store at {address()} runs and is reached from here; the task is tried again"
     if issubclass(of, DETERMINISTIC):
         return "user", None
     if LOST_PEER.search(text):

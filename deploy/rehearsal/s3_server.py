@@ -1,0 +1,24 @@
+"""The S3 server of the stand-in for SeaweedFS: moto, in memory, which answers only who has the right key."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+
+KEY = f"Credential={os.environ['S3_ACCESS_KEY']}/"
+moto = DomainDispatcherApplication(create_backend_app)
+
+
+def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+    if environ["PATH_INFO"] == "/healthz":
+        start("200 OK", [])
+        return [b""]
+    if KEY not in environ.get("HTTP_AUTHORIZATION", ""):
+        start("403 Forbidden", [("Content-Type", "application/xml")])
+        return [b"<Error><Code>InvalidAccessKeyId</Code><Message>no such key</Message></Error>"]
+    return moto(environ, start)
+
+
+run_simple("0.0.0.0", 8333, answer, threaded=True)
