@@ -113,6 +113,12 @@ class Cluster:
         command = ["nsenter", "-t", str(self.pid(self.engine.containers(service)[0])), "-n", "iptables"]
         subprocess.run([*command, "-I" if on else "-D", "OUTPUT", "-d", address, "-j", "DROP"], check=True)
 
+    def close(self, service: str, port: int, on: bool) -> None:
+        """Drop what reaches a port of a service, from wherever it comes, or stop doing so."""
+        command = ["nsenter", "-t", str(self.pid(self.engine.containers(service)[0])), "-n", "iptables"]
+        rule = ["INPUT", "-p", "tcp", "--dport", str(port), "-j", "DROP"]
+        subprocess.run([*command, "-I" if on else "-D", *rule], check=True)
+
 
 class Run:
     """One run of the DAG."""
@@ -165,6 +171,10 @@ class Run:
 
     def look(self) -> dict[str, Any]:
         return dict(json.loads(self.cluster.inside("airflow-api-server", LOOK, self.id).splitlines()[-1]))
+
+    def give_up(self) -> None:
+        """End it as failed, without the retries that are left."""
+        self.cluster.api._call("PATCH", f"/api/v2/dags/{DAG}/dagRuns/{self.id}", json={"state": "failed"})
 
     def clear(self) -> None:
         """The plain retry: clear what failed."""

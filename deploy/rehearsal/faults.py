@@ -181,6 +181,48 @@ def cut_long(cluster: Cluster) -> None:
     check(run.attempts("train") > 1, f"train took {run.attempts('train')} attempts")
 
 
+def store_is_away(cluster: Cluster) -> bool:
+    try_it = "import socket; socket.create_connection(('s3', 8333), timeout=3)"
+    return "rror" in cluster.shell(cluster.engine.containers("ray-head")[0], f'python -c "{try_it}" 2>&1')
+
+
+def store(cluster: Cluster) -> None:
+    """The S3 store cannot be reached for 30 s in training: a pause (needs STORAGE=s3)."""
+    run = training(cluster, "store")
+    cluster.close("s3", 8333, True)
+    try:
+        check(store_is_away(cluster), "nobody reaches the store")
+        time.sleep(30)
+    finally:
+        cluster.close("s3", 8333, False)
+    whole(run)
+    check(run.attempts("train") == 1, "in the first attempt")
+    lost = [line for line in run.log("train").splitlines() if "a worker was lost" in line]
+    print(f"    {len(lost)} restarts of the workers {lost}")
+
+
+def store_gone(cluster: Cluster) -> None:
+    """The S3 store goes away in training for good; days later it is back, and the run is cleared (needs STORAGE=s3)."""
+    run = training(cluster, "gone")
+    cluster.close("s3", 8333, True)
+    begun = time.monotonic()
+    try:
+        check(store_is_away(cluster), "nobody reaches the store")
+        run.wait(lambda: "ERROR train" in run.log("train"), "the attempt ends with an error", 900)
+        said = [line for line in run.log("train").splitlines() if "ERROR train" in line][-1]
+        check(
+            "see that the store at http://s3:8333 runs" in said, f"after {time.monotonic() - begun:.0f} s: {said}", said
+        )
+        run.wait(lambda: run.attempts("train") > 1, "Airflow tries again", 300)
+        run.give_up()
+    finally:
+        cluster.close("s3", 8333, False)
+    check("train" not in {n for n, r in run.look().items() if r["status"] == "success"}, "no model is published")
+    run.clear()
+    time.sleep(5)
+    whole(run)
+
+
 def full_volume(cluster: Cluster) -> None:
     """The shared volume is full in training, and is emptied a minute later (needs small-volume.yaml)."""
     head = cluster.engine.containers("ray-head")[0]
@@ -205,17 +247,17 @@ def full_volume(cluster: Cluster) -> None:
 FAULTS: dict[str, Callable[[Cluster], object]] = {
     f.__name__: f
     for f in (
-        spark_worker, train_elastic, train_fixed, predict, ray_head, postgres, scheduler, cut, cut_long, full_volume,
+        spark_worker, train_elastic, train_fixed, predict, ray_head, postgres, scheduler, cut, cut_long, full_volume, store, store_gone,
     )
 }  # fmt: skip
-ON_A_SMALL_VOLUME = ("full_volume",)  # only where they are named
+ON_ANOTHER_STORAGE = ("full_volume", "store", "store_gone")  # only where they are named
 
 
 def main(names: list[str]) -> int:
     cluster = Cluster(Engine.find())
     cluster.inside("ray-head", MODEL)
     failed = []
-    names = names or [name for name in FAULTS if name not in ON_A_SMALL_VOLUME]
+    names = names or [name for name in FAULTS if name not in ON_ANOTHER_STORAGE]
     for name in names:
         print(f"{name}: {(FAULTS[name].__doc__ or '').strip()}", flush=True)
         try:

@@ -1,5 +1,5 @@
-# A stand-in for the image of SeaweedFS, where no registry can be reached: moto's S3 server, which keeps objects in memory
-# and looks at the access key, but at no signature.
+# A stand-in for the image of SeaweedFS, where no registry can be reached: moto's S3 server, which forgets everything when
+# it ends, and looks at the access key, but at no signature.
 FROM docker.io/library/python:3.11-slim-bookworm
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf python3 -m venv /venv && /venv/bin/pip install --quiet 'moto[server]>=5.2.5'
 COPY s3_server.py /s3_server.py

@@ -1,4 +1,4 @@
-"""The S3 server of the stand-in for SeaweedFS: moto, in memory, which answers only who has the right key."""
+"""The S3 server of the stand-in for SeaweedFS: moto. It forgets everything when it ends, and answers who has the key."""
 
 import os
 from collections.abc import Iterable
@@ -7,6 +7,9 @@ from typing import Any
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import run_simple
 
+os.environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = (
+    "65536"  # what is larger lies in files: its container may take 1 GiB of memory
+)
 KEY = f"Credential={os.environ['S3_ACCESS_KEY']}/"
 moto = DomainDispatcherApplication(create_backend_app)
 
