@@ -61,6 +61,7 @@ LOST_PEER = re.compile(
 STORE_GONE = re.compile(
     r"AWS Error (NETWORK_CONNECTION|REQUEST_TIMEOUT|INTERNAL_FAILURE|SERVICE_UNAVAILABLE|SLOW_DOWN|THROTTLING|UNKNOWN \(HTTP status 50\d\))"
 )
+STORE_REMEDY = "see that the store at"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class Cause:
     def told(self) -> str:
         """The sentence after the class's name."""
         return f"{self.name}: {self.sentence}" if self.explained else self.sentence
+
+    @property
+    def store_is_gone(self) -> bool:
+        """Whether the object store does not answer, after all the attempts of :mod:`handoff.s3`."""
+        return STORE_REMEDY in self.sentence
 
     @property
     def retry_helps(self) -> bool:
@@ -251,7 +257,7 @@ def _kind(of: type[BaseException], text: str, error: BaseException | None) -> tu
     if issubclass(of, UnicodeEncodeError) and "surrogates not allowed" in text:
         return "user", "the text holds half of a surrogate pair, which is no character: write its file as UTF-8 anew"
     if STORE_GONE.search(text):
-        return "outside", f"see that the store at {address()} runs and is reached from here; the task is tried again"
+        return "outside", f"{STORE_REMEDY} {address()} runs and is reached from here; the task is tried again"
     if issubclass(of, DETERMINISTIC):
         return "user", None
     if LOST_PEER.search(text):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow.fs as pafs
 
+from handoff.causes import cause_of
+from handoff.errors import EngineUnavailable
 from handoff.publish import Staging
 from handoff.store import CHUNK_BYTES
 
@@ -53,7 +55,12 @@ def checkpoint_upload() -> "Callable[[Checkpoint, str], Checkpoint] | None":
 
     def upload(checkpoint: "Checkpoint", name: str) -> "Checkpoint":
         target = storage.build_checkpoint_path_from_name(name)
-        copy_directory(Path(checkpoint.path), filesystem, target)
+        try:
+            copy_directory(Path(checkpoint.path), filesystem, target)
+        except OSError as error:
+            if (cause := cause_of(error)).store_is_gone:  # Ray would upload again, twice, by pyarrow's words
+                raise EngineUnavailable(cause.sentence.replace("AWS Error", "S3:")) from None
+            raise
         return ray.train.Checkpoint(path=target, filesystem=filesystem)
 
     return upload

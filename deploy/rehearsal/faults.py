@@ -208,7 +208,7 @@ def store_gone(cluster: Cluster) -> None:
     begun = time.monotonic()
     try:
         check(store_is_away(cluster), "nobody reaches the store")
-        run.wait(lambda: "ERROR train" in run.log("train"), "the attempt ends with an error", 900)
+        run.wait(lambda: "ERROR train" in run.log("train"), "the attempt ends with an error", 1200)
         said = [line for line in run.log("train").splitlines() if "ERROR train" in line][-1]
         check(
             "see that the store at http://s3:8333 runs" in said, f"after {time.monotonic() - begun:.0f} s: {said}", said

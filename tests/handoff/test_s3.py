@@ -40,7 +40,7 @@ def test_a_store_that_is_gone(address: str, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(OSError) as gone:
         Store("s3://bucket/artifacts").exists("corpus")
     cause = cause_of(gone.value)
-    assert cause.kind == "outside" and cause.retry_helps
+    assert cause.kind == "outside" and cause.retry_helps and cause.store_is_gone
     assert f"Remedy: see that the store at {address} runs" in cause.sentence
 
 
