@@ -172,10 +172,6 @@ class Run:
     def look(self) -> dict[str, Any]:
         return dict(json.loads(self.cluster.inside("airflow-api-server", LOOK, self.id).splitlines()[-1]))
 
-    def give_up(self) -> None:
-        """End it as failed, without the retries that are left."""
-        self.cluster.api._call("PATCH", f"/api/v2/dags/{DAG}/dagRuns/{self.id}", json={"state": "failed"})
-
     def clear(self) -> None:
         """The plain retry: clear what failed."""
         body = {"dry_run": False, "dag_run_id": self.id, "only_failed": True, "reset_dag_runs": True}

@@ -4,6 +4,7 @@ import pickle
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow.fs as pafs
 import pytest
@@ -11,6 +12,8 @@ from moto.server import ThreadedMotoServer
 
 from handoff import s3
 from handoff.causes import cause_of
+from handoff.publish import staging
+from handoff.run_dir import RunDir
 from handoff.store import Store, resolve
 from orchestration.ports import any_free_port
 
@@ -42,6 +45,17 @@ def test_a_store_that_is_gone(address: str, monkeypatch: pytest.MonkeyPatch) -> 
     cause = cause_of(gone.value)
     assert cause.kind == "outside" and cause.retry_helps and cause.store_is_gone
     assert f"Remedy: see that the store at {address} runs" in cause.sentence
+
+
+def test_nothing_more_is_asked_of_a_store_that_is_gone(tmp_path: Path) -> None:
+    """Each further request would wait for it again, and the attempt's error come minutes later."""
+    gone = OSError("When uploading part: AWS Error NETWORK_CONNECTION during UploadPart operation: curlCode: 28")
+    store, run = Store(str(tmp_path / "store")), RunDir(str(tmp_path / "run"))
+    with pytest.raises(OSError, match="UploadPart"), run.stage("train"), staging(store, "model", {}, []) as place:
+        store.write(f"{place.path}/x", b"data")
+        raise gone
+    assert store.exists(f"{place.path}/x"), "left for whoever publishes this id"
+    assert (record := run.record("train")) and record.status == "running"
 
 
 @pytest.mark.faults
