@@ -50,17 +50,36 @@ def airflow(*arguments: str) -> str:
     return printed.getvalue()
 
 
+def patient(*arguments: str, seconds: float = DATABASE_SECONDS) -> str:
+    """The same for a command that talks to the database, whose name may be lost again for a moment.
+
+    Raises:
+        OperationalError: not within ``seconds``.
+    """
+    from sqlalchemy.exc import OperationalError
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return airflow(*arguments)
+        except OperationalError as error:
+            if time.monotonic() > deadline:
+                raise
+            print(f"once more: {str(error.orig).strip()}", flush=True)
+            time.sleep(1)
+
+
 def main() -> None:
     wait_for_database(os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     passwords = Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
     descriptor = os.open(passwords, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with open(descriptor, "w") as file:
         json.dump({USER: os.environ["AIRFLOW_ADMIN_PASSWORD"]}, file)
-    airflow("db", "migrate")
-    known = {pool["pool"] for pool in json.loads(airflow("pools", "list", "--output", "json"))}
+    patient("db", "migrate")
+    known = {pool["pool"] for pool in json.loads(patient("pools", "list", "--output", "json"))}
     for name, (slots, description) in POOLS.items():
         if name not in known:  # the slots that somebody set in the UI stay
-            airflow("pools", "set", name, str(slots), description, "--include-deferred")
+            patient("pools", "set", name, str(slots), description, "--include-deferred")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ SHUT_DOWN = ("SparkContext was shut down", "SparkContext has been shutdown", "st
 _CAUSE = re.compile(
     r"^(?:Caused by: )?((?:[\w$]+\.)*[\w$]*(?:Error|Exception|Throwable|Failure)): ([^\n]+)", re.MULTILINE
 )
+_NO_CONNECTOR = re.compile(
+    r"(?:No FileSystem for scheme|FAILED_READ_FILE.UNSUPPORTED_FILE_SYSTEM)[^\n]*|Class [\w.]+FileSystem not found"
+)
 # Of Python workers: the last line of a traceback, in front of Java's stack.
 _IN_PYTHON = re.compile(r"^((?:\w+\.)*\w+): ([^\n]*)\n+\s*(?:SQLSTATE[^\n]*\n+)?\s*at [\w.$]+\(", re.MULTILINE)
 
@@ -58,9 +61,10 @@ def explain(text: str) -> Exception | None:
     """The error to raise instead of a Spark error with this text, or None for an unknown one."""
     if found := re.search(r"handoff\.errors\.(\w+): ([^\n]+)", text):  # raised in a Python worker
         return getattr(errors, found.group(1), RuntimeError)(found.group(2).strip())
-    if found := re.search(r"(?:No FileSystem for scheme|FAILED_READ_FILE.UNSUPPORTED_FILE_SYSTEM)[^\n]*", text):
+    if found := _NO_CONNECTOR.search(text):
         return ConfigError(
-            f"Spark cannot reach this storage ({found.group().strip()}). Remedy: add the connector's jar to spark_default"
+            f"Spark cannot reach this storage ({found.group().strip()}). Remedy: add the connector's jar to spark_default; "
+            "images have it if they were built with SPARK_S3=1"
         )
     if "No space left on device" in text:
         return EngineUnavailable(f"a disk that Spark writes to is full. Remedy: {SPACE}")

@@ -39,7 +39,7 @@ from etl.read.decoding import in_another_encoding
 from etl.read.documents import files_of, read_all
 from etl.read.raw import publish_sources
 from etl.read.source import Source
-from etl.session import engine_path, spark_session
+from etl.session import check_connector, engine_path, spark_session
 from etl.spark_conf import shuffle_partitions
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
@@ -97,6 +97,7 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
     with spark_session(f"baton corpus {run.name}", _log_file(run), cache, inputs.raw_bytes) as spark, explained():
         cores = spark.sparkContext.defaultParallelism
         log.info("spark: %s on %s, %d cores", spark.version, spark.sparkContext.master, cores)
+        check_connector(spark, run.store.root)
         spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, inputs.raw_bytes))
         snapshot = make_snapshot(spark, inputs, record)
     _finish(record, snapshot, reused=False)

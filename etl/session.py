@@ -70,3 +70,14 @@ def spark_session(app_name: str, log_file: str, cache: Path, raw_bytes: int) -> 
 def engine_path(uri: str) -> str:
     """A local path or URI as Spark takes it: with a scheme, s3 by the s3a connector."""
     return re.sub(r"^s3://", "s3a://", uri) if "://" in uri else f"file://{uri}"
+
+
+def check_connector(spark: SparkSession, uri: str) -> None:
+    """See that Spark has the connector for a store, before hours of work and not at the first write.
+
+    Raises:
+        Py4JError: it has none.
+    """
+    jvm, settings = spark._jvm, spark._jsc.hadoopConfiguration()  # type: ignore[union-attr, attr-defined]
+    assert jvm is not None
+    jvm.org.apache.hadoop.fs.Path(engine_path(uri)).getFileSystem(settings)

@@ -16,6 +16,7 @@ from typing import Literal
 
 from handoff import errors
 from handoff.errors import BatonError, InfrastructureError
+from handoff.s3 import address
 
 Kind = Literal["user", "outside", "unknown"]
 ORDER: tuple[Kind, ...] = (
@@ -56,6 +57,12 @@ LOST_PEER = re.compile(
     re.I,
 )
 
+# pyarrow's words for an S3 store that does not answer, or has too much to do.
+STORE_GONE = re.compile(
+    r"AWS Error (NETWORK_CONNECTION|REQUEST_TIMEOUT|INTERNAL_FAILURE|SERVICE_UNAVAILABLE|SLOW_DOWN|THROTTLING|UNKNOWN \(HTTP status 50\d\))"
+)
+STORE_REMEDY = "see that the store at"
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -77,6 +84,11 @@ class Cause:
     def told(self) -> str:
         """The sentence after the class's name."""
         return f"{self.name}: {self.sentence}" if self.explained else self.sentence
+
+    @property
+    def store_is_gone(self) -> bool:
+        """Whether the object store does not answer, after all the attempts of :mod:`handoff.s3`."""
+        return STORE_REMEDY in self.sentence
 
     @property
     def retry_helps(self) -> bool:
@@ -244,6 +256,8 @@ def _kind(of: type[BaseException], text: str, error: BaseException | None) -> tu
         return "unknown", None
     if issubclass(of, UnicodeEncodeError) and "surrogates not allowed" in text:
         return "user", "the text holds half of a surrogate pair, which is no character: write its file as UTF-8 anew"
+    if STORE_GONE.search(text):
+        return "outside", f"{STORE_REMEDY} {address()} runs and is reached from here; the task is tried again"
     if issubclass(of, DETERMINISTIC):
         return "user", None
     if LOST_PEER.search(text):

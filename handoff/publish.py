@@ -19,6 +19,7 @@ import pyarrow.fs as pafs
 from handoff import schema as schemas
 from handoff.artifact import Artifact, load_manifest, open_artifact, read_footer
 from handoff.budget import Budget, check
+from handoff.causes import cause_of
 from handoff.crash_points import crash_point
 from handoff.errors import ArtifactError
 from handoff.facts import Facts
@@ -203,8 +204,9 @@ def staging(store: Store, kind: str, config: dict[str, Any], parents: Sequence[A
     try:
         with full_disk_told(f"{identity} was not published", f"no space left in {store.root}"):
             yield place
-    except BaseException:
-        place.discard()
+    except BaseException as error:
+        if not cause_of(error).store_is_gone:  # else each request waits for the store again
+            place.discard()
         raise
 
 

@@ -134,9 +134,10 @@ class RunDir:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[StageRecord]:
-        """Run a stage and leave its record, whatever happens short of a kill."""
+        """Run a stage and leave its record, whatever happens short of a kill or of a store that is gone."""
         record = StageRecord(stage=name, started=now())
         self.save(record)
+        reachable = True
         try:
             yield record
             record.status = "success"
@@ -144,11 +145,13 @@ class RunDir:
         except BaseException as error:
             cause = cause_of(error)
             record.status, record.error, record.retry_helps = "failed", cause.told, cause.retry_helps
+            reachable = not cause.store_is_gone
             raise
         finally:
             record.ended = now()
             record.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            self.save(_writable(record))
+            if reachable:
+                self.save(_writable(record))
 
 
 def _read_back(record: StageRecord) -> None:

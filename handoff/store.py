@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from handoff.errors import ConfigError
+from handoff.s3 import patient
 
 CHUNK_BYTES = 8 << 20
 
@@ -23,10 +24,11 @@ def resolve(uri: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in uri:
         return pafs.LocalFileSystem(), os.path.abspath(uri)
     try:
-        return pafs.FileSystem.from_uri(uri)
+        filesystem, path = pafs.FileSystem.from_uri(uri)
     except pa.ArrowInvalid:
-        filesystem, path = fsspec.core.url_to_fs(uri)
-        return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+        other, path = fsspec.core.url_to_fs(uri)
+        return pafs.PyFileSystem(pafs.FSSpecHandler(other)), path
+    return patient(filesystem), path
 
 
 def sha256_of(filesystem: pafs.FileSystem, path: str) -> str:

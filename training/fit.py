@@ -166,7 +166,7 @@ def fit(training: Training, live: LiveRun | None = None) -> Outcome:
     return Outcome(result.checkpoint, noted["steps"], restarts, noted["sizes"])
 
 
-def _failure(events: Any) -> BatonError | None:
+def _failure(events: Any) -> BatonError | InfrastructureError | None:
     import ray
 
     try:
@@ -193,7 +193,10 @@ class WorkerFault(BatonError):
 
 
 def _work(settings: dict[str, Any]) -> None:
-    """Body of a worker: a fault that a restart would only meet again is told to the events, and ends the training."""
+    """Body of a worker: a fault that a restart would only meet again is told to the events, and ends the training.
+
+    So is a store that does not answer: the worker has waited for it, and the stage's next attempt comes later.
+    """
     import ray
     import ray.train
 
@@ -202,10 +205,11 @@ def _work(settings: dict[str, Any]) -> None:
         train_worker(settings)
     except Exception as error:
         cause = cause_of(error)
-        if cause.explained or cause.retry_helps:
+        if not cause.store_is_gone and (cause.explained or cause.retry_helps):
             raise
         traceback.print_exc()
-        ray.get(events.failed.remote(WorkerFault(cause.sentence)))
+        fault = InfrastructureError if cause.store_is_gone else WorkerFault
+        ray.get(events.failed.remote(fault(cause.sentence)))
         if not _every_rank_failed(events, ray.train.get_context().get_world_size()):
             raise  # the others wait for this rank until the group is ended; the next one finds the failure on the events
 

@@ -113,6 +113,12 @@ class Cluster:
         command = ["nsenter", "-t", str(self.pid(self.engine.containers(service)[0])), "-n", "iptables"]
         subprocess.run([*command, "-I" if on else "-D", "OUTPUT", "-d", address, "-j", "DROP"], check=True)
 
+    def close(self, service: str, port: int, on: bool) -> None:
+        """Drop what reaches a port of a service, from wherever it comes, or stop doing so."""
+        command = ["nsenter", "-t", str(self.pid(self.engine.containers(service)[0])), "-n", "iptables"]
+        rule = ["INPUT", "-p", "tcp", "--dport", str(port), "-j", "DROP"]
+        subprocess.run([*command, "-I" if on else "-D", *rule], check=True)
+
 
 class Run:
     """One run of the DAG."""

@@ -8,55 +8,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
 
 from deploy.engine import Engine
 from deploy.rehearsal.cluster_run import MODEL, Cluster, Run
-
-STAMP = int(time.time()) % 1_000_000  # makes configurations new, so that nothing is found published
-
-
-def conf(
-    training: dict[str, Any] | None = None, inference: dict[str, Any] | None = None, seed: int = 0
-) -> dict[str, Any]:
-    """A request of the preset `tiny` with a model of two layers; ``seed`` of the corpus."""
-    return {
-        "preset": "tiny", "base_model": "/data/tiny-model", "max_steps": 60, "model_name": "faults",
-        "max_perplexity_ratio": 9.0,
-        "overrides": {
-            "corpus": {"seed": seed},
-            "training": {"epochs": 9, "checkpoint_every_steps": 20, "seed": STAMP, **(training or {})},
-            "inference": inference or {},
-        },
-    }  # fmt: skip
-
-
-def check(holds: bool, what: str, seen: object = "") -> None:
-    if not holds:
-        raise RuntimeError(f"not so: {what}; seen: {seen}")
-    print(f"    {what}", flush=True)
-
-
-def passed(run: Run, state: str = "success") -> dict[str, Any]:
-    """Wait for the run's end, and return what it did."""
-    ended = run.end()
-    check(ended == state, f"the run ended with {state} after {time.monotonic() - run.begun:.0f} s", ended)
-    return run.look()
-
-
-def training(cluster: Cluster, name: str, **settings: Any) -> Run:
-    """A run whose training has written a checkpoint and goes on."""
-    run = Run(cluster, name, conf({"max_steps": 400, **settings, "seed": STAMP + sum(map(ord, name))}))
-    run.wait(lambda: "checkpoint of step" in run.log("train"), "a checkpoint")
-    return run
-
-
-def whole(run: Run) -> dict[str, Any]:
-    """A training without a step lost or doubled."""
-    found = passed(run)
-    steps = found["train"]["steps"]
-    check(steps == list(range(1, len(steps) + 1)), f"{len(steps)} steps, each once")
-    return found
+from deploy.rehearsal.runs import STAMP, check, clean_log, conf, passed, training, whole
+from deploy.rehearsal.storage_faults import full_volume, store, store_gone
 
 
 def spark_worker(cluster: Cluster) -> None:
@@ -108,11 +64,6 @@ def train_fixed(cluster: Cluster) -> None:
     said = [line for line in run.log("train").splitlines() if "a worker was lost" in line]
     check("from the checkpoint of step" in said[0], said[0])
     clean_log(run)
-
-
-def clean_log(run: Run) -> None:
-    dumped = [line for line in run.log("train").splitlines() if "state-dump" in line or "(raylet" in line]
-    check(len(dumped) < 10, f"{len(dumped)} lines of a raylet in the task's log", dumped[:3])
 
 
 def predict(cluster: Cluster) -> None:
@@ -181,41 +132,38 @@ def cut_long(cluster: Cluster) -> None:
     check(run.attempts("train") > 1, f"train took {run.attempts('train')} attempts")
 
 
-def full_volume(cluster: Cluster) -> None:
-    """The shared volume is full in training, and is emptied a minute later (needs small-volume.yaml)."""
-    head = cluster.engine.containers("ray-head")[0]
-    size = int(cluster.shell(head, "df --output=size -B1 /data | tail -1"))
-    check(size < 8 << 30, f"/data has {size / 1e9:.1f} GB, few enough to fill it", size)
-    run = training(cluster, "full", max_steps=1500)
-    try:
-        said = cluster.shell(head, "dd if=/dev/zero of=/data/filler bs=1M 2>&1")
-        check("No space left" in said, "the volume is full", said)
-        run.wait(lambda: "space" in run.log("train"), "training meets it")
-        print("    " + next(line for line in run.log("train").splitlines() if "space" in line)[:300])
-        time.sleep(30)
-    finally:
-        cluster.shell(head, "rm -f /data/filler")
-    if run.end() == "failed":
-        run.clear()
-        check(True, "the run failed, and was cleared once the volume had room")
-        time.sleep(5)
+def scaled(cluster: Cluster) -> None:
+    """No fault: two more Ray workers and one more Spark worker join, and a run uses them."""
+    numbers = {"ray-worker": 4, "spark-worker": 3}
+    scale = [part for name, count in numbers.items() for part in ("--scale", f"{name}={count}")]
+    cluster.engine.call_compose("up", "-d", "--no-deps", *scale, *numbers, profiles=())
+    for service, count in numbers.items():
+        found = cluster.engine.containers(service)
+        check(len(found) == count, f"{count} containers of {service}", found)
+        deadline = time.monotonic() + 120
+        while not all(map(cluster.engine.healthy, found)):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{service} is not healthy")
+            time.sleep(2)
+    run = Run(cluster, "scaled", conf({"num_workers": 4, "seed": STAMP + 1}, seed=STAMP + 1))
     whole(run)
+    check("train: 4 workers are ready" in run.log("train"), "four workers trained")
 
 
 FAULTS: dict[str, Callable[[Cluster], object]] = {
     f.__name__: f
     for f in (
-        spark_worker, train_elastic, train_fixed, predict, ray_head, postgres, scheduler, cut, cut_long, full_volume,
+        spark_worker, train_elastic, train_fixed, predict, ray_head, postgres, scheduler, cut, cut_long, full_volume, store, store_gone, scaled,
     )
 }  # fmt: skip
-ON_A_SMALL_VOLUME = ("full_volume",)  # only where they are named
+ON_ANOTHER_CLUSTER = ("full_volume", "store", "store_gone", "scaled")  # only where they are named
 
 
 def main(names: list[str]) -> int:
     cluster = Cluster(Engine.find())
     cluster.inside("ray-head", MODEL)
     failed = []
-    names = names or [name for name in FAULTS if name not in ON_A_SMALL_VOLUME]
+    names = names or [name for name in FAULTS if name not in ON_ANOTHER_CLUSTER]
     for name in names:
         print(f"{name}: {(FAULTS[name].__doc__ or '').strip()}", flush=True)
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deploy import airflow_init
 from deploy import engine as engine_module
 from deploy.airflow_init import wait_for_database
 from deploy.engine import Engine, start, stop
@@ -97,3 +98,22 @@ def test_a_ray_node_on_two_networks_tells_the_address_that_others_reach() -> Non
     assert "--node-ip-address=127.0.0.1" in command("head", environment)
     with pytest.raises(OSError):
         address("no-such-name.invalid", seconds=0)
+
+
+def test_a_command_is_repeated_while_the_database_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    asked: list[tuple[str, ...]] = []
+
+    def airflow(*arguments: str) -> str:
+        asked.append(arguments)
+        if len(asked) < 2:
+            raise OperationalError("connect", {}, Exception("could not translate host name"))
+        return "done"
+
+    monkeypatch.setattr(airflow_init, "airflow", airflow)
+    assert airflow_init.patient("db", "migrate") == "done"
+    assert asked == [("db", "migrate")] * 2
+    asked.clear()
+    with pytest.raises(OperationalError, match="host name"):
+        airflow_init.patient("db", "migrate", seconds=-1)

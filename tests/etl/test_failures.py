@@ -1,12 +1,14 @@
 """A user's fault is told as one: whatever Spark or Py4J wraps is explained by its innermost cause, in one sentence."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from etl.failures import explain, explained
+from etl.session import check_connector
 from handoff.errors import EXIT_INFRASTRUCTURE, ConfigError, EngineUnavailable, SourceError
 from handoff.job import run_stage
 from handoff.run_dir import RunDir, StageRecord
@@ -39,6 +41,15 @@ def test_what_a_python_worker_raises(spark: Any, error: Exception, kind: type[Ex
     with pytest.raises(kind) as raised, explained():
         spark.range(1).mapInArrow(worker_raising(error), "id long").collect()
     assert str(raised.value).startswith(message) and "\n" not in str(raised.value)
+
+
+def test_a_store_without_its_connector(spark: Any, tmp_path: Path) -> None:
+    check_connector(spark, str(tmp_path))
+    with (
+        pytest.raises(ConfigError, match=r"Class org.apache.hadoop.fs.s3a.S3AFileSystem not found.*SPARK_S3=1"),
+        explained(),
+    ):
+        check_connector(spark, "s3://bucket/artifacts")
 
 
 def test_what_java_raises(spark: Any) -> None:

@@ -39,6 +39,12 @@ def raising(error: BaseException, source: BaseException | None = None) -> Any:
         (RuntimeError("anything"), "unknown", "RuntimeError: anything ("),
         (RuntimeError("[gloo] Connection closed by peer [10.0.0.1]"), "outside", "RuntimeError: [gloo]"),
         (Exception("API request failed: Max retries exceeded with url: /api"), "outside", "Exception: API"),
+        (
+            OSError("in bucket 'b': AWS Error NETWORK_CONNECTION during HeadObject operation: curlCode: 28"),
+            "outside",
+            "OSError: in",
+        ),
+        (OSError("in bucket 'b': AWS Error ACCESS_DENIED during HeadObject operation"), "unknown", "OSError: in"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "outside", "ConnectionRefusedError: "),
         (MemoryError(), "outside", "MemoryError (tests/handoff/test_causes.py, line "),
         (OSError(errno.ENOSPC, "No space left on device"), "unknown", "OSError: "),

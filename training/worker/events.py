@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from typing import Any
 
-from handoff.errors import BatonError
+from handoff.errors import BatonError, InfrastructureError
 from handoff.job import Progress
 from training.config import TrainingConfig
 from training.registry.tracking import LiveRun
@@ -21,7 +21,7 @@ class Events:
 
     def __init__(self) -> None:
         self._events: list[tuple[str, Any]] = []
-        self._failure: BatonError | None = None
+        self._failure: BatonError | InfrastructureError | None = None
         self._failures = 0
         self._joined: Counter[int] = Counter()
 
@@ -42,8 +42,8 @@ class Events:
         """A checkpoint is complete."""
         self._events.append(("saved", step))
 
-    def failed(self, error: BatonError) -> None:
-        """Training ends with an error that the user must fix; the first one reported is kept."""
+    def failed(self, error: BatonError | InfrastructureError) -> None:
+        """Training ends with an error that a restart would meet again; the first one reported is kept."""
         self._failure = self._failure or error
         self._failures += 1
 
@@ -51,7 +51,7 @@ class Events:
         """Ranks that have reported why they cannot go on."""
         return self._failures
 
-    def failure(self) -> BatonError | None:
+    def failure(self) -> BatonError | InfrastructureError | None:
         """The error that a restart would meet again, or None."""
         return self._failure
 

@@ -20,6 +20,7 @@ from training.config import TrainingConfig
 from training.data.ingest import BlockFeeder, Deal, Passages, Share, rows_of
 from training.export.check import check_on_every_rank, reference
 from training.export.model import gather, save_model
+from training.files import checkpoint_upload
 from training.recipe import Recipe
 from training.worker.attention import one_row
 from training.worker.deepspeed_config import learning_rate
@@ -248,6 +249,7 @@ class Trainer:
             checkpoint=ray.train.Checkpoint.from_directory(directory),
             checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
             delete_local_checkpoint_after_upload=True,
+            checkpoint_upload_fn=checkpoint_upload(),
         )
         crash_point(f"train.uploading{self.progress.step}.rank{self.rank}")
         self._saved_at = time.monotonic()
@@ -288,5 +290,9 @@ class Trainer:
                 told = {"exported_step": step, "auto_tokenizer": auto_tokenizer}
                 checkpoint.write_trace(directory, self.progress, self.world_size, self.meters.sizes() | told)
             checkpoint.write_digests(directory, self.rank)
-            ray.train.report(self._reported(), checkpoint=ray.train.Checkpoint.from_directory(scratch))
+            ray.train.report(
+                self._reported(),
+                checkpoint=ray.train.Checkpoint.from_directory(scratch),
+                checkpoint_upload_fn=checkpoint_upload(),
+            )
         self._scratch.remove()
