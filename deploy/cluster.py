@@ -6,7 +6,7 @@ import sys
 import time
 
 from deploy import env_file
-from deploy.engine import PROJECT, Engine, NoEngine, start, stop
+from deploy.engine import PROJECT, Engine, NoEngine, remove_volumes, start, stop
 
 ENV = PROJECT / ".env"
 IMAGES = ("airflow", "spark", "ray")
@@ -62,6 +62,7 @@ def clean(engine: Engine) -> None:
     """Stop everything and remove volumes and .env."""
     env_file.ensure(ENV)  # compose reads the file, and refuses to do anything without secrets
     stop(engine, "--volumes")
+    remove_volumes(engine)
     ENV.unlink()
 
 

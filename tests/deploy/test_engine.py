@@ -1,6 +1,7 @@
 """The order of a start, and what a stop leaves: with an engine that writes down what it was asked. No container starts."""
 
 import socket
+import subprocess
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from deploy import airflow_init
 from deploy import engine as engine_module
 from deploy.airflow_init import wait_for_database
-from deploy.engine import Engine, start, stop
+from deploy.engine import Engine, remove_volumes, start, stop
 from deploy.ray_node import address, command
 
 
@@ -117,3 +118,16 @@ def test_a_command_is_repeated_while_the_database_is_not_known(monkeypatch: pyte
     asked.clear()
     with pytest.raises(OperationalError, match="host name"):
         airflow_init.patient("db", "migrate", seconds=-1)
+
+
+def test_a_volume_that_compose_has_not_made_is_removed_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restore makes the volume by hand."""
+    asked: list[tuple[str, ...]] = []
+
+    def run(self: Engine, *arguments: str, **_: Any) -> "subprocess.CompletedProcess[str]":
+        asked.append(arguments)
+        return subprocess.CompletedProcess(arguments, 0, stdout="baton_data\nmine\nbaton_other\n")
+
+    monkeypatch.setattr(Engine, "run", run)
+    remove_volumes(Engine("podman", ()))
+    assert asked == [("volume", "ls", "--quiet"), ("volume", "rm", "baton_data")]
