@@ -6,6 +6,7 @@ over no more than its traceback as text. Ray is not imported here: its classes a
 
 import builtins
 import errno
+import os
 import re
 import sys
 import traceback
@@ -16,7 +17,6 @@ from typing import Literal
 
 from handoff import errors
 from handoff.errors import BatonError, InfrastructureError
-from handoff.s3 import address
 
 Kind = Literal["user", "outside", "unknown"]
 ORDER: tuple[Kind, ...] = (
@@ -257,9 +257,14 @@ def _kind(of: type[BaseException], text: str, error: BaseException | None) -> tu
     if issubclass(of, UnicodeEncodeError) and "surrogates not allowed" in text:
         return "user", "the text holds half of a surrogate pair, which is no character: write its file as UTF-8 anew"
     if STORE_GONE.search(text):
-        return "outside", f"{STORE_REMEDY} {address()} runs and is reached from here; the task is tried again"
+        return "outside", f"{STORE_REMEDY} {_store()} runs and is reached from here; the task is tried again"
     if issubclass(of, DETERMINISTIC):
         return "user", None
     if LOST_PEER.search(text):
         return "outside", None
     return ("user" if of is Exception or of.__module__.split(".")[0] in LIBRARIES else "unknown"), None
+
+
+def _store() -> str:
+    """The store that S3 URIs lead to."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"

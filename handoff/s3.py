@@ -1,6 +1,5 @@
 """S3 with the patience for a store that does not answer for half a minute."""
 
-import os
 from typing import Any
 
 import pyarrow.fs as pafs
@@ -25,11 +24,6 @@ def patient(filesystem: pafs.FileSystem) -> pafs.FileSystem:
     if isinstance(filesystem, pafs.S3FileSystem) and not isinstance(filesystem, PatientS3):
         return PatientS3(**_options(filesystem))
     return filesystem
-
-
-def address() -> str:
-    """The store that S3 URIs lead to, for messages."""
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
 
 
 def _options(filesystem: pafs.S3FileSystem) -> dict[str, Any]:

@@ -207,7 +207,9 @@ def test_a_completion_longer_than_the_model_is_refused_in_the_plan(home: Path, t
         Path(place.uri("config.json")).write_text('{"max_position_embeddings": 512}')
         model = place.publish()
     run = RunDir(plan_inference(request({"model": model.directory, "max_new_tokens": 511})))
-    assert (record := run.record("plan")) and "engine transformers advised: on CPUs" in record.headline
+    assert (
+        record := run.record("plan")
+    ) and "engine vllm advised (configured: transformers): on a CPU" in record.headline
     with pytest.raises(BatonError, match=r"has 512 positions, and inference.max_new_tokens .* is 513\. Remedy: lower"):
         plan_inference(request({"model": model.directory, "max_new_tokens": 512}))
 
