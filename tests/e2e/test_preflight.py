@@ -1,5 +1,7 @@
 """What the plan says of engines, asked of real ones: nothing there, and too little there."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,3 +34,30 @@ def test_what_the_cluster_cannot_hold_is_said_before_anything_waits(baton: Baton
     workers, actors = str(caught.value).splitlines()
     assert "needs 3 workers x 1 CPU, the Ray cluster has 2 CPU, 0 GPU: room for 2. Remedy: lower training" in workers
     assert "lower inference.num_actors or set inference.use_gpu to false" in actors
+
+
+@pytest.mark.faults
+def test_a_head_alone_is_asked_again_and_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a head was replaced, *plan* may come before the workers: what is not there yet is no user's fault."""
+    from airflow.sdk import BaseHook, Connection
+
+    from handoff.capacity import Group
+    from handoff.errors import EngineUnavailable
+    from orchestration.preflight import check_ray
+    from orchestration.services import Services
+
+    monkeypatch.setenv("BATON_HOME", str(tmp_path))
+    monkeypatch.setenv("BATON_RAY_PORT", str(any_free_port()))
+    services = Services()
+    settings = json.loads(services.environment()["AIRFLOW_CONN_RAY_DEFAULT"])
+    made = Connection(conn_id="ray_default", **settings)
+    monkeypatch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: made))
+    command = services._ray_command()
+    monkeypatch.setattr(services, "_ray_command", lambda: [*command, "--num-cpus=0"])
+    services.launch("ray")
+    try:
+        services.wait_for_ray()
+        with pytest.raises(EngineUnavailable, match=r"no node has joined it yet.*tried again"):
+            check_ray("ray_default", Group("workers", "training.num_workers", 2, 1, 0))
+    finally:
+        services.stop()
