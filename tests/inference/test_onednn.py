@@ -58,3 +58,10 @@ def test_a_model_that_answers_otherwise_afterwards_is_told_of() -> None:
     model: Any = build("llama")
     model.lm_head.register_forward_pre_hook(lambda _module, given: (given[0] + 1,))
     assert not to_onednn(model)
+
+
+def test_a_model_that_needs_more_than_ids_stays_as_it_is() -> None:
+    model: Any = build("llama")
+    model.register_forward_pre_hook(lambda _module, _args, given: given["attention_mask"], with_kwargs=True)
+    before = linears(model)
+    assert to_onednn(model) and linears(model) == before > 1
