@@ -205,13 +205,20 @@ def _work(settings: dict[str, Any]) -> None:
         train_worker(settings)
     except Exception as error:
         cause = cause_of(error)
-        if not cause.store_is_gone and (cause.explained or cause.retry_helps):
+        if _group_was_ended() or (not cause.store_is_gone and (cause.explained or cause.retry_helps)):
             raise
         traceback.print_exc()
         fault = InfrastructureError if cause.store_is_gone else WorkerFault
         ray.get(events.failed.remote(fault(cause.sentence)))
         if not _every_rank_failed(events, ray.train.get_context().get_world_size()):
             raise  # the others wait for this rank until the group is ended; the next one finds the failure on the events
+
+
+def _group_was_ended() -> bool:
+    """Whether Ray has ended the process group under a worker that still trained: then why it did so is what counts."""
+    import torch.distributed
+
+    return not torch.distributed.is_initialized()
 
 
 def _every_rank_failed(events: Any, ranks: int) -> bool:

@@ -1,6 +1,7 @@
 """Trainings that cannot succeed end at once, with one sentence, and publish nothing."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,3 +93,25 @@ def test_what_would_fail_again_is_told_in_one_sentence_and_not_started_again(
     record = run.record("train")
     assert record and record.status == "failed" and not record.retry_helps
     assert "restart" not in caplog.text
+
+
+@pytest.mark.faults
+def test_what_follows_the_end_of_its_group_is_no_fault_of_a_worker(
+    ray_cluster: None, make_run: MakeRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ray ends the group where an upload fails, and a worker in the middle of a step meets an AssertionError."""
+
+    def forsaken_loss(model: Any, batch: dict[str, Any]) -> Any:
+        import torch.distributed
+
+        forsaken = tmp_path / f"rank{torch.distributed.get_rank()}"
+        forsaken_loss.calls = getattr(forsaken_loss, "calls", 0) + 1  # type: ignore[attr-defined]
+        if forsaken_loss.calls == 4 and not forsaken.exists():  # type: ignore[attr-defined]
+            forsaken.touch()
+            torch.distributed.destroy_process_group()
+        return next_token_loss(model, batch)
+
+    caplog.set_level("INFO", "baton")
+    record = run_train(make_run("forsaken", max_failures=2), Recipe(forsaken_loss))
+    assert {path.name for path in tmp_path.glob("rank*")} == {"rank0", "rank1"}, "both groups were ended"
+    assert record.artifact and "restart 1 of 2" in caplog.text
