@@ -29,10 +29,11 @@ def to_onednn(model: Any) -> bool:
     except Exception:  # whatever a family's code says of a call without more
         return True
     try:
+        packed = _packed_linear()
         for module in list(model.modules()):
             for name, layer in module.named_children():
                 if type(layer) is torch.nn.Linear:
-                    setattr(module, name, _packed(layer))
+                    setattr(module, name, packed(layer))
         with torch.inference_mode():
             found = model(input_ids=ids).logits
     except Exception:  # also of a torch without these calls
@@ -40,14 +41,14 @@ def to_onednn(model: Any) -> bool:
     return bool((found - expected).abs().max() <= CLOSE * expected.abs().max())
 
 
-def _packed(layer: Any) -> Any:
-    """A module that computes what a linear layer does."""
+def _packed_linear() -> Any:
+    """The class of modules that compute what a linear layer does."""
     import torch
 
     calls: Any = torch.ops.mkldnn
 
-    class Packed(torch.nn.Module):
-        def __init__(self) -> None:
+    class PackedLinear(torch.nn.Module):
+        def __init__(self, layer: Any) -> None:
             super().__init__()
             self.weight = torch.nn.Buffer(calls._reorder_linear_weight(layer.weight.detach(), ROWS))
             self.bias = layer.bias
@@ -55,4 +56,4 @@ def _packed(layer: Any) -> Any:
         def forward(self, inputs: Any) -> Any:
             return calls._linear_pointwise(inputs, self.weight, self.bias, "none", [], "")
 
-    return Packed()
+    return PackedLinear
