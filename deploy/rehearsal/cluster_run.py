@@ -110,14 +110,15 @@ class Cluster:
     def cut(self, service: str, other: str, on: bool) -> None:
         """Drop what one service sends to another, or stop doing so."""
         address = self.shell(self.engine.containers(service)[0], f"getent hosts {other}").split()[0]
-        command = ["nsenter", "-t", str(self.pid(self.engine.containers(service)[0])), "-n", "iptables"]
-        subprocess.run([*command, "-I" if on else "-D", "OUTPUT", "-d", address, "-j", "DROP"], check=True)
+        self._drop(service, on, "OUTPUT", "-d", address)
 
     def close(self, service: str, port: int, on: bool) -> None:
         """Drop what reaches a port of a service, from wherever it comes, or stop doing so."""
+        self._drop(service, on, "INPUT", "-p", "tcp", "--dport", str(port))
+
+    def _drop(self, service: str, on: bool, *rule: str) -> None:
         command = ["nsenter", "-t", str(self.pid(self.engine.containers(service)[0])), "-n", "iptables"]
-        rule = ["INPUT", "-p", "tcp", "--dport", str(port), "-j", "DROP"]
-        subprocess.run([*command, "-I" if on else "-D", *rule], check=True)
+        subprocess.run([*command, "-I" if on else "-D", *rule, "-j", "DROP"], check=True)
 
 
 class Run:
