@@ -1,4 +1,4 @@
-"""``python -m comparison.advise SIZE STAGE [--warm]``: Spark or Ray, from the comparisons that were published.
+"""``python -m comparison.advise SIZE STAGE``: what the published comparisons of a machine like the last one's measured.
 
 SIZE is in megabytes of text, or has a unit (``300``, ``300MB``, ``2GB``).
 """
@@ -8,13 +8,9 @@ import os
 import re
 import sys
 
-from comparison.advisor import Advisor, Answer
-from comparison.fit import Cell
-from comparison.form import Form
-from comparison.known import known
-from comparison.regret import validate
-from comparison.stages import stage
-from comparison.wording import NAMES, paragraph, table, trust
+from comparison.judge import lookup
+from comparison.judge.known import known
+from comparison.registry import stage
 from handoff.artifact import Artifact
 from handoff.errors import ArtifactError, BatonError, ConfigError
 from handoff.facts import ComparisonFacts, facts_of
@@ -24,64 +20,35 @@ from handoff.store import Store
 UNITS = {"": 1.0, "mb": 1.0, "gb": 1e3, "tb": 1e6}
 
 
-def answer_for(advisor: Advisor, name: str, megabytes: float) -> Answer:
-    """What the advisor says of a stage; one that was not measured is judged by the costs of its engines.
-
-    A stage whose time does not depend on the size of the text is asked for at the size that it was measured at.
-    """
-    known = stage(name)
-    sizes = [c.megabytes for c in advisor.cells if c.stage == name]
-    if sizes and not known.scales:
-        megabytes = sizes[0]
-    return advisor.ask(name, megabytes, unmeasured=[_cell(name, form, megabytes) for form in known.forms])
-
-
-def _cell(name: str, form: Form, megabytes: float) -> Cell:
-    return Cell(name, form.engine, form.name, megabytes, form.shuffles, form.python_rows, form.loads_model, ())
-
-
 def one_line(store: Store, megabytes: float) -> str | None:
-    """The advisor's word on every stage for a run with this much text; None where no comparison was published."""
+    """What was measured of a run with this much text; None where no comparison was published."""
     try:
-        if (found := known(store)) is None:
-            return None
-        advisor = Advisor(found.measurements)
-        chosen: dict[str, list[str]] = {}
-        refused = ""
-        for name in dict.fromkeys(c.stage for c in advisor.cells):
-            try:
-                chosen.setdefault(answer_for(advisor, name, megabytes).choice, []).append(name)
-            except ConfigError as error:
-                refused = str(error)
+        found = known(store)
     except BatonError as error:
-        return f"engines: no advice ({error})"
-    if not chosen:
-        return f"engines: no advice ({refused})"
-    told = [f"{NAMES.get(engine, engine)} for {', '.join(names)}" for engine, names in sorted(chosen.items())]
-    return f"engines, as measured on {found.newest.manifest.created:%Y-%m-%d}: {'; '.join(told)} (make advise)"
+        return f"engines: no comparison can be read ({error})"
+    return lookup.one_line(found.outcomes, megabytes) if found else None
 
 
 def size_of(text: str) -> float:
     """Megabytes of ``300``, ``300MB`` or ``2 GB``. Raises ConfigError."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     if not found or found[2] not in UNITS or float(found[1]) <= 0:
-        raise ConfigError(f"{text!r} is no size. Remedy: say it like 300, 300MB or 2GB")
+        raise ConfigError(f"{text!r} is not a size. Remedy: write it like 300, 300MB or 2GB")
     return float(found[1]) * UNITS[found[2]]
 
 
-def advise(store: Store, size: str, name: str, warm: bool) -> list[str]:
+def advise(store: Store, size: str, name: str) -> list[str]:
     """The lines that the command prints. Raises BatonError."""
-    megabytes = size_of(size)
-    stage(name)  # a misspelt one is told before anything is read
+    asked, megabytes = stage(name), size_of(size)  # a misspelt stage is reported before anything is read
     found = known(store)
     if found is None:
         raise ArtifactError(store.uri("comparison"), ["no comparison was published"], "run make compare")
-    answer = answer_for(Advisor(found.measurements, warm), name, megabytes)
-    sources = [_source(one) for one in found.artifacts]
+    told = lookup.answer(found.outcomes, name, megabytes, asked.scales)
     return [
-        paragraph(answer), "", *table(answer), "", *sources, "",
-        *trust(validate(found.measurements, found.superseded, warm)),
-    ]  # fmt: skip
+        *told,
+        *filter(None, [lookup.hand_off(found.outcomes, megabytes)]),
+        *(_source(one) for one in found.artifacts),
+    ]
 
 
 def _source(artifact: Artifact) -> str:
@@ -96,11 +63,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m comparison.advise", description=__doc__)
     parser.add_argument("size")
     parser.add_argument("stage")
-    parser.add_argument("--warm", action="store_true", help="a run in a session that has run before")
     asked = parser.parse_args(arguments)
     try:
         store = Store(os.environ.get("BATON_STORAGE") or str(baton_home() / "artifacts"))
-        print("\n".join(advise(store, asked.size, asked.stage, asked.warm)))
+        print("\n".join(advise(store, asked.size, asked.stage)))
     except BatonError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 2

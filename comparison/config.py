@@ -6,12 +6,12 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from comparison.form import ENGINES, Engine
-from comparison.stages import NAMES, require_known
+from comparison.registry import NAMES, require_known
 from etl.config import SourceConfig
 from handoff.errors import ConfigError
 from handoff.manifest import Frozen
 
-METHOD_PROCESSES, METHOD_WARM_RUNS = 3, 5  # fewer are a first look, and marked so
+METHOD_PROCESSES, METHOD_WARM_RUNS = 5, 3  # fewer are a first look, and marked so
 RAY_STORE = 0.3  # of memory_gib, Ray's own default share for objects; the rest is its workers' heaps
 BYTES_PER_MB = 5  # of disk per byte of text: the tables, an output, what a shuffle spills twice
 
@@ -33,7 +33,10 @@ class ComparisonConfig(Frozen):
         examples=list(ENGINES),
     )
     processes: int = Field(
-        default=METHOD_PROCESSES, description="fresh processes per form and size, engines in turns", ge=1, le=20
+        default=METHOD_PROCESSES,
+        description="fresh processes per form and size, engines in turns; five give an interval, more only where it decides nothing",
+        ge=1,
+        le=20,
     )
     warm_runs: int = Field(
         default=METHOD_WARM_RUNS, description="runs after the first one in each process", ge=0, le=50
@@ -49,15 +52,16 @@ class ComparisonConfig(Frozen):
     )
     cores: int | None = Field(default=None, description="CPU cores for each engine; unset: all of this machine", ge=1)
     memory_gib: float = Field(
-        default=3.0,
-        description="memory for each engine: Spark's heap; Ray's object store and its workers' heaps together",
+        default=4.0,
+        description="memory for all processes of a form together, page cache included; the kernel ends what goes beyond",
         ge=1,
     )
     device_seconds: float = Field(
         default=60.0, description="length of the device's work in the stage `overlap`", gt=0, le=3600
     )
-    core_hour_price: float = Field(default=0.04, description="price of a core for an hour, in any currency", ge=0)
+    core_hour_price: float = Field(default=0.04, description="price of a core for an hour", ge=0)
     gb_hour_price: float = Field(default=0.005, description="price of 1 GB of memory for an hour", ge=0)
+    currency: str = Field(default="USD", description="of both prices", pattern="^[A-Z]{3}$")
     seed: int = Field(default=0, description="of made-up documents and whatever is drawn", ge=0)
 
     @model_validator(mode="after")
@@ -94,12 +98,12 @@ class ComparisonConfig(Frozen):
 
 
 def first_look() -> ComparisonConfig:
-    """Every stage at 10 MB, one process per form with one warm run, tuned settings only: about 17 minutes."""
+    """The stages of data at 10 MB, one process per form with one warm run, tuned settings only: times, no verdicts."""
     return ComparisonConfig(
         processes=1, warm_runs=1, defaults=False, budget_minutes=30, cell_timeout_seconds=240, device_seconds=10
     )
 
 
 def whole_method() -> ComparisonConfig:
-    """10, 100, 300 and 1,000 MB, three processes per form with five warm runs, defaults beside: many hours."""
-    return ComparisonConfig(sizes_mb=(10, 100, 300, 1000), budget_minutes=24 * 60, cell_timeout_seconds=3600)
+    """10, 100, 300 and 1,000 MB, five processes or more for each form that may be its engine's fastest, in three hours."""
+    return ComparisonConfig(sizes_mb=(10, 100, 300, 1000), processes=8, budget_minutes=180, cell_timeout_seconds=3600)

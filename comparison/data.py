@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+TABLES_VERSION = 1  # raise when the tables of a seed change
 FILE_BYTES = 8 << 20  # of text: several files for each of a few cores at 100 MB
 ROW_GROUP_BYTES = 2 << 20
 WORDS = 40_000

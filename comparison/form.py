@@ -3,12 +3,21 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 # python: one process or torchrun, without an engine. relay: Spark and then Ray, which the form starts itself.
 Engine = Literal["spark", "ray", "polars", "python", "relay"]
 ENGINES: tuple[Engine, ...] = ("spark", "ray", "polars", "python", "relay")
 Compared = Literal["rows", "ordered", "close"]
+
+
+Rows = list[dict[str, Any]]
+
+
+class Oracle(Protocol):
+    """Makes a stage's right output from the rows of ``documents`` and ``metadata``, in their order."""
+
+    def __call__(self, documents: Rows, metadata: Rows, seed: int) -> Rows: ...
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,7 @@ class Work:
         scratch: a directory of this process, kept between its runs: checkpoints, models loaded once.
         megabytes: of text in ``documents``.
         cores: CPUs that the form may use.
-        memory_bytes: that the engine may use: Spark's heap; Ray's object store and its workers' heaps.
+        memory_bytes: that all processes of the form may hold together.
         tuned: whether the form may choose settings for this size and machine; else the engine's defaults hold.
         seed: of whatever is drawn.
         spark: the Spark session, for forms of that engine.
@@ -58,9 +67,8 @@ class Form:
         engine: that does it.
         variant: of the engine's ways, in a word: ``sql``, ``broadcast``.
         run: does the work and writes its output. May return figures of its own (seconds to the first batch).
-        shuffles: how often all rows are exchanged; for the advisor's model.
-        python_rows: whether every row passes through Python; for the advisor's model.
-        loads_model: whether each start loads a model; for the advisor's model.
+        kernel: name of the code that makes its rows, where other forms of the stage share it: together they have one
+            vote on the right output. Empty: code of its own.
         sources: functions and classes of its own besides ``run``; shown on the page, and their lines count.
         tunable: whether ``Work.tuned`` makes a difference; the form is then measured with the defaults as well.
     """
@@ -68,9 +76,7 @@ class Form:
     engine: Engine
     variant: str
     run: Callable[[Work], dict[str, float] | None]
-    shuffles: int = 0
-    python_rows: bool = False
-    loads_model: bool = False
+    kernel: str = ""
     tunable: bool = True
     sources: tuple[Callable[..., Any], ...] = ()
 
@@ -92,6 +98,7 @@ class Stage:
         compared: ``rows`` as a multiset, ``ordered`` rows in the order of the files' names, ``close`` for floats.
         tolerance: for ``close``: largest absolute difference of a float.
         scales: whether its time depends on the size of the text; a stage that does not is measured at one size.
+        oracle: makes the right rows in plain Python, with no code that a form has; None where there is none.
     """
 
     name: str
@@ -101,6 +108,7 @@ class Stage:
     compared: Compared = "rows"
     tolerance: float = 0.0
     scales: bool = True
+    oracle: Oracle | None = None
 
     def form(self, name: str) -> Form:
         """The form of this name (``spark sql``). Raises KeyError."""

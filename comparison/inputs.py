@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from comparison.config import ComparisonConfig
-from comparison.data import generated, write_tables
+from comparison.data import TABLES_VERSION, generated, write_tables
 from etl.config import SourceConfig
 from etl.read.files import Part
 from etl.read.records import records
 from etl.read.source import Source, resolved
 from handoff.errors import SourceError
-
-TABLES_VERSION = 1  # raise when the tables of a seed change
 
 
 def make_tables(config: ComparisonConfig, megabytes: float, home: Path, cache: Path) -> Path:

@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comparison.config import ComparisonConfig
+from comparison.engines import SETTINGS
 from comparison.inputs import make_tables
-from comparison.model import make_model
-from comparison.needs import require_disk, require_engines
+from comparison.judge.verdict import summary_lines
+from comparison.measure.needs import require_disk, require_engines
+from comparison.measure.runner import Runner
 from comparison.results import RESULTS, SCHEMA, Measurement, to_table
-from comparison.runner import Runner
-from comparison.verdict import summary_lines
+from comparison.schedule import keys_of
+from comparison.stages.shared.model import make_model
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError
 from handoff.facts import ComparisonFacts, facts_of
@@ -56,7 +58,7 @@ def body(run: RunDir, record: StageRecord) -> None:
             "Remedy: raise comparison.budget_minutes"
         )
     _record(record, publish(run, identity, config, measured, partial))
-    for line in summary_lines(measured):
+    for line in summary_lines(measured, keys_of(config)):
         log.info("%s", line)
     if partial:
         log.warning("PARTIAL: %s", partial)
@@ -68,7 +70,11 @@ def publish(
 ) -> Artifact:
     """Publish the table of results."""
     facts = ComparisonFacts(
-        machine=describe_machine(), first_look=config.first_look, partial=partial, measurements=len(measured)
+        machine=describe_machine(),
+        engine_settings=SETTINGS,
+        first_look=config.first_look,
+        partial=partial,
+        measurements=len(measured),
     )
     table = pa.BufferOutputStream()
     pq.write_table(to_table(measured), table)

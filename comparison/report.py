@@ -4,8 +4,9 @@ import html
 import sys
 
 from comparison.config import ComparisonConfig
-from comparison.page import render
+from comparison.page.render import render
 from comparison.results import read_results
+from comparison.schedule import keys_of
 from handoff.facts import ComparisonFacts, facts_of
 from handoff.job import log, run_stage
 from handoff.run_dir import RunDir, StageRecord
@@ -24,7 +25,7 @@ def body(run: RunDir, record: StageRecord) -> None:
         artifact = run.artifact("compare")
         facts = facts_of(artifact.manifest, ComparisonFacts)
         config = run.section("comparison", ComparisonConfig)
-        page = render(read_results(artifact), facts.machine, config, facts.partial)
+        page = render(read_results(artifact), facts.machine, config, facts.partial, asked=keys_of(config))
         record.headline = f"{facts.measurements} measurements"
     log.info("report: %s", run.write(PAGE, page.encode()))
 

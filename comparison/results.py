@@ -13,7 +13,8 @@ from handoff.store import resolve
 Phase = Literal["start", "first", "warm"]
 RESULTS = "results.parquet"  # the artifact's one file
 # An output that differs, a time limit, memory, an error, foreign load: results too, shown as such and without a time.
-Status = Literal["ok", "unequal", "timeout", "memory", "failed", "loaded"]
+# ``missing`` stands for a form whose turn never came; no measurement has it.
+Status = Literal["ok", "unequal", "timeout", "memory", "failed", "loaded", "missing"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Measurement:
         seconds: of the wall clock; None unless ``ok``.
         cpu_seconds: of all processes of the cell while it ran.
         peak_bytes: largest proportional set size of all of them together, sampled once a second.
+        spilled_bytes: that the engine wrote to disk for lack of memory; None where it does not say.
         foreign_cores: mean cores that other processes of the machine used meanwhile.
         load: the machine's load average over one minute, before.
         digest: of the output.
@@ -41,7 +43,6 @@ class Measurement:
         message: of a failure, in one sentence.
         started: UTC.
         lines: of code that the form has.
-        shuffles, python_rows, loads_model: of the form, for the advisor's model.
     """
 
     stage: str
@@ -56,6 +57,7 @@ class Measurement:
     seconds: float | None
     cpu_seconds: float | None
     peak_bytes: int | None
+    spilled_bytes: int | None
     foreign_cores: float | None
     load: float | None
     digest: str | None
@@ -63,9 +65,6 @@ class Measurement:
     message: str
     started: datetime
     lines: int
-    shuffles: int
-    python_rows: bool
-    loads_model: bool
     figures: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -88,6 +87,7 @@ SCHEMA = pa.schema(
         ("seconds", pa.float64()),
         ("cpu_seconds", pa.float64()),
         ("peak_bytes", pa.int64()),
+        ("spilled_bytes", pa.int64()),
         ("foreign_cores", pa.float64()),
         ("load", pa.float64()),
         ("digest", pa.string()),
@@ -95,9 +95,6 @@ SCHEMA = pa.schema(
         ("message", pa.string()),
         ("started", pa.timestamp("us", tz="UTC")),
         ("lines", pa.int32()),
-        ("shuffles", pa.int32()),
-        ("python_rows", pa.bool_()),
-        ("loads_model", pa.bool_()),
         ("figures", pa.map_(pa.string(), pa.field("figures", pa.float64()))),  # the name that Parquet gives back
     ]
 )

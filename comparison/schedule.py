@@ -6,12 +6,12 @@ from typing import Literal
 
 from comparison.config import ComparisonConfig
 from comparison.form import Form, Stage
-from comparison.stages import stages
+from comparison.registry import stages
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One fresh process: a form at a size with its settings, for the how-many-eth time."""
+    """One fresh process: a form at a size with its settings, and the number of the process from 0."""
 
     stage: Stage
     form: Form
@@ -41,6 +41,11 @@ def cells_of(config: ComparisonConfig) -> Iterator[Cell]:
                 pairs = [(form, s) for form in forms for s in _settings(form, config)]
                 for form, settings in pairs if process % 2 == 0 else reversed(pairs):
                     yield Cell(stage, form, settings, megabytes, process)
+
+
+def keys_of(config: ComparisonConfig) -> list[tuple[str, str, str, float]]:
+    """Stage, form, settings and megabytes of all that a comparison measures, in the order of its first round."""
+    return list(dict.fromkeys((c.stage.name, c.form.name, c.settings, c.megabytes) for c in cells_of(config)))
 
 
 def _settings(form: Form, config: ComparisonConfig) -> tuple[Literal["tuned", "default"], ...]:

@@ -225,6 +225,8 @@ class Promotion(Facts):
 
 class ComparisonFacts(Facts):
     machine: dict[str, str] = {}
+    engine_settings: dict[str, dict[str, str]] = {}  # of each tuned engine
+    memory_limit: str = ""  # how the memory of a cell was limited
     first_look: bool = False  # fewer repeats than the method asks for
     partial: str | None = None  # why not all was measured that was asked for
     measurements: int = 0

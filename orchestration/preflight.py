@@ -11,7 +11,7 @@ from airflow.sdk import BaseHook
 from airflow_ray.errors import RayUnreachable
 from airflow_ray.hook import RayHook
 from comparison.advise import one_line
-from comparison.needs import require_disk, require_engines
+from comparison.measure.needs import require_disk, require_engines
 from etl.config import SourceConfig
 from etl.java import find_java_home
 from etl.langid import check_languages

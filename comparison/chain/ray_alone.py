@@ -17,7 +17,7 @@ from comparison.form import Work
 from comparison.stages.clean import clean_batch
 from comparison.stages.deduplicate import first_of_each
 from comparison.stages.order import keys_of
-from comparison.tables import CODEC, LEVEL, blocks_in_order, collected, in_ray, read_ray, shuffled
+from comparison.stages.shared.tables import CODEC, LEVEL, blocks_in_order, collected, in_ray, read_ray, shuffled
 from training.data.ingest import BlockFeeder, Cursor, Passages
 
 RESTARTS = 2

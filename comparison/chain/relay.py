@@ -14,8 +14,8 @@ from comparison.chain.clock import Clock
 from comparison.chain.settings import Chain
 from comparison.chain.told import tell
 from comparison.digest import files
+from comparison.engines import session
 from comparison.form import Engine, Work
-from comparison.sessions import session
 from handoff.artifact import open_artifact
 from handoff.publish import describe_in_place, staging
 from handoff.schema import CORPUS
@@ -56,7 +56,13 @@ def started(engine: Engine, work: Work, clock: Clock) -> Iterator[Any]:
     """An engine's session while the block lasts; its start and end count as ``start_seconds``."""
     with contextlib.ExitStack() as stack:
         running = session(
-            engine, work.cores, work.memory_bytes, work.tuned, work.scratch, master=work.options.get("spark_master")
+            engine,
+            work.cores,
+            work.memory_bytes,
+            work.tuned,
+            work.scratch,
+            megabytes=work.megabytes,
+            master=work.options.get("spark_master"),
         )
         yield clock.timed("start", stack.enter_context, running)
         clock.timed("start", stack.close)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparison.form import Work
-from comparison.model import model_of
+from comparison.stages.shared.model import model_of
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from training.config import BaseModelConfig, TrainingConfig

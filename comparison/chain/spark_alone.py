@@ -16,7 +16,7 @@ from comparison.chain.worker import ReadByRank, deal_of, passages_of, train_rank
 from comparison.digest import files
 from comparison.form import Work
 from comparison.stages.clean import cleaned_in_sql
-from comparison.tables import CODEC, read_spark
+from comparison.stages.shared.tables import CODEC, read_spark
 from training.data.ingest import BlockFeeder, Cursor
 
 

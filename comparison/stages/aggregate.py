@@ -4,7 +4,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comparison.form import Form, Stage, Work
-from comparison.tables import in_ray, read_polars, read_ray, read_spark, write_polars, write_ray, write_spark
+from comparison.stages import oracles
+from comparison.stages.shared.tables import (
+    in_ray,
+    read_polars,
+    read_ray,
+    read_spark,
+    write_polars,
+    write_ray,
+    write_spark,
+)
 
 
 def measured(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -57,8 +66,9 @@ STAGE = Stage(
     title="Aggregate per source",
     question="How fast does an engine read everything and keep little?",
     forms=(
-        Form("spark", "sql", spark_sql, shuffles=1),
-        Form("ray", "groupby", ray_groupby, shuffles=1, python_rows=True),
+        Form("spark", "sql", spark_sql),
+        Form("ray", "groupby", ray_groupby),
         Form("polars", "one process", polars, tunable=False),
     ),
+    oracle=oracles.aggregated,
 )

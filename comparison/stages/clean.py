@@ -11,7 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comparison.form import Form, Stage, Work
-from comparison.tables import in_ray, in_spark, read_polars, read_ray, read_spark, write_polars, write_ray, write_spark
+from comparison.stages import oracles
+from comparison.stages.shared.tables import (
+    in_ray,
+    in_spark,
+    read_polars,
+    read_ray,
+    read_spark,
+    write_polars,
+    write_ray,
+    write_spark,
+)
 
 UNTIDY = r"[\x00-\x1f\x7f]|  |\A | \z"
 CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
@@ -95,8 +105,9 @@ STAGE = Stage(
     question="Which engine passes rows through rules fastest when nothing is shuffled?",
     forms=(
         Form("spark", "sql", spark_sql),
-        Form("spark", "mapInArrow", spark_python, python_rows=True),
-        Form("ray", "map_batches", ray_python, python_rows=True),
+        Form("spark", "mapInArrow", spark_python, kernel="clean_batch"),
+        Form("ray", "map_batches", ray_python, kernel="clean_batch"),
         Form("polars", "one process", polars, tunable=False),
     ),
+    oracle=oracles.cleaned,
 )

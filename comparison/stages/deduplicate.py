@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from comparison.form import Form, Stage, Work
-from comparison.tables import (
+from comparison.stages import oracles
+from comparison.stages.shared.tables import (
     collected,
     in_ray,
     read_polars,
@@ -96,10 +97,11 @@ STAGE = Stage(
     title="Exact de-duplication",
     question="How fast is one shuffle by a wide key, as texts or as digests?",
     forms=(
-        Form("spark", "texts", spark_texts, shuffles=1),
-        Form("spark", "digests", spark_digests, shuffles=1),
-        Form("ray", "texts", ray_texts, shuffles=1, python_rows=True),
-        Form("ray", "digests", ray_digests, shuffles=1, python_rows=True),
+        Form("spark", "texts", spark_texts),
+        Form("spark", "digests", spark_digests),
+        Form("ray", "texts", ray_texts, kernel="first_of_each"),
+        Form("ray", "digests", ray_digests, kernel="first_of_each"),
         Form("polars", "one process", polars, tunable=False),
     ),
+    oracle=oracles.deduplicated,
 )

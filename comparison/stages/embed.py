@@ -7,8 +7,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from comparison.form import Form, Stage, Work
-from comparison.inference import BATCH, Model, loaded, python_rows, ray_actors, ray_rows, spark_rows, with_lists
-from comparison.model import model_of
+from comparison.stages.shared.inference import (
+    BATCH,
+    Model,
+    loaded,
+    python_rows,
+    ray_actors,
+    ray_rows,
+    spark_rows,
+    with_lists,
+)
+from comparison.stages.shared.model import model_of
 
 SHARE = 16
 
@@ -74,10 +83,10 @@ STAGE = Stage(
     title="Embed documents",
     question="How fast does a small model turn one document in 16 into an embedding, its loading included?",
     forms=(
-        Form("spark", "predict_batch_udf", spark_predict_batch_udf, shuffles=1, python_rows=True, loads_model=True),
-        Form("spark", "map_in_pandas", spark_map_in_pandas, shuffles=1, python_rows=True, loads_model=True),
-        Form("ray", "actor_pool", ray_actor_pool, shuffles=1, python_rows=True, loads_model=True),
-        Form("python", "loop", python_loop, python_rows=True, loads_model=True, tunable=False),
+        Form("spark", "predict_batch_udf", spark_predict_batch_udf, kernel="Model"),
+        Form("spark", "map_in_pandas", spark_map_in_pandas, kernel="Model"),
+        Form("ray", "actor_pool", ray_actor_pool, kernel="Model"),
+        Form("python", "loop", python_loop, kernel="Model", tunable=False),
     ),
     compared="close",
     tolerance=1e-5,

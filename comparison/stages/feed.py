@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from comparison.feeding import BATCH, SPARK_TOLD, WORKERS, consume, figures, share_of
 from comparison.form import Form, Stage, Work
+from comparison.stages import oracles
+from comparison.stages.shared.feeding import BATCH, SPARK_TOLD, WORKERS, consume, figures, share_of
 
 
 def spark_barrier(work: Work) -> dict[str, float]:
@@ -85,9 +86,10 @@ STAGE = Stage(
     title="Feed two training workers",
     question="How soon do two workers get their first batch, and how much of their time do they wait for the next?",
     forms=(
-        Form("spark", "barrier", spark_barrier, shuffles=1, python_rows=True, tunable=False),
-        Form("spark", "files", spark_files, tunable=False),
-        Form("ray", "streaming_split", ray_streaming_split),
-        Form("python", "readers", python_readers, tunable=False),
+        Form("spark", "barrier", spark_barrier, kernel="consume", tunable=False),
+        Form("spark", "files", spark_files, kernel="consume", tunable=False),
+        Form("ray", "streaming_split", ray_streaming_split, kernel="consume"),
+        Form("python", "readers", python_readers, kernel="consume", tunable=False),
     ),
+    oracle=oracles.fed,
 )

@@ -7,7 +7,16 @@ import numpy as np
 import pyarrow as pa
 
 from comparison.form import Form, Stage, Work
-from comparison.tables import blocks, read_polars, read_ray, read_spark, write_polars, write_ray, write_spark
+from comparison.stages import oracles
+from comparison.stages.shared.tables import (
+    blocks,
+    read_polars,
+    read_ray,
+    read_spark,
+    write_polars,
+    write_ray,
+    write_spark,
+)
 
 
 def joined(documents: pa.Table, metadata: pa.Table) -> pa.Table:
@@ -66,9 +75,10 @@ STAGE = Stage(
     question="How fast is a join that shuffles both sides, and one that sends the narrow side to all?",
     forms=(
         Form("spark", "broadcast", spark_broadcast),
-        Form("spark", "sort-merge", spark_sort_merge, shuffles=1),
-        Form("ray", "join", ray_join, shuffles=1),
-        Form("ray", "broadcast", ray_broadcast, python_rows=True),
+        Form("spark", "sort-merge", spark_sort_merge),
+        Form("ray", "join", ray_join),
+        Form("ray", "broadcast", ray_broadcast),
         Form("polars", "one process", polars, tunable=False),
     ),
+    oracle=oracles.joined,
 )

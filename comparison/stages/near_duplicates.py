@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from comparison.form import Form, Stage, Work
-from comparison.tables import CODEC, collected, read_ray, read_spark, shuffled, write_ray, write_spark
+from comparison.stages import oracles
+from comparison.stages.shared.tables import CODEC, collected, read_ray, read_spark, shuffled, write_ray, write_spark
 from etl.config import DedupConfig
 from etl.dedup.minhash import runs, signatures_of
 
@@ -96,9 +97,10 @@ STAGE = Stage(
     title="Near-duplicate pairs (MinHash)",
     question="How fast is heavy work per row, followed by a shuffle of many small keys?",
     forms=(
-        Form("spark", "shuffle", spark_shuffle, shuffles=2, python_rows=True),
-        Form("spark", "driver", spark_driver, python_rows=True),
-        Form("ray", "shuffle", ray_shuffle, shuffles=2, python_rows=True),
-        Form("ray", "driver", ray_driver, python_rows=True),
+        Form("spark", "shuffle", spark_shuffle),
+        Form("spark", "driver", spark_driver, kernel="pairs_of"),
+        Form("ray", "shuffle", ray_shuffle, kernel="pairs_of"),
+        Form("ray", "driver", ray_driver, kernel="pairs_of"),
     ),
+    oracle=oracles.near_pairs,
 )

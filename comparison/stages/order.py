@@ -8,7 +8,8 @@ import hashlib
 import pyarrow as pa
 
 from comparison.form import Form, Stage, Work
-from comparison.tables import (
+from comparison.stages import oracles
+from comparison.stages.shared.tables import (
     blocks_in_order,
     in_ray,
     read_polars,
@@ -58,9 +59,10 @@ STAGE = Stage(
     title="Seeded global order",
     question="How fast is a total order of all rows, written so that training can stream it?",
     forms=(
-        Form("spark", "sql", spark_sql, shuffles=1),
-        Form("ray", "sort", ray_sort, shuffles=1, python_rows=True),
-        Form("polars", "one process", polars, python_rows=True, tunable=False),
+        Form("spark", "sql", spark_sql),
+        Form("ray", "sort", ray_sort, kernel="keys_of"),
+        Form("polars", "one process", polars, kernel="keys_of", tunable=False),
     ),
     compared="ordered",
+    oracle=oracles.ordered,
 )

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from comparison.device import ANSWERED, BATCH, PREPARED, Load, below, cut, each, first_rows, write
 from comparison.form import Form, Stage, Work
+from comparison.stages.shared.device import ANSWERED, BATCH, PREPARED, Load, below, cut, each, first_rows, write
 
 SLICES = 12  # jobs of the form with one copy
 
@@ -110,11 +110,11 @@ STAGE = Stage(
     title="CPU stage before one device",
     question="What part of its time does one device work while all cores prepare its input?",
     forms=(
-        Form("spark", "staged", spark_staged, shuffles=1, python_rows=True),
-        Form("spark", "threads", spark_threads, shuffles=1, python_rows=True),
-        Form("spark", "one_copy", spark_one_copy, shuffles=1, python_rows=True),
-        Form("ray", "streaming", ray_streaming, shuffles=1, python_rows=True),
-        Form("python", "pool", python_pool, python_rows=True, tunable=False),
+        Form("spark", "staged", spark_staged, kernel="Load"),
+        Form("spark", "threads", spark_threads, kernel="Load"),
+        Form("spark", "one_copy", spark_one_copy, kernel="Load"),
+        Form("ray", "streaming", ray_streaming, kernel="Load"),
+        Form("python", "pool", python_pool, kernel="Load", tunable=False),
     ),
     scales=False,
 )

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from comparison.form import Form, Stage, Work
-from comparison.launch import STEPS, prepared, ray_options, ray_worker, torchrun
-from comparison.steps import WORKERS, Training, noted, train
+from comparison.stages.shared.launch import STEPS, prepared, ray_options, ray_worker, torchrun
+from comparison.stages.shared.steps import WORKERS, Training, noted, train
 
 KILL_AT = STEPS // 2 + 1  # checkpoints are written every five steps: three have to be made again
 RETRIES = 1
@@ -76,10 +76,10 @@ STAGE = Stage(
     title="Train, with one worker killed half-way",
     question="How long is it from a worker's death until two workers are where they were, with the same losses?",
     forms=(
-        Form("spark", "distributor", spark_distributor, loads_model=True, tunable=False),
-        Form("spark", "local", spark_local, loads_model=True, tunable=False),
-        Form("ray", "trainer", ray_trainer, loads_model=True),
-        Form("python", "torchrun", python_torchrun, loads_model=True, tunable=False),
+        Form("spark", "distributor", spark_distributor, kernel="Stepper", tunable=False),
+        Form("spark", "local", spark_local, kernel="Stepper", tunable=False),
+        Form("ray", "trainer", ray_trainer, kernel="Stepper"),
+        Form("python", "torchrun", python_torchrun, kernel="Stepper", tunable=False),
     ),
     compared="close",
     tolerance=1e-5,

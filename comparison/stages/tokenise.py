@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from comparison.form import Form, Stage, Work
-from comparison.model import model_of
-from comparison.tables import Kernel, in_ray, in_spark, read_ray, read_spark, write_ray, write_spark
+from comparison.stages import oracles
+from comparison.stages.shared.model import model_of
+from comparison.stages.shared.tables import Kernel, in_ray, in_spark, read_ray, read_spark, write_ray, write_spark
 from handoff.tokenizer import ModelTokenizer
 from training.data.packing import Passage, pack
 
@@ -63,7 +64,8 @@ STAGE = Stage(
     title="Tokenise and pack",
     question="How fast do texts become training blocks when all work is in Python's libraries?",
     forms=(
-        Form("spark", "mapInArrow", spark_python, python_rows=True),
-        Form("ray", "map_batches", ray_python, python_rows=True),
+        Form("spark", "mapInArrow", spark_python, kernel="packer"),
+        Form("ray", "map_batches", ray_python, kernel="packer"),
     ),
+    oracle=oracles.tokenised,
 )

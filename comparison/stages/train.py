@@ -3,8 +3,8 @@
 from dataclasses import asdict
 
 from comparison.form import Form, Stage, Work
-from comparison.launch import prepared, ray_options, ray_worker, torchrun
-from comparison.steps import WORKERS, Training, noted, train
+from comparison.stages.shared.launch import prepared, ray_options, ray_worker, torchrun
+from comparison.stages.shared.steps import WORKERS, Training, noted, train
 
 
 def spark_distributor(work: Work) -> dict[str, float]:
@@ -64,11 +64,11 @@ STAGE = Stage(
     title="Train on two workers",
     question="How long do 24 DeepSpeed steps on two workers take, start included, under each launcher?",
     forms=(
-        Form("spark", "distributor", spark_distributor, loads_model=True, tunable=False),
-        Form("spark", "local", spark_local, loads_model=True, tunable=False),
-        Form("spark", "deepspeed", spark_deepspeed, loads_model=True, tunable=False),
-        Form("ray", "trainer", ray_trainer, loads_model=True),
-        Form("python", "torchrun", python_torchrun, loads_model=True, tunable=False),
+        Form("spark", "distributor", spark_distributor, kernel="Stepper", tunable=False),
+        Form("spark", "local", spark_local, kernel="Stepper", tunable=False),
+        Form("spark", "deepspeed", spark_deepspeed, kernel="Stepper", tunable=False),
+        Form("ray", "trainer", ray_trainer, kernel="Stepper"),
+        Form("python", "torchrun", python_torchrun, kernel="Stepper", tunable=False),
     ),
     compared="close",
     tolerance=1e-5,

@@ -7,7 +7,7 @@ from pathlib import Path
 from comparison.chain.clock import Clock
 from comparison.chain.relay import started
 from comparison.form import Work
-from comparison.stages import stage
+from comparison.registry import stage
 
 if __name__ == "__main__":
     engine, tables, output, scratch, options = sys.argv[1:]

@@ -21,8 +21,8 @@ def cell(
     *,
     stage: str = "join",
     extra: float = 1.0,
-    processes: int = 3,
-    warm_runs: int = 5,
+    processes: int = 5,
+    warm_runs: int = 3,
     spread: float = 0.02,
     settings: str = "tuned",
     digest: str = "1000:00000000000000aa",
@@ -45,7 +45,7 @@ def cell(
             stage=stage, engine=engine, variant=variant, settings=settings, megabytes=megabytes,  # type: ignore[arg-type]
             process=process, phase="start", run=0, status="ok", seconds=START[engine] * pace, cpu_seconds=4.0,
             peak_bytes=400_000_000, foreign_cores=0.01, load=0.3, digest=None, rows=None, message="",
-            started=BEGAN + timedelta(minutes=process), lines=7, shuffles=1, python_rows=False, loads_model=False,
+            started=BEGAN + timedelta(minutes=process), lines=7, spilled_bytes=0,
         )  # fmt: skip
         ran = replace(base, phase="first", seconds=(warm + extra) * pace, digest=digest, rows=1000, figures=figures or {},
                       cpu_seconds=1.9 * warm + 2, peak_bytes=int(5e8 + 3e6 * megabytes))  # fmt: skip
@@ -127,6 +127,6 @@ def whole() -> list[Measurement]:
     ]
     parts = {"etl_seconds": 30.0, "train_seconds": 60.0, "predict_seconds": 25.0}
     for form, warm in (("spark alone", 131.0), ("ray alone", 158.0), ("relay hand-off", 118.0)):
-        found += cell(form, 10, warm, stage="chain", warm_runs=5, figures=parts)
+        found += cell(form, 10, warm, stage="chain", figures=parts)
     order = ("clean", "deduplicate", "join", "order", "feed", "recover", "chain")
     return sorted(found, key=lambda m: order.index(m.stage))

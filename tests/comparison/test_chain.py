@@ -21,9 +21,9 @@ from comparison.chain.worker import ReadByRank, deal_of, passages_of
 from comparison.data import generated, write_tables
 from comparison.digest import close
 from comparison.form import Work
-from comparison.model import make_model
-from comparison.stage_view import source_of
-from comparison.stages import stage
+from comparison.page.stage_view import source_of
+from comparison.registry import stage
+from comparison.stages.shared.model import make_model
 from handoff.schema import CORPUS
 from training.data.ingest import BlockFeeder, Cursor, Share
 

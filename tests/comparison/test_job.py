@@ -8,7 +8,7 @@ import pytest
 
 from comparison import job, report
 from comparison.config import ComparisonConfig
-from comparison.needs import RAY_THRESHOLD, require_disk
+from comparison.measure.needs import RAY_THRESHOLD, require_disk
 from comparison.results import read_results
 from handoff.errors import EXIT_USER_ERROR, ConfigError
 from handoff.facts import ComparisonFacts, facts_of

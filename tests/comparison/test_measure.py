@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from comparison.cgroup import Cgroup, remove_abandoned
-from comparison.measure import Account
-from comparison.procfs import busy_seconds
+from comparison.measure.account import Account
+from comparison.measure.cgroup import Cgroup, remove_abandoned
+from comparison.measure.procfs import busy_seconds
 
 BURN = """
 import os, signal, sys, time
@@ -114,6 +114,33 @@ def test_own_load_is_not_seen_as_foreign(own_cgroup: bool) -> None:
     assert usage.cpu_seconds + usage.foreign_cores * span < busy + 0.6, "seconds were counted twice"
 
 
+def test_a_tree_that_holds_more_than_it_may_is_ended_by_the_kernel() -> None:
+    grown = "held = [b'x' * (10 << 20) for _ in range(40)]\nprint(len(held))"
+    with Account([sys.executable, "-c", grown], memory_bytes=200 << 20, stdout=subprocess.PIPE) as cell:
+        code = cell.wait(60)
+        if not cell.limits_memory:
+            pytest.skip("this machine lets us make no cgroup that limits memory")
+        assert code == -9 and cell.killed == 1
+    assert cell.killed == 1, "the figure stays when the group has gone"
+    with Account([sys.executable, "-c", grown], memory_bytes=900 << 20, stdout=subprocess.PIPE) as cell:
+        assert cell.wait(60) == 0 and cell.killed == 0
+
+
+def test_load_on_other_cores_is_not_foreign() -> None:
+    """Pinned cores are disturbed by what runs on them, not by what runs elsewhere."""
+    here = sorted(os.sched_getaffinity(0))
+    if len(here) < 2:
+        pytest.skip("one core: there is no other one")
+    burn = [sys.executable, "-c", BURN + f"burn({SECONDS})"]
+    before = {core: busy_seconds({core}) for core in here[:2]}
+    with Account(["sleep", "60"], cores={here[0]}) as cell:
+        start = time.monotonic()
+        subprocess.run(["taskset", "-c", str(here[0]), *burn], check=True)
+        assert cell.between(start, end := time.monotonic()).foreign_cores * (end - start) > SECONDS * 0.8
+    assert busy_seconds({here[0]}) - before[here[0]] > SECONDS * 0.8
+    assert sum(busy_seconds({core}) for core in here) <= busy_seconds() + 1
+
+
 def test_the_whole_tree_stays_on_its_cores() -> None:
     here = os.sched_getaffinity(0)
     core = min(here)
@@ -136,7 +163,7 @@ def made_group() -> tuple[Cgroup, Path]:
     group = Cgroup.made()
     if group is None:
         pytest.skip("this machine lets us make no cgroup: cells are accounted for by /proc, which other tests do")
-    return group, Path(group.prefix[-1]).parent
+    return group, Path(group.prefix[-1].split(" ")[0])
 
 
 def test_a_group_of_its_own_leaves_nothing_behind() -> None:

@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from comparison.data import generated, write_tables
-from comparison.device import Load
 from comparison.digest import close, digest_of, files
-from comparison.feeding import STEP_SECONDS, consume
 from comparison.form import Stage, Work
-from comparison.inference import one_in
-from comparison.keepers import SharedDirectory
-from comparison.launch import STEPS
-from comparison.model import make_model
-from comparison.stages import stage
+from comparison.registry import stage
+from comparison.stages.shared.device import Load
+from comparison.stages.shared.feeding import STEP_SECONDS, consume
+from comparison.stages.shared.inference import one_in
+from comparison.stages.shared.keepers import SharedDirectory
+from comparison.stages.shared.launch import STEPS
+from comparison.stages.shared.model import make_model
 
 SEED = 5
 MEGABYTES = 0.3

@@ -49,6 +49,7 @@ def test_an_engine_that_was_not_asked_for_is_not_measured() -> None:
     ("wrong", "says"),
     [
         ({"stages": ("jion",)}, "Did you mean 'join'"),
+        ({"stages": ("sort",)}, "Did you mean 'order'"),
         ({"sizes_mb": (0,)}, "a size is not between"),
         ({"sizes_mb": (10, 10)}, "sizes_mb has a value twice"),
         ({"engines": ("flink",)}, "engines"),

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from comparison.findings import at_largest
-from comparison.outcomes import ASSUMED_SPREAD, Outcome, estimate, outcomes_of
+from comparison.judge.findings import at_largest
+from comparison.judge.outcomes import Outcome, estimate, outcomes_of
+from comparison.judge.verdict import Verdict, crossover, summary_lines, verdicts_of, word
 from comparison.results import Measurement
-from comparison.verdict import Verdict, crossover, summary_lines, verdicts_of, word
 from tests.comparison.synthetic import cell, failing, line, unequal
 
 
@@ -22,22 +22,39 @@ def warm(measurements: list[Measurement]) -> list[Verdict]:
 
 def test_the_median_is_over_processes_not_over_runs() -> None:
     """A process with many runs counts no more than one with few."""
-    found = estimate([[1.0] * 9, [5.0], [6.0]])
-    assert found.median == 5.0
+    found = estimate([[1.0] * 9, [5.0], [6.0], [4.0], [7.0]])
+    assert found.median == 5.0 and found.low is not None and found.high is not None
     assert found.low < found.median < found.high
 
 
 def test_an_interval_holds_its_median_and_is_the_same_each_time() -> None:
-    processes = [[2.0, 2.2, 1.9], [2.4, 2.5, 2.3], [2.1, 2.0, 2.6]]
+    processes = [[2.0, 2.2, 1.9], [2.4, 2.5, 2.3], [2.1, 2.0, 2.6], [2.2], [2.3]]
     found = estimate(processes)
+    assert found.low is not None and found.high is not None
     assert 1.9 <= found.low <= found.median <= found.high <= 2.6
     assert estimate(processes) == found
 
 
-def test_one_process_alone_is_not_taken_for_certain() -> None:
-    found = estimate([[10.0, 10.0, 10.0]])
-    assert found.low == pytest.approx(10 / ASSUMED_SPREAD)
-    assert found.high == pytest.approx(10 * ASSUMED_SPREAD)
+@pytest.mark.parametrize("processes", [1, 4])
+def test_few_processes_give_a_time_and_no_verdict(processes: int) -> None:
+    few = [*cell("spark sql", 10, 1.0, processes=processes), *cell("ray sort", 10, 30.0, processes=processes)]
+    assert [o.warm and o.warm.low for o in outcomes_of(few)] == [None, None]
+    (verdict,) = warm(few)
+    assert verdict.winner == "open" and not verdict.decided and "fewer than 5 processes" in word(verdict)
+
+
+def test_a_stage_has_no_verdict_before_each_of_its_forms_had_its_turn() -> None:
+    measured = [*cell("spark sql", 10, 1.0), *cell("ray sort", 10, 30.0)]
+    asked = [("join", form, "tuned", 10.0) for form in ("spark sql", "ray sort", "ray broadcast")]
+    (verdict,) = verdicts_of(outcomes_of(measured, asked), "warm")
+    assert verdict.missing == ("ray broadcast",) and verdict.winner == "open" and "not complete" in word(verdict)
+    assert warm(measured)[0].winner == "spark"
+
+
+def test_an_engine_without_a_time_for_others_sake_has_not_lost() -> None:
+    busy = [replace(m, status="loaded", seconds=None, message="busy") for m in cell("ray sort", 10, 3.0)]
+    (verdict,) = warm([*cell("spark sql", 10, 1.0), *busy])
+    assert verdict.winner == "open" and verdict.without == ()
 
 
 def test_phases_are_told_apart() -> None:
@@ -93,15 +110,15 @@ def test_no_crossover_where_one_engine_is_always_ahead_or_the_rest_is_a_tie() ->
 
 def test_a_process_that_failed_makes_the_form_fail() -> None:
     good = cell("ray join", 10, 2.0)
-    bad = [replace(m, process=3) for m in failing("ray join", 10, "timeout", "not done after 900 s")]
+    bad = [replace(m, process=9) for m in failing("ray join", 10, "timeout", "not done after 900 s")]
     outcome = only([*good, *bad])
     assert outcome.status == "timeout" and outcome.warm is None
-    assert outcome.message == "not done after 900 s (1 of 4 processes)"
+    assert outcome.message == "not done after 900 s (1 of 6 processes)"
 
 
 def test_a_process_under_foreign_load_is_left_out_and_alone_is_no_time() -> None:
     good = cell("ray join", 10, 2.0, spread=0.0)
-    loaded = [replace(m, status="loaded", seconds=None, process=9, message="busy") for m in good if m.process == 0]
+    loaded = [replace(m, status="loaded", seconds=None, process=8, message="busy") for m in good if m.process == 0]
     assert only([*good, *loaded]).warm == only(good).warm
     assert only(loaded).status == "loaded" and only(loaded).cold is None
 
@@ -121,7 +138,7 @@ def test_the_log_has_a_line_per_stage() -> None:
         [*cell("spark sql", 10, 2.0), *cell("ray sort", 10, 8.0), *cell("ray map", 10, 8.0, stage="clean")]
     )
     assert [told.partition(":")[0] for told in found] == ["join", "clean"]
-    assert "Spark 4.0× warm at 10\u202fMB" in found[0] and "only Ray measured" in found[1]
+    assert "× cold at 10\u202fMB · Spark 4" in found[0] and "only Ray measured" in found[1]
 
 
 def test_a_contender_whose_turn_never_came_has_not_failed() -> None:

@@ -1,7 +1,7 @@
 """The DAG engine_comparison in a real Airflow: from its form to the page behind the Report link."""
 
+from comparison.registry import stage
 from comparison.results import read_results
-from comparison.stages import stage
 from handoff.stages import flow
 from tests.e2e.conftest import Baton
 

@@ -1,6 +1,6 @@
 """The training that every launcher starts: the project's own engine and step on blocks that lie in a file.
 
-Under torchrun: ``python -m torch.distributed.run … -m comparison.steps SPEC.json``. Rank 0 writes the output: the loss of
+Under torchrun: ``python -m torch.distributed.run … -m comparison.stages.shared.steps SPEC.json``. Rank 0 writes the output: the loss of
 each step, and all weights, in rows of ``name``, ``step`` (-1 for weights) and ``values``.
 """
 
@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from comparison.keepers import Keeper, SharedDirectory
-from comparison.model import load_blocks
+from comparison.stages.shared.keepers import Keeper, SharedDirectory
+from comparison.stages.shared.model import load_blocks
 from training.checkpoints import checkpoint
 from training.config import BaseModelConfig, TrainingConfig
 from training.recipe import next_token_loss
@@ -36,7 +36,7 @@ class Training:
 
     Attributes:
         model: directory to start from.
-        blocks: file of :func:`comparison.model.save_blocks`.
+        blocks: file of :func:`comparison.stages.shared.model.save_blocks`.
         output: directory for the result.
         notes: directory for what a form asks about afterwards: :func:`note` and :func:`noted`.
         steps: optimizer steps, each over ``WORKERS * BLOCKS_PER_WORKER`` blocks.
@@ -55,7 +55,7 @@ class Training:
     kill_at: int = 0
 
     def save(self, file: Path) -> None:
-        """Write it for ``python -m comparison.steps``."""
+        """Write it for ``python -m comparison.stages.shared.steps``."""
         file.write_text(json.dumps(asdict(self)))
 
 

@@ -1,4 +1,4 @@
-"""``python -m comparison.cell SPEC.json``: one fresh process that measures one form at one size.
+"""``python -m comparison.measure.cell SPEC.json``: one fresh process that measures one form at one size.
 
 It starts the engine, does the work once, then again warm, and appends a line of JSON to its log after each: what was
 done, from when to when on the machine's monotonic clock, and the digest of the output. The parent, which samples the
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from comparison.digest import close, digest_of
+from comparison.engines import session, spilled_bytes
 from comparison.form import Form, Stage, Work
-from comparison.sessions import session
-from comparison.stages import stage
+from comparison.registry import stage
 from handoff.causes import cause_of, safe_text
 
 
@@ -67,15 +67,20 @@ def run_cell(spec: Spec) -> None:
     one = stage(spec.stage)
     form = one.form(spec.form)
     try:
-        with session(form.engine, spec.cores, spec.memory_bytes, spec.tuned, scratch) as spark:
+        with session(
+            form.engine, spec.cores, spec.memory_bytes, spec.tuned, scratch, megabytes=spec.megabytes
+        ) as spark:
             _tell(spec, phase="start", run=0, begin=spec.began, end=time.monotonic())
             for run in range(1 + spec.warm_runs):
                 output = Path(spec.kept) if run == 0 else scratch / f"output-{run}"
                 shutil.rmtree(output, ignore_errors=True)
                 output.parent.mkdir(parents=True, exist_ok=True)
                 work = _work(spec, output, spark)
+                before = spilled_bytes(form.engine, spark)
                 line = _timed(form, work, run)
-                _tell(spec, **line, **_checked(one, spec, output))
+                after = spilled_bytes(form.engine, spark)
+                spilled = None if before is None or after is None else after - before
+                _tell(spec, **line, **_checked(one, spec, output), spilled_bytes=spilled)
                 if run:
                     shutil.rmtree(output, ignore_errors=True)
     except BaseException as error:

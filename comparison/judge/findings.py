@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from statistics import geometric_mean, median
 
 from comparison.config import METHOD_PROCESSES, METHOD_WARM_RUNS, ComparisonConfig
-from comparison.outcomes import ASSUMED_SPREAD, Outcome
-from comparison.verdict import EITHER, Verdict, word
-from comparison.words import NAMES, STATUS, megabytes, seconds, times
+from comparison.judge.outcomes import PROCESSES_FOR_INTERVAL, Outcome
+from comparison.judge.verdict import EITHER, OPEN, Verdict, word
+from comparison.judge.words import NAMES, STATUS, megabytes, seconds, times
 
 
 def at_largest(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -18,17 +18,29 @@ def at_largest(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return list({v.stage: v for v in ordered if v.ranked}.values())
 
 
-def count_sentence(warm: Sequence[Verdict]) -> str:
-    """``Spark is faster in 9 of 12 stages, Ray in 2; 1 is too close to call.``"""
-    last = at_largest([v for v in warm if v.stage != "chain"])
+def at_common_size(verdicts: Sequence[Verdict]) -> tuple[float, list[Verdict]]:
+    """The size at which most stages have a time, the largest of several, and their verdicts: sizes are not mixed."""
+    timed = [v for v in verdicts if v.ranked]
+    size = max({v.megabytes for v in timed}, key=lambda mb: (sum(v.megabytes == mb for v in timed), mb), default=0.0)
+    return size, [v for v in timed if v.megabytes == size]
+
+
+def count_sentence(verdicts: Sequence[Verdict]) -> str:
+    """``Spark is faster in 9 of 12 stages, Ray in 2; 1 is too close to call.``; says what lacks where nothing is decided."""
+    size, last = at_common_size([v for v in verdicts if v.stage != "chain"])
     if not last:
         return "No stage has a time."
+    if all(v.winner == OPEN for v in last):
+        return "Times of each engine, without a verdict."
     won = {name: sum(1 for v in last if v.winner == name) for name in ("spark", "ray")}
     first, second = sorted(won, key=lambda name: -won[name])
     close = sum(1 for v in last if v.winner == EITHER)
     stages = f"{len(last)} stage{'s' if len(last) > 1 else ''}"
-    told = f"{NAMES[first]} is faster in {won[first]} of {stages}, {NAMES[second]} in {won[second] or 'none'}"
-    return told + (f"; {close} {'are' if close > 1 else 'is'} too close to call." if close else ".")
+    told = f"{megabytes(size)}, sessions included: " if last[0].temperature == "cold" else f"{megabytes(size)}, warm: "
+    told += f"{NAMES[first]} is faster in {won[first]} of {stages}, {NAMES[second]} in {won[second] or 'none'}"
+    told += f"; {close} {'are' if close > 1 else 'is'} too close to call" if close else ""
+    left = sum(1 for v in last if v.winner == OPEN)
+    return told + (f"; {left} without a verdict." if left else ".")
 
 
 def chain_sentence(cold: Sequence[Verdict]) -> str | None:
@@ -37,6 +49,8 @@ def chain_sentence(cold: Sequence[Verdict]) -> str | None:
     if not chain:
         return None
     verdict = chain[0]
+    if verdict.winner == OPEN:
+        return None
     told = {"spark": "Spark alone", "ray": "Ray alone", "relay": "the relay"}
     names = [told[o.engine] for o in verdict.ranked]
     if verdict.winner == EITHER:
@@ -47,24 +61,28 @@ def chain_sentence(cold: Sequence[Verdict]) -> str | None:
     return f"The whole chain: {names[0]} is the fastest, {names[1]} takes {times(verdict.factor)} as long"
 
 
-def engine_sentences(outcomes: Sequence[Outcome], warm: Sequence[Verdict]) -> list[tuple[str, str]]:
+def engine_sentences(outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
     """One sentence per engine that was measured."""
     found = []
-    last = at_largest(warm)
+    size, last = at_common_size([v for v in verdicts if v.stage != "chain"])
     for engine in dict.fromkeys(o.engine for o in outcomes):
         mine = [o for o in outcomes if o.engine == engine]
         if engine in ("spark", "ray"):
-            took_part = [v for v in last if v.stage != "chain" and (v.of(engine) or engine in v.without)]
+            took_part = [v for v in last if v.winner != OPEN and (v.of(engine) or engine in v.without)]
             won = [v for v in took_part if v.winner == engine]
-            told = f"faster in {len(won) or 'none'} of {len(took_part)} stages at the largest size"
+            told = (
+                f"faster in {len(won) or 'none'} of {len(took_part)} stages at {megabytes(size)}"
+                if took_part
+                else "no verdict"
+            )
             if factors := [v.factor for v in won if v.factor]:
                 told += f", by {times(geometric_mean(factors))} on average"
             told += f"; its session starts in {seconds(_start(mine))}"
         elif engine == "relay":
-            chain = [v for v in last if v.of(engine)]
+            chain = [v for v in at_largest(verdicts) if v.of(engine)]
             told = f"Spark, then Ray, in the whole chain: {word(chain[0])}" if chain else "no time in the whole chain"
         else:
-            took_part = at_largest([v for v in warm if v.third and v.third.engine == engine])
+            took_part = [v for v in last if v.third and v.third.engine == engine]
             beaten = [v for v in took_part if v.neither]
             told = f"without an engine: faster than both in {len(beaten) or 'none'} of the {len(took_part)} stage{'' if len(took_part) == 1 else 's'} that it did"
         failed = sum(1 for o in mine if o.status not in ("ok", "loaded"))
@@ -83,6 +101,8 @@ def losses(engine: str, verdicts: Sequence[Verdict], titles: Mapping[str, str]) 
     found: dict[str, dict[str, list[str]]] = {}
     for v in verdicts:
         stage = found.setdefault(v.stage, {})
+        if v.winner == OPEN:
+            continue
         if engine in v.without and v.ranked:
             stage.setdefault(f"no {v.temperature} time", []).append(f"at {megabytes(v.megabytes)}")
         elif (mine := v.of(engine)) and mine not in v.tied:
@@ -114,15 +134,6 @@ def _told(found: Mapping[str, Mapping[str, list[str]]], titles: Mapping[str, str
     ]
 
 
-def always(warm: Sequence[Verdict], cold: Sequence[Verdict]) -> str | None:
-    """Says so where one of the two engines loses to the other nowhere."""
-    decided = {v.winner for v in (*warm, *cold) if v.decided}
-    if decided == {"spark"} or decided == {"ray"}:
-        name = NAMES[next(iter(decided))]
-        return f"At no stage and size was another engine clearly faster than {name}: by these figures, always {name} is right here."
-    return None
-
-
 def few_repeats(outcomes: Sequence[Outcome], config: ComparisonConfig) -> str | None:
     """Why this is a first look; None where each cell has the repeats that the method asks for."""
     timed = [o for o in outcomes if o.status == "ok"]
@@ -136,11 +147,8 @@ def few_repeats(outcomes: Sequence[Outcome], config: ComparisonConfig) -> str | 
     )
     if not config.defaults:
         told += " The engines' default settings were not measured."
-    if processes == 1:
-        told += (
-            " One process says nothing about the spread between processes: "
-            f"intervals are assumed to reach a factor of {ASSUMED_SPREAD:g} to both sides at least."
-        )
+    if processes < PROCESSES_FOR_INTERVAL:
+        told += f" Fewer than {PROCESSES_FOR_INTERVAL} say too little about the spread between processes: no verdict is given."
     return told
 
 

@@ -7,9 +7,9 @@ import sys
 from typing import Any
 
 from comparison.form import Work
-from comparison.keepers import RayTrain
-from comparison.model import first_blocks, model_of
-from comparison.steps import BLOCKS_PER_WORKER, SEQ_LEN, WORKERS, Training, train
+from comparison.stages.shared.keepers import RayTrain
+from comparison.stages.shared.model import first_blocks, model_of
+from comparison.stages.shared.steps import BLOCKS_PER_WORKER, SEQ_LEN, WORKERS, Training, train
 
 STEPS = 24
 
@@ -61,7 +61,7 @@ def torchrun(work: Work, training: Training, *options: str) -> None:
     # By default torch 2.13 keeps one store over restarts: new workers may find the addresses of dead ones in it.
     settings = {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     done = subprocess.run(
-        [*command, *endpoint, *options, "-m", "comparison.steps", str(spec)],
+        [*command, *endpoint, *options, "-m", "comparison.stages.shared.steps", str(spec)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | settings,
     )  # fmt: skip
     if done.returncode:

@@ -3,28 +3,33 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
 from comparison.results import Measurement, Phase, Status
 
 DRAWS, SEED, LEVEL = 1000, 0, 0.95  # of the bootstrap
-# One process says nothing about the spread between processes: its interval is at least this wide, by assumption.
-ASSUMED_SPREAD = 1.25
+# Fewer say too little about the spread between processes: their median is shown without an interval, and decides nothing.
+PROCESSES_FOR_INTERVAL = 5
+Key = tuple[str, str, str, float]  # stage, form, settings, megabytes
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds: the median over processes and a 95 % interval of it."""
+    """Seconds: the median over processes, and a 95 % interval of it where there are enough of them.
+
+    Attributes:
+        median: of the processes' medians.
+        low, high: of the interval; both None for fewer than ``PROCESSES_FOR_INTERVAL`` processes.
+    """
 
     median: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
-    def overlaps(self, other: "Estimate") -> bool:
-        """Whether the two cannot be told apart."""
-        return self.low <= other.high and other.low <= self.high
+    def below(self, other: "Estimate") -> bool:
+        """Whether this time was measured to be the shorter one: both have intervals, which do not touch."""
+        return self.high is not None and other.low is not None and self.high < other.low
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Outcome:
     """A form with its settings at one size.
 
     Attributes:
-        status: ``ok``, or why there is no time.
+        status: ``ok``, or why there is no time; ``missing`` where its turn never came.
         message: of a failure.
         start: of the engine's session.
         first: run in a session.
@@ -40,6 +45,7 @@ class Outcome:
         cold: start and first run together.
         cpu_seconds: of a warm run, of all its processes.
         peak_bytes: largest of all runs.
+        spilled_bytes: to disk for lack of memory, largest of all runs; None where the engine does not say.
         rows: of the output.
         processes, warm_runs: that the estimates rest on; the least of all processes.
         lines: of code.
@@ -62,6 +68,7 @@ class Outcome:
     cold: Estimate | None = None
     cpu_seconds: float | None = None
     peak_bytes: int | None = None
+    spilled_bytes: int | None = None
     rows: int | None = None
     figures: tuple[tuple[str, float], ...] = ()
 
@@ -71,16 +78,29 @@ class Outcome:
         return f"{self.engine} {self.variant}"
 
 
-def outcomes_of(measurements: Iterable[Measurement]) -> list[Outcome]:
-    """One outcome per form, settings and size, in the order of the measurements.
+def outcomes_of(measurements: Iterable[Measurement], asked: Iterable[Key] = ()) -> list[Outcome]:
+    """One outcome per form, settings and size, in the order of the measurements, then those that were never measured.
 
     A process that failed makes the form fail at this size. Processes under foreign load are left out; where no other
     is left, the outcome is ``loaded``.
+
+    Args:
+        asked: all that the comparison was asked to measure; what of it has no measurement becomes ``missing``.
     """
-    groups: dict[tuple[str, str, str, float], list[Measurement]] = defaultdict(list)
+    groups: dict[Key, list[Measurement]] = defaultdict(list)
     for m in measurements:
         groups[m.stage, m.form, m.settings, m.megabytes].append(m)
-    return [_outcome(group) for group in groups.values()]
+    missing = [
+        Outcome(stage, *_parts(form), settings, size, "missing", "its turn never came", 0)
+        for stage, form, settings, size in dict.fromkeys(asked)
+        if (stage, form, settings, size) not in groups
+    ]
+    return [_outcome(group) for group in groups.values()] + missing
+
+
+def _parts(form: str) -> tuple[str, str]:
+    engine, _, variant = form.partition(" ")
+    return engine, variant
 
 
 def _outcome(group: list[Measurement]) -> Outcome:
@@ -111,6 +131,7 @@ def _estimates(used: list[Measurement]) -> dict:
         "cold": estimate(list(cold.values())),
         "cpu_seconds": _median(work, lambda g: g.cpu_seconds),
         "peak_bytes": max((g.peak_bytes for g in used if g.peak_bytes is not None), default=None),
+        "spilled_bytes": max((g.spilled_bytes for g in used if g.spilled_bytes is not None), default=None),
         "rows": next((g.rows for g in used if g.rows is not None), None),
         "figures": tuple(
             (name, float(np.median([g.figures[name] for g in work if name in g.figures]))) for name in names
@@ -132,22 +153,14 @@ def _median(group: list[Measurement], value: Callable[[Measurement], float | Non
 
 
 def estimate(processes: list[list[float]]) -> Estimate:
-    """Median over processes of each one's median run; processes, and runs within each, are drawn again and again."""
+    """Median over processes of each one's median run, with a percentile bootstrap interval over processes."""
+    from scipy.stats import bootstrap
+
     medians = np.array([np.median(runs) for runs in processes])
-    drawn = np.stack([_medians_of_draws(tuple(runs)) for runs in processes])  # process x draw
-    chosen = drawn[_draws(len(processes)), np.arange(DRAWS)[:, None]]  # draw x process
-    low, high = np.quantile(np.median(chosen, axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     middle = float(np.median(medians))
-    if len(processes) == 1:
-        low, high = min(low, middle / ASSUMED_SPREAD), max(high, middle * ASSUMED_SPREAD)
-    return Estimate(middle, min(float(low), middle), max(float(high), middle))
-
-
-def _medians_of_draws(runs: tuple[float, ...]) -> np.ndarray:
-    return np.median(np.array(runs)[_draws(len(runs), SEED + 1)], axis=1)
-
-
-@cache
-def _draws(count: int, seed: int = SEED) -> np.ndarray:
-    """Indices drawn with replacement: ``DRAWS`` rows of ``count``; the same ones each time."""
-    return np.random.default_rng((seed, count)).integers(0, count, (DRAWS, count))
+    if len(medians) < PROCESSES_FOR_INTERVAL:
+        return Estimate(middle)
+    found = bootstrap(
+        (medians,), np.median, n_resamples=DRAWS, confidence_level=LEVEL, method="percentile", rng=SEED
+    ).confidence_interval
+    return Estimate(middle, min(float(found.low), middle), max(float(found.high), middle))

@@ -46,14 +46,15 @@ def make_model(directory: Path, seed: int) -> Path:
 
     logging.disable_progress_bar()
 
-    _make_tokenizer(directory, seed)
+    make_tokenizer(directory, seed)
     torch.manual_seed(seed)
     config = LlamaConfig(vocab_size=VOCABULARY, bos_token_id=0, eos_token_id=0, **SIZES)
     LlamaForCausalLM(config).save_pretrained(directory)
     return directory
 
 
-def _make_tokenizer(directory: Path, seed: int) -> None:
+def make_tokenizer(directory: Path, seed: int) -> None:
+    """Write ``tokenizer.json`` of a byte-level BPE tokenizer: the same one for the same seed."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 

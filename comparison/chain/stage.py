@@ -22,11 +22,9 @@ STAGE = Stage(
     title="The whole chain",
     question="Documents to ordered rows, to a tuned model, to completions: one engine, the other, or one after the other?",
     forms=(
-        Form("spark", "alone", spark_alone.run, shuffles=2, loads_model=True, sources=SPARK_ETL + SPARK_MODEL),
-        Form(
-            "ray", "alone", ray_alone.run, shuffles=2, python_rows=True, loads_model=True, sources=RAY_ETL + RAY_MODEL
-        ),
-        Form("relay", "hand-off", relay.run, shuffles=2, loads_model=True, sources=SPARK_ETL + HANDOFF + RAY_MODEL),
+        Form("spark", "alone", spark_alone.run, sources=SPARK_ETL + SPARK_MODEL),
+        Form("ray", "alone", ray_alone.run, sources=RAY_ETL + RAY_MODEL),
+        Form("relay", "hand-off", relay.run, sources=SPARK_ETL + HANDOFF + RAY_MODEL),
     ),
     compared="close",
     tolerance=1e-5,

@@ -1,11 +1,11 @@
 """Names, times and sizes of a comparison as people read them."""
 
-from comparison.outcomes import Estimate, Outcome
+from comparison.judge.outcomes import Estimate, Outcome
 
 NAMES = {"spark": "Spark", "ray": "Ray", "relay": "Relay", "polars": "Polars", "python": "Python"}
 STATUS = {
     "unequal": "unequal output", "timeout": "timeout", "memory": "out of memory", "failed": "failed",
-    "loaded": "machine was busy",
+    "loaded": "machine was busy", "missing": "not measured",
 }  # fmt: skip
 
 
@@ -32,9 +32,11 @@ def seconds(value: float | None) -> str:
 
 
 def interval(estimate: Estimate | None) -> str:
-    """``8.2 s (7.9–8.8)``."""
+    """``8.2 s (7.9–8.8)``; ``8.2 s`` where there are too few processes for an interval."""
     if estimate is None:
         return "–"
+    if estimate.low is None or estimate.high is None:
+        return seconds(estimate.median)
     low, high = (seconds(v).removesuffix("\u202fs") for v in (estimate.low, estimate.high))
     return f"{seconds(estimate.median)} ({low}–{high})"
 

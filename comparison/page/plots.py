@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from comparison.outcomes import Outcome
-from comparison.words import label_of, megabytes
+from comparison.judge.outcomes import Outcome
+from comparison.judge.words import label_of, megabytes
 from pages.svg import MUTED, RAY, SPARK, THIRD, chart
 
 COLOURS = {"spark": SPARK, "ray": RAY}
@@ -53,7 +53,7 @@ def _sorted(line: list[Outcome]) -> list[Outcome]:
 def _line(axes: Any, line: list[Outcome], colour: str, style: str) -> None:
     warm = [o.warm for o in line if o.warm]
     xs, ys = [o.megabytes for o in line], [w.median for w in warm]
-    spread = [[w.median - w.low for w in warm], [w.high - w.median for w in warm]]
+    spread = [[w.median - (w.low or w.median) for w in warm], [(w.high or w.median) - w.median for w in warm]]
     axes.errorbar(xs, ys, yerr=spread, color=colour, linestyle="none", elinewidth=5, alpha=0.3)
     axes.plot(xs, ys, color=colour, linestyle=style, linewidth=2, marker="o", markersize=4)
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Tree:
     its own time and the larger of two figures: what the kernel handed up, and what was last seen of children now gone.
     What such a child used since the last sample is lost.
 
-    Attributes: those of :class:`comparison.cgroup.Cgroup`; one sample takes some milliseconds.
+    Attributes: those of :class:`comparison.measure.cgroup.Cgroup`; one sample takes some milliseconds.
     """
 
     interval = 0.2
@@ -108,11 +109,16 @@ def _subreaper(on: bool) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def busy_seconds() -> float:
-    """CPU-seconds of the machine's cores that were not idle, since boot; stolen ones included (proc(5))."""
-    with open("/proc/stat") as stream:
-        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stream.readline().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / TICK
+def busy_seconds(cores: Collection[int] | None = None) -> float:
+    """CPU-seconds of these cores (all, unless given) that were not idle, since boot; stolen ones included (proc(5))."""
+    names = {"cpu"} if cores is None else {f"cpu{core}" for core in cores}
+    total = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name in names:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, ticks[:8])
+            total += user + nice + system + irq + softirq + steal
+    return total / TICK
 
 
 def proportional_bytes(pid: int) -> int:

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from comparison.cell import Spec, read_log
 from comparison.config import ComparisonConfig
-from comparison.measure import Account
+from comparison.measure.account import Account
+from comparison.measure.cell import Spec, read_log
 from comparison.results import Measurement, Phase, Status
 from comparison.schedule import Cell
 
@@ -54,10 +54,14 @@ def attempt(
         seed=config.seed, began=time.monotonic(), options=options,
     )  # fmt: skip
     spec.save(scratch / "spec.json")
-    command = [sys.executable, "-m", "comparison.cell", str(scratch / "spec.json")]
+    command = [sys.executable, "-m", "comparison.measure.cell", str(scratch / "spec.json")]
     cores = set(sorted(os.sched_getaffinity(0))[: config.usable_cores])
     output = scratch / "output.txt"
-    with output.open("w") as file, Account(command, cores=cores, stdout=file, stderr=file) as account:
+    memory = int(config.memory_gib * 2**30)
+    with (
+        output.open("w") as file,
+        Account(command, cores=cores, memory_bytes=memory, stdout=file, stderr=file) as account,
+    ):
         try:
             code: int | None = account.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -66,7 +70,7 @@ def attempt(
     measured = [_joined(base, line, account) for line in lines if line["phase"] != "failed"]
     if code != 0:
         said = output.read_text(errors="replace")[-OUTPUT_TAIL:] if output.exists() else ""
-        measured.append(_failure(base, code, lines, timeout, said))
+        measured.append(_failure(base, code, lines, timeout, said, account.killed))
     if cell.stage.compared != "close":
         shutil.rmtree(kept, ignore_errors=True)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -77,8 +81,7 @@ def _described(cell: Cell, load: float, started: datetime) -> dict[str, Any]:
     return {
         "stage": cell.stage.name, "engine": cell.form.engine, "variant": cell.form.variant, "settings": cell.settings,
         "megabytes": cell.megabytes, "process": cell.process, "load": load, "started": started,
-        "lines": lines_of(cell.form.run, *cell.form.sources), "shuffles": cell.form.shuffles, "python_rows": cell.form.python_rows,
-        "loads_model": cell.form.loads_model,
+        "lines": lines_of(cell.form.run, *cell.form.sources),
     }  # fmt: skip
 
 
@@ -86,13 +89,13 @@ def _joined(base: dict[str, Any], line: dict[str, Any], account: Account) -> Mea
     used = account.between(line["begin"], line["end"])
     return Measurement(
         **base, phase=line["phase"], run=line["run"], status="ok", seconds=line["end"] - line["begin"],
-        cpu_seconds=used.cpu_seconds, peak_bytes=used.peak_bytes, foreign_cores=used.foreign_cores,
+        cpu_seconds=used.cpu_seconds, peak_bytes=used.peak_bytes, spilled_bytes=line.get("spilled_bytes"), foreign_cores=used.foreign_cores,
         digest=line.get("digest"), rows=line.get("rows"), message="", figures=line.get("figures", {}),
     )  # fmt: skip
 
 
 def _failure(
-    base: dict[str, Any], code: int | None, lines: list[dict[str, Any]], timeout: float, said: str
+    base: dict[str, Any], code: int | None, lines: list[dict[str, Any]], timeout: float, said: str, killed: int
 ) -> Measurement:
     """The result of a process that did not come to its end, in the phase that it was in."""
     told = next((line for line in lines if line["phase"] == "failed"), None)
@@ -100,13 +103,18 @@ def _failure(
     phase: Phase = "start" if not done else "first" if len(done) == 1 else "warm"
     status: Status = "failed"
     message = told["message"] if told else f"it ended with code {code}"
-    if code is None:
+    if killed:
+        status, message = (
+            "memory",
+            f"the kernel ended {killed} of its processes: they held more memory than each engine gets",
+        )
+    elif code is None:
         status, message = "timeout", f"not done after {timeout:.0f} s"
     elif code == -9 or any(word in (told or {}).get("text", "") + said for word in ("OutOfMemory", "MemoryError")):
         status, message = "memory", told["message"] if told else "it was killed, probably for its memory"
     return Measurement(
         **base, phase=phase, run=max(len(done) - 2, 0), status=status, seconds=None, cpu_seconds=None,
-        peak_bytes=None, foreign_cores=None, digest=None, rows=None, message=message,
+        peak_bytes=None, spilled_bytes=None, foreign_cores=None, digest=None, rows=None, message=message,
     )  # fmt: skip
 
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comparison import findings
 from comparison.config import ComparisonConfig
 from comparison.form import Stage
-from comparison.outcomes import Outcome, outcomes_of
+from comparison.judge import findings
+from comparison.judge.outcomes import Key, Outcome, outcomes_of
+from comparison.judge.verdict import EITHER, NOBODY, OPEN, Verdict, verdicts_of, word
+from comparison.judge.words import NAMES, STATUS, figures, interval, megabytes, seconds, times
+from comparison.page.stage_view import price, view
+from comparison.registry import stage as known_stage
 from comparison.results import Measurement
-from comparison.stage_view import price, view
-from comparison.stages import stage as known_stage
-from comparison.verdict import EITHER, NOBODY, Verdict, verdicts_of, word
-from comparison.words import NAMES, STATUS, figures, interval, megabytes, seconds, times
 from pages.template import template
 
 
@@ -22,8 +22,9 @@ class Row:
     """A stage in the table at the top.
 
     Attributes:
-        cells: per size, the warm verdict and who it is for; None where it was not measured.
-        cold: the same for the engine's start and first run, at the largest size.
+        cells: per size, the cold verdict (the engine's start and the first run) and who it is for; None where it was not
+            measured.
+        warm: the same for warm runs, at the largest size.
         alone: the third column, where it beats the engines.
         costs: engine, core-seconds and price of a thousand warm runs, at the largest size.
         unequal: whether some output differs.
@@ -31,7 +32,7 @@ class Row:
 
     stage: Stage
     cells: list[tuple[str, str] | None]
-    cold: tuple[str, str]
+    warm: tuple[str, str]
     alone: str
     costs: list[tuple[str, str]]
     unequal: bool
@@ -43,6 +44,7 @@ def render(
     config: ComparisonConfig,
     partial: str | None,
     stage_of: Callable[[str], Stage] = known_stage,
+    asked: Sequence[Key] = (),
 ) -> str:
     """The page as one HTML document. Whatever comes from users is escaped, credentials in addresses are masked.
 
@@ -50,33 +52,33 @@ def render(
         machine: facts about it, as ``handoff.machine`` tells them.
         partial: why the measurements are not all that was asked for; None where they are.
         stage_of: finds a stage by its name.
+        asked: all that was to be measured; a stage with a form that is missing from it gets no verdict.
     """
-    outcomes = outcomes_of(measurements)
-    warm, cold = verdicts_of(outcomes, "warm"), verdicts_of(outcomes, "cold")
+    outcomes = outcomes_of(measurements, asked)
+    cold, warm = verdicts_of(outcomes, "cold"), verdicts_of(outcomes, "warm")
     stages = {name: stage_of(name) for name in dict.fromkeys(o.stage for o in outcomes)}
     titles = {name: stage.title for name, stage in stages.items()}
     sizes = sorted({o.megabytes for o in outcomes})
     chain = findings.chain_sentence(cold)
     return template(Path(__file__).parent, seconds=seconds, interval=interval, megabytes=megabytes).render(
-        title=chain or findings.count_sentence(warm).rstrip("."),
-        counts=findings.count_sentence(warm) if chain else None,
-        always=findings.always(warm, cold),
+        title=chain or findings.count_sentence(cold).rstrip("."),
+        counts=findings.count_sentence(cold) if chain else None,
         few=findings.few_repeats(outcomes, config),
         partial=partial,
-        engines=[(name, NAMES[name], told) for name, told in findings.engine_sentences(outcomes, warm)],
+        engines=[(name, NAMES[name], told) for name, told in findings.engine_sentences(outcomes, cold)],
         chain=_chain([o for o in outcomes if o.stage == "chain"], config),
         recovery=_recovery([o for o in outcomes if o.stage == "recover"]),
         sizes=[megabytes(s) for s in sizes],
         rows=[_row(stage, outcomes, warm, cold, sizes, config) for stage in stages.values()],
         views=[
             view(
-                stage, [o for o in outcomes if o.stage == name], [v for v in (*warm, *cold) if v.stage == name], config
+                stage, [o for o in outcomes if o.stage == name], [v for v in (*cold, *warm) if v.stage == name], config
             )
             for name, stage in stages.items()
         ],
-        spark_loses=findings.losses("spark", [*warm, *cold], titles),
-        ray_loses=findings.losses("ray", [*warm, *cold], titles),
-        needless=findings.needless([*warm, *cold], titles),
+        spark_loses=findings.losses("spark", [*cold, *warm], titles),
+        ray_loses=findings.losses("ray", [*cold, *warm], titles),
+        needless=findings.needless([*cold, *warm], titles),
         cannot_tell=findings.cannot_tell(outcomes, machine, config, partial),
         machine=machine,
         config=config,
@@ -95,14 +97,14 @@ def _row(
     sizes: list[float],
     config: ComparisonConfig,
 ) -> Row:
-    by_size = {v.megabytes: v for v in warm if v.stage == stage.name}
-    last_cold = findings.at_largest([v for v in cold if v.stage == stage.name])
+    by_size = {v.megabytes: v for v in cold if v.stage == stage.name}
+    last_warm = findings.at_largest([v for v in warm if v.stage == stage.name])
     last = findings.at_largest(list(by_size.values()))
     third = last[0].third if last else None
     return Row(
         stage=stage,
         cells=[_cell(by_size[s]) if s in by_size else None for s in sizes],
-        cold=_cell(last_cold[0]) if last_cold else ("no time", NOBODY),
+        warm=_cell(last_warm[0]) if last_warm else ("no time", NOBODY),
         alone=f"{NAMES[third.engine]} {times(last[0].neither)}" if last and third and last[0].neither else "",
         costs=[(o.engine, _cost(o, config)) for o in last[0].ranked] if last else [],
         unequal=any(o.stage == stage.name and o.status == "unequal" for o in outcomes),
@@ -111,6 +113,8 @@ def _row(
 
 def _cell(verdict: Verdict) -> tuple[str, str]:
     """A verdict's words and what it is coloured as."""
+    if verdict.winner == OPEN and verdict.ranked and not verdict.missing:
+        return " · ".join(f"{NAMES[o.engine]} {seconds(verdict.time(o).median)}" for o in verdict.ranked), EITHER
     compared = verdict.factor or verdict.without
     return word(verdict), verdict.winner if verdict.winner in NAMES and compared else EITHER
 
@@ -118,7 +122,7 @@ def _cell(verdict: Verdict) -> tuple[str, str]:
 def _cost(outcome: Outcome, config: ComparisonConfig) -> str:
     used = "–" if outcome.cpu_seconds is None else f"{outcome.cpu_seconds:,.0f}\u202fcore-s"
     paid = price(outcome, config)
-    return used if paid is None else f"{used} · {paid:.2g}"
+    return used if paid is None else f"{used} · {paid:.2g}\u202f{config.currency}"
 
 
 def _chain(outcomes: list[Outcome], config: ComparisonConfig) -> list[dict[str, Any]]:

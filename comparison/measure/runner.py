@@ -2,23 +2,26 @@
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from comparison.attempt import attempt
-from comparison.config import ComparisonConfig
-from comparison.equality import judged
+from comparison.config import METHOD_PROCESSES, ComparisonConfig
+from comparison.form import Stage
+from comparison.judge.equality import judged
+from comparison.judge.oracle import right_digest
+from comparison.judge.outcomes import outcomes_of
+from comparison.judge.verdict import EITHER, OPEN, TEMPERATURES, time_of, verdicts_of
+from comparison.measure.attempt import attempt
+from comparison.registry import stage
 from comparison.results import Measurement
 from comparison.schedule import Cell, cells_of
-from comparison.stages import stage
 from handoff.job import log
 
-# Of the machine, used by others while a cell ran: such a cell is thrown away and measured again. The machine's own
-# services take a hundredth; a build in the next window takes a core.
+# Of the cell's own cores, used by others while it started and ran: such a cell is thrown away and measured again. The machine's
+# own services take a hundredth; a build in the next window takes a core.
 FOREIGN_SHARE = 0.1
 ATTEMPTS = 3  # then the cell is shown as loaded, without a time
 
@@ -49,15 +52,24 @@ class Runner:
             log.info("%d of %d cells were measured by an earlier attempt at this run", len(known), len(cells))
         found: list[Measurement] = []
         for number, cell in enumerate(cells):
+            if cell.key not in known and settled(cell, found):
+                continue
             measured = known.get(cell.key) or self._cell(cell)
             if measured is None:
                 left = f"{len(cells) - number} of {len(cells)} cells were not measured: the time was used up"
-                return judged(found, stage, self.kept), left
+                return self._judged(found), left
             if cell.key not in known:
                 self._note(cell, measured)
                 log.info("%s", _line(number + 1, len(cells), cell, measured))
             found += measured
-        return judged(found, stage, self.kept), None
+        return self._judged(found), None
+
+    def _judged(self, found: list[Measurement]) -> list[Measurement]:
+        def right_of(one: Stage, megabytes: float) -> str | None:
+            tables, made_up = self.tables(megabytes), self.config.source is None
+            return right_digest(one, megabytes, tables, self.config.seed, made_up)
+
+        return judged(found, stage, self.kept, right_of)
 
     @property
     def kept(self) -> Path:
@@ -84,8 +96,8 @@ class Runner:
             )
             if not ended and timeout < self.config.cell_timeout_seconds:
                 return None
-            foreign = max((m.foreign_cores or 0.0 for m in measured if m.phase != "start"), default=0.0)
-            if foreign <= FOREIGN_SHARE * (os.cpu_count() or 1):
+            foreign = max((m.foreign_cores or 0.0 for m in measured), default=0.0)
+            if foreign <= FOREIGN_SHARE * self.config.usable_cores:
                 return measured
             log.info("  %s: other processes took %.2f cores meanwhile; it is measured again", cell.key, foreign)
         return [replace(m, status="loaded", seconds=None, message="other processes were at work") for m in measured]
@@ -111,6 +123,29 @@ class Runner:
             key: [Measurement(**{**row, "started": datetime.fromisoformat(row["started"])}) for row in rows]
             for key, rows in lines
         }
+
+
+def settled(cell: Cell, found: list[Measurement]) -> bool:
+    """Whether another process of a cell would change no verdict.
+
+    It would not where the form has failed, where another form of its engine is more than twice as fast from the first process
+    on, or where enough processes have decided the stage at this size.
+    """
+    if cell.process == 0:
+        return False
+    mine = [m for m in found if (m.stage, m.megabytes, m.settings) == (cell.stage.name, cell.megabytes, cell.settings)]
+    outcomes = outcomes_of(mine)
+    form = next((o for o in outcomes if o.form == cell.form.name), None)
+    if form is None or form.status == "loaded":
+        return False
+    if form.status != "ok":
+        return True
+    rivals = [o for o in outcomes if o.status == "ok" and o.engine == form.engine and o is not form]
+    if any(all(2 * time_of(o, t).median < time_of(form, t).median for t in TEMPERATURES) for o in rivals):
+        return True
+    return cell.process >= METHOD_PROCESSES and all(
+        v.winner not in (EITHER, OPEN) for t in TEMPERATURES for v in verdicts_of(outcomes, t)
+    )
 
 
 def _line(number: int, total: int, cell: Cell, measured: list[Measurement]) -> str:

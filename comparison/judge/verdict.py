@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from comparison.outcomes import Estimate, Outcome, outcomes_of
+from comparison.judge.outcomes import PROCESSES_FOR_INTERVAL, Estimate, Key, Outcome, outcomes_of
+from comparison.judge.words import NAMES, megabytes, times
 from comparison.results import Measurement
-from comparison.words import NAMES, megabytes, times
 
 Temperature = Literal["warm", "cold"]
-TEMPERATURES: tuple[Temperature, ...] = ("warm", "cold")
-EITHER, NOBODY = "either", "nobody"
+TEMPERATURES: tuple[Temperature, ...] = ("cold", "warm")  # a DAG runs cold
+EITHER, NOBODY, OPEN = "either", "nobody", "open"
+UNJUDGED = ("missing", "loaded")  # says nothing about the form itself
 CONTENDERS = ("spark", "ray", "relay")  # the others are the third column
 
 
@@ -25,6 +26,7 @@ class Verdict:
         ranked: the fastest form of each contender that has a time, fastest first.
         third: the fastest form without Spark and Ray.
         without: contenders that were measured and have no time.
+        missing: names of forms whose turn never came, or which have no time for other processes' sake.
     """
 
     stage: str
@@ -33,17 +35,26 @@ class Verdict:
     ranked: tuple[Outcome, ...]
     third: Outcome | None
     without: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
     @property
     def tied(self) -> tuple[Outcome, ...]:
-        """The fastest and those whose interval overlaps its."""
-        return tuple(o for o in self.ranked if self.time(o).overlaps(self.time(self.ranked[0])))
+        """The fastest, and those that were not measured to be slower."""
+        first, *others = self.ranked
+        return first, *(o for o in others if not self.time(first).below(self.time(o)))
 
     @property
     def winner(self) -> str:
-        """A contender, ``either`` where intervals overlap, ``nobody`` where none has a time."""
+        """A contender, ``either`` where intervals touch, ``nobody`` where none has a time.
+
+        ``open`` where nothing can be said: a form is missing, or times rest on too few processes for an interval.
+        """
+        if self.missing:
+            return OPEN
         if not self.ranked:
             return NOBODY
+        if len(self.ranked) > 1 and any(self.time(o).low is None for o in self.tied):
+            return OPEN
         return EITHER if len(self.tied) > 1 else self.ranked[0].engine
 
     @property
@@ -66,7 +77,9 @@ class Verdict:
     @property
     def neither(self) -> float | None:
         """How many times as long the fastest contender takes as the third column, where that is clearly faster."""
-        if not self.third or not self.ranked or self.time(self.third).high >= self.time(self.ranked[0]).low:
+        if self.missing or not self.third or not self.ranked:
+            return None
+        if not self.time(self.third).below(self.time(self.ranked[0])):
             return None
         return self.time(self.ranked[0]).median / self.time(self.third).median
 
@@ -104,7 +117,7 @@ def _verdict(group: list[Outcome], temperature: Temperature) -> Verdict:
             if seen is None or time_of(outcome, temperature).median < time_of(seen, temperature).median:
                 best[outcome.engine] = outcome
     ranked = sorted(best.values(), key=lambda o: time_of(o, temperature).median)
-    measured = dict.fromkeys(o.engine for o in group)
+    measured = dict.fromkeys(o.engine for o in group if o.status not in UNJUDGED)
     return Verdict(
         stage=group[0].stage,
         megabytes=group[0].megabytes,
@@ -112,11 +125,12 @@ def _verdict(group: list[Outcome], temperature: Temperature) -> Verdict:
         ranked=tuple(o for o in ranked if o.engine in CONTENDERS),
         third=next((o for o in ranked if o.engine not in CONTENDERS), None),
         without=tuple(c for c in measured if c in CONTENDERS and c not in best),
+        missing=tuple(o.form for o in group if o.settings == "tuned" and o.status in UNJUDGED),
     )
 
 
 def crossover(verdicts: Iterable[Verdict]) -> tuple[float, str, str] | None:
-    """Megabytes where one engine stops to be the faster one, that engine, and the one that is faster beyond.
+    """Megabytes from which on one engine is no longer the faster one, that engine, and the one that is faster beyond.
 
     Takes the verdicts of one stage. Sizes at which neither was clearly faster are passed over; between the two sizes
     around a change, the logarithm of the time is a straight line over that of the size. None where the same engine is
@@ -139,9 +153,13 @@ def _lead(verdict: Verdict, one: str, other: str) -> float | None:
 
 
 def word(verdict: Verdict) -> str:
-    """A verdict in few words: ``Spark 8.5×``, ``either``, ``Spark alone``, ``only Spark measured``, ``no time``."""
+    """A verdict in few words: ``Spark 8.5×``, ``either``, ``Spark alone``, ``only Spark measured``, ``no verdict (…)``."""
+    if verdict.missing:
+        return f"not complete ({len(verdict.missing)} form{'s' if len(verdict.missing) > 1 else ''} without a turn)"
     if verdict.winner == NOBODY:
         return "no time"
+    if verdict.winner == OPEN:
+        return f"no verdict (fewer than {PROCESSES_FOR_INTERVAL} processes)"
     if verdict.winner == EITHER:
         return (
             EITHER if len(verdict.tied) == len(verdict.ranked) else " or ".join(NAMES[o.engine] for o in verdict.tied)
@@ -152,9 +170,9 @@ def word(verdict: Verdict) -> str:
     return f"{name} alone" if verdict.without else f"only {name} measured"
 
 
-def summary_lines(measurements: Iterable[Measurement]) -> list[str]:
-    """A line per stage for the log: who is faster warm and cold at each size."""
-    outcomes = outcomes_of(measurements)
+def summary_lines(measurements: Iterable[Measurement], asked: Iterable[Key] = ()) -> list[str]:
+    """A line per stage for the log: who is faster, cold and warm, at each size."""
+    outcomes = outcomes_of(measurements, asked)
     told: dict[str, list[str]] = {}
     for temperature in TEMPERATURES:
         for verdict in verdicts_of(outcomes, temperature):

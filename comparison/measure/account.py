@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from comparison.cgroup import Cgroup
-from comparison.procfs import MARK, Tree, busy_seconds, proportional_bytes
+from comparison.measure.cgroup import Cgroup
+from comparison.measure.procfs import MARK, Tree, busy_seconds, proportional_bytes
 from handoff.errors import InfrastructureError
 
 MEMORY_SECONDS = 1.0  # four samples a second cost 14 % of a core
@@ -28,8 +28,10 @@ class Usage:
 
     Attributes:
         cpu_seconds: of all its processes, also of those that have gone.
-        peak_bytes: largest sum of their proportional set sizes, sampled once a second; 0 where nothing lived.
-        foreign_cores: mean cores that all other processes used, stolen time included; not the process that measures.
+        peak_bytes: largest memory that they held together, shared memory once, page cache not: sampled twenty times a second
+            by the cgroup, else once a second as proportional set sizes; 0 where nothing lived.
+        foreign_cores: mean cores of those it is pinned to that all other processes used, stolen time included; not the process
+            that measures.
     """
 
     cpu_seconds: float
@@ -45,8 +47,9 @@ class Account:
 
     Args:
         command: program and arguments.
-        cores: that the tree is pinned to; None for all.
-        own_cgroup: whether to try for a cgroup of its own; ``/proc`` otherwise.
+        cores: that the tree is pinned to; None for all. What others use is counted on these cores.
+        memory_bytes: that the whole tree may hold; kept by the kernel where the machine lets us make a cgroup.
+        own_cgroup: whether to try for a cgroup of its own; ``/proc`` otherwise, without a limit of memory.
         popen: further arguments of :class:`subprocess.Popen`.
 
     Attributes:
@@ -56,15 +59,22 @@ class Account:
     """
 
     def __init__(
-        self, command: Sequence[str], *, cores: set[int] | None = None, own_cgroup: bool = True, **popen: Any
+        self,
+        command: Sequence[str],
+        *,
+        cores: set[int] | None = None,
+        memory_bytes: int | None = None,
+        own_cgroup: bool = True,
+        **popen: Any,
     ) -> None:
         mark = uuid.uuid4().hex
         environment: Mapping[str, str] = popen.pop("env", None) or os.environ
         self.load = os.getloadavg()[0]
-        self._members: Cgroup | Tree = (Cgroup.made() if own_cgroup else None) or Tree(mark)
+        self._cores = cores
+        self._members: Cgroup | Tree = (Cgroup.made(memory_bytes) if own_cgroup else None) or Tree(mark)
         self.method = "cgroup" if isinstance(self._members, Cgroup) else "proc"
         self._lock = threading.RLock()
-        self._stop, self._closed = threading.Event(), False
+        self._stop, self._closed, self._killed = threading.Event(), False, 0
         self._times: list[float] = []
         self._figures: list[tuple[float, float]] = []  # CPU-seconds of the cell, and of all others
         self._memory: list[tuple[float, int]] = []
@@ -143,14 +153,29 @@ class Account:
             time.sleep(0.01)
         self.wait()
         self._sample()
+        self._killed = self._members.killed() if isinstance(self._members, Cgroup) else 0
         self._members.close()
         self._closed = True
+
+    @property
+    def killed(self) -> int:
+        """Processes that the kernel ended because they held more memory than they may."""
+        if not self._closed and isinstance(self._members, Cgroup):
+            return self._members.killed()
+        return self._killed
+
+    @property
+    def limits_memory(self) -> bool:
+        """Whether the kernel holds the tree within its memory."""
+        return isinstance(self._members, Cgroup) and self._members.limits_memory
 
     def _watch(self) -> None:
         due = 0.0
         while not self._stop.wait(self._members.interval):
             self._sample()
-            if time.monotonic() >= due:
+            if isinstance(self._members, Cgroup) and (held := self._members.memory_bytes()) is not None:
+                self._memory.append((time.monotonic(), held))
+            elif time.monotonic() >= due:
                 due = time.monotonic() + MEMORY_SECONDS
                 with self._lock:
                     pids = self._members.pids()
@@ -160,6 +185,6 @@ class Account:
         with self._lock:
             if self._closed:
                 return
-            cpu, busy, own = self._members.cpu_seconds(), busy_seconds(), time.process_time()
+            cpu, busy, own = self._members.cpu_seconds(), busy_seconds(self._cores), time.process_time()
             self._figures.append((cpu, busy - cpu - own))
             self._times.append(time.monotonic())

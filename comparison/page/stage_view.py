@@ -10,10 +10,12 @@ from markupsafe import Markup
 
 from comparison.config import ComparisonConfig
 from comparison.form import Stage
-from comparison.outcomes import Outcome
-from comparison.plots import size_chart
-from comparison.verdict import Verdict, crossover, word
-from comparison.words import NAMES, STATUS, figures, interval, label_of, megabytes
+from comparison.judge.equality import kernel_of
+from comparison.judge.oracle import has_oracle
+from comparison.judge.outcomes import Outcome
+from comparison.judge.verdict import TEMPERATURES, Verdict, crossover, word
+from comparison.judge.words import NAMES, STATUS, figures, interval, label_of, megabytes
+from comparison.page.plots import size_chart
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ def view(stage: Stage, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict],
     shown = [o for o in timed if o.megabytes == largest]
     return StageView(
         stage=stage,
-        equality=_equality(stage, outcomes, sizes),
-        sentences=[_sentence([v for v in verdicts if v.temperature == t]) for t in ("warm", "cold")],
+        equality=_equality(stage, outcomes, sizes, config),
+        sentences=[_sentence([v for v in verdicts if v.temperature == t]) for t in TEMPERATURES],
         chart=size_chart(outcomes, stage.name),
         bars_at=megabytes(largest) if largest else "",
         bars=_bars(shown),
@@ -70,7 +72,9 @@ def view(stage: Stage, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict],
     )
 
 
-def _equality(stage: Stage, outcomes: Sequence[Outcome], sizes: list[float]) -> list[tuple[bool, str]]:
+def _equality(
+    stage: Stage, outcomes: Sequence[Outcome], sizes: list[float], config: ComparisonConfig
+) -> list[tuple[bool, str]]:
     """Whether the outputs were equal, and a sentence that says so, of sizes with the same answer together."""
     how = {
         "rows": "the same rows", "ordered": "the same rows in the same order",
@@ -83,8 +87,15 @@ def _equality(stage: Stage, outcomes: Sequence[Outcome], sizes: list[float]) -> 
         forms = {o.form: o for o in here if o.status == "ok"}
         if wrong:
             key = False, f"the output of {', '.join(wrong)} differs and shows no time"
+        elif len(forms) > 1 and has_oracle(stage, size, config.seed, config.source is None):
+            key = True, f"{len(forms)} forms gave {how}, those of a plain Python program"
         elif len(forms) > 1:
-            key = True, f"{len(forms)} forms gave {how}"
+            kernels = len({kernel_of(stage, form) for form in forms})
+            shared = "of which all share the code that makes them: a fault in it would not show"
+            key = (
+                True,
+                f"{len(forms)} forms gave {how}, " + (f"by {kernels} independent ways" if kernels > 1 else shared),
+            )
         elif forms:
             key = False, f"only {label_of(next(iter(forms.values())))} has an output, compared with itself"
         else:
