@@ -70,6 +70,7 @@ class Form:
         kernel: name of the code that makes its rows, where other forms of the stage share it: together they have one
             vote on the right output. Empty: code of its own.
         sources: functions and classes of its own besides ``run``; shown on the page, and their lines count.
+        cold_only: its runs hold whole sessions, so that none of them is warm: it is run once in each process.
         tunable: whether ``Work.tuned`` makes a difference; the form is then measured with the defaults as well.
     """
 
@@ -78,6 +79,7 @@ class Form:
     run: Callable[[Work], dict[str, float] | None]
     kernel: str = ""
     tunable: bool = True
+    cold_only: bool = False
     sources: tuple[Callable[..., Any], ...] = ()
 
     @property

@@ -44,7 +44,7 @@ def etl(work: Work, chain: Chain, directory: Path) -> list[str]:
         return first.append_column("key", keys_of(first["document_id"], seed))
 
     with blocks_in_order():
-        documents = read_ray(work, work.documents, "document_id", "source", "text")
+        documents = read_ray(work, work.documents, "document_id", "text")
         cleaned = documents.map_batches(in_ray(clean_batch), batch_format="pyarrow")
         unique = shuffled(cleaned, work, "text").map_batches(with_key, batch_format="pyarrow", batch_size=None)
         rows = unique.sort("key").map_batches(corpus_rows, batch_format="pyarrow", batch_size=None)

@@ -41,7 +41,8 @@ class Outcome:
         message: of a failure.
         start: of the engine's session.
         first: run in a session.
-        warm: median of a process's warm runs; of the first run where no warm ones were made.
+        warm: median of a process's warm runs; of the first run where no warm ones were made. None for the relay, each of whose
+            runs starts both sessions.
         cold: start and first run together.
         cpu_seconds: of a warm run, of all its processes.
         peak_bytes: largest of all runs.
@@ -127,7 +128,7 @@ def _estimates(used: list[Measurement]) -> dict:
         "warm_runs": min((len(warm.get(p, ())) for p in first), default=0),
         "start": estimate(list(start.values())) if start else None,
         "first": estimate(list(first.values())),
-        "warm": estimate(list((warm or first).values())),
+        "warm": None if used[0].engine == "relay" else estimate(list((warm or first).values())),
         "cold": estimate(list(cold.values())),
         "cpu_seconds": _median(work, lambda g: g.cpu_seconds),
         "peak_bytes": max((g.peak_bytes for g in used if g.peak_bytes is not None), default=None),

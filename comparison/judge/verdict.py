@@ -94,9 +94,13 @@ class Verdict:
 
 def time_of(outcome: Outcome, temperature: Temperature) -> Estimate:
     """Seconds of an outcome that has a time."""
-    estimate = outcome.warm if temperature == "warm" else outcome.cold
+    estimate = _estimate(outcome, temperature)
     assert estimate, "only of outcomes with a time"
     return estimate
+
+
+def _estimate(outcome: Outcome, temperature: Temperature) -> Estimate | None:
+    return outcome.warm if temperature == "warm" else outcome.cold
 
 
 def verdicts_of(outcomes: Sequence[Outcome], temperature: Temperature) -> list[Verdict]:
@@ -112,19 +116,20 @@ def verdicts_of(outcomes: Sequence[Outcome], temperature: Temperature) -> list[V
 def _verdict(group: list[Outcome], temperature: Temperature) -> Verdict:
     best: dict[str, Outcome] = {}
     for outcome in group:
-        if outcome.status == "ok":
+        if outcome.status == "ok" and _estimate(outcome, temperature):
             seen = best.get(outcome.engine)
             if seen is None or time_of(outcome, temperature).median < time_of(seen, temperature).median:
                 best[outcome.engine] = outcome
     ranked = sorted(best.values(), key=lambda o: time_of(o, temperature).median)
     measured = dict.fromkeys(o.engine for o in group if o.status not in UNJUDGED)
+    failed = {o.engine for o in group if o.status not in ("ok", *UNJUDGED)}
     return Verdict(
         stage=group[0].stage,
         megabytes=group[0].megabytes,
         temperature=temperature,
         ranked=tuple(o for o in ranked if o.engine in CONTENDERS),
         third=next((o for o in ranked if o.engine not in CONTENDERS), None),
-        without=tuple(c for c in measured if c in CONTENDERS and c not in best),
+        without=tuple(c for c in measured if c in CONTENDERS and c not in best and c in failed),
         missing=tuple(o.form for o in group if o.settings == "tuned" and o.status in UNJUDGED),
     )
 

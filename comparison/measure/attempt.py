@@ -50,7 +50,7 @@ def attempt(
     spec = Spec(
         stage=cell.stage.name, form=cell.form.name, tuned=cell.settings == "tuned", megabytes=cell.megabytes,
         tables=str(tables), scratch=str(scratch), kept=str(kept), log=str(scratch / "log.jsonl"),
-        cores=config.usable_cores, memory_bytes=int(config.memory_gib * 2**30), warm_runs=config.warm_runs,
+        cores=config.usable_cores, memory_bytes=int(config.memory_gib * 2**30), warm_runs=0 if cell.form.cold_only else config.warm_runs,
         seed=config.seed, began=time.monotonic(), options=options,
     )  # fmt: skip
     spec.save(scratch / "spec.json")

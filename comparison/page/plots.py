@@ -16,7 +16,7 @@ LABEL_APART = 0.075  # of the height of the axes
 
 
 def size_chart(outcomes: Sequence[Outcome], name: str) -> Markup | None:
-    """Warm time over size of the tuned forms of one stage; None where no form has a time at two sizes."""
+    """Cold time over size of the tuned forms of one stage; None where no form has a time at two sizes."""
     lines: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.status == "ok" and outcome.settings == "tuned":
@@ -25,7 +25,7 @@ def size_chart(outcomes: Sequence[Outcome], name: str) -> Markup | None:
     if all(len(line) < 2 for line in lines.values()):
         return None
     spoken = "; ".join(
-        f"{label_of(line[0])} {', '.join(f'{o.warm.median:.3g} s at {o.megabytes:g} MB' for o in _sorted(line) if o.warm)}"
+        f"{label_of(line[0])} {', '.join(f'{o.cold.median:.3g} s at {o.megabytes:g} MB' for o in _sorted(line) if o.cold)}"
         for line in lines.values()
     )
 
@@ -38,12 +38,12 @@ def size_chart(outcomes: Sequence[Outcome], name: str) -> Markup | None:
             seen[line[0].engine] += 1
             _line(axes, _sorted(line), colour, style)
             last = _sorted(line)[-1]
-            assert last.warm
-            ends.append((last.megabytes, last.warm.median, label_of(last), colour))
+            assert last.cold
+            ends.append((last.megabytes, last.cold.median, label_of(last), colour))
         _axes(axes, sizes)
         _labels(axes, ends)
 
-    return chart(paint, label=f"Warm time over size: {spoken}", name=f"size-{name}", height_inches=3.5)
+    return chart(paint, label=f"Cold time over size: {spoken}", name=f"size-{name}", height_inches=3.5)
 
 
 def _sorted(line: list[Outcome]) -> list[Outcome]:
@@ -51,9 +51,9 @@ def _sorted(line: list[Outcome]) -> list[Outcome]:
 
 
 def _line(axes: Any, line: list[Outcome], colour: str, style: str) -> None:
-    warm = [o.warm for o in line if o.warm]
-    xs, ys = [o.megabytes for o in line], [w.median for w in warm]
-    spread = [[w.median - (w.low or w.median) for w in warm], [(w.high or w.median) - w.median for w in warm]]
+    times = [o.cold for o in line if o.cold]
+    xs, ys = [o.megabytes for o in line], [t.median for t in times]
+    spread = [[t.median - (t.low or t.median) for t in times], [(t.high or t.median) - t.median for t in times]]
     axes.errorbar(xs, ys, yerr=spread, color=colour, linestyle="none", elinewidth=5, alpha=0.3)
     axes.plot(xs, ys, color=colour, linestyle=style, linewidth=2, marker="o", markersize=4)
 

@@ -20,12 +20,13 @@ from comparison.page.plots import size_chart
 
 @dataclass(frozen=True)
 class Bar:
-    """A form's cold time: its work, what the first run takes longer, and the engine's start, in percent of the widest."""
+    """A form's cold time in percent of the widest: its work, what the first run takes longer, the hand-off, the engines' start."""
 
     outcome: Outcome
     label: str
     work: float
     extra: float
+    handoff: float
     start: float
 
 
@@ -125,9 +126,13 @@ def crossover_sentence(verdicts: Sequence[Verdict]) -> str:
 def _bars(outcomes: list[Outcome]) -> list[Bar]:
     parts = []
     for o in outcomes:
-        assert o.warm and o.first
-        work = min(o.warm.median, o.first.median)
-        parts.append((o, work, o.first.median - work, o.start.median if o.start else 0.0))
+        assert o.first
+        told = dict(o.figures)
+        handoff = told.get("handoff_seconds", 0.0)
+        inside = told.get("start_seconds", 0.0) if o.warm is None else 0.0  # of the relay's sessions, within its run
+        first = o.first.median - handoff - inside
+        work = min(o.warm.median, first) if o.warm else first
+        parts.append((o, work, first - work, handoff, inside + (o.start.median if o.start else 0.0)))
     widest = max((sum(p[1:]) for p in parts), default=1.0)
     return [Bar(o, label_of(o), *(100 * seconds / widest for seconds in rest)) for o, *rest in parts]
 
@@ -158,11 +163,12 @@ def _rows(outcomes: list[Outcome], config: ComparisonConfig) -> list[dict[str, A
 
 
 def price(outcome: Outcome, config: ComparisonConfig) -> float | None:
-    """Price of a thousand warm runs: of the core-seconds used, and of the largest memory for the whole time."""
-    if outcome.warm is None or outcome.cpu_seconds is None or outcome.peak_bytes is None:
+    """Price of a thousand runs, warm ones where there are some: of the core-seconds used, and of the largest memory for the whole time."""
+    run = outcome.warm or outcome.first
+    if run is None or outcome.cpu_seconds is None or outcome.peak_bytes is None:
         return None
     cores = outcome.cpu_seconds / 3600 * config.core_hour_price
-    return 1000 * (cores + outcome.peak_bytes / 1e9 * outcome.warm.median / 3600 * config.gb_hour_price)
+    return 1000 * (cores + outcome.peak_bytes / 1e9 * run.median / 3600 * config.gb_hour_price)
 
 
 def _code(stage: Stage) -> list[list[tuple[str, str, str]]]:

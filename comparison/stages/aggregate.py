@@ -6,10 +6,12 @@ import pyarrow.compute as pc
 from comparison.form import Form, Stage, Work
 from comparison.stages import oracles
 from comparison.stages.shared.tables import (
+    collected,
     in_ray,
     read_polars,
     read_ray,
     read_spark,
+    write_here,
     write_polars,
     write_ray,
     write_spark,
@@ -49,6 +51,34 @@ def ray_groupby(work: Work) -> None:
     write_ray(totals, work)
 
 
+def totals_of(rows: pa.Table) -> pa.Table:
+    """Counts and lengths per source of ``source, characters, words``, in this process."""
+    wanted = [("characters", how) for how in ("count", "sum", "min", "max")]
+    found = rows.group_by("source").aggregate([*wanted, ("words", "sum")])
+    names = {
+        "source": "source", "characters_count": "documents", "characters_sum": "characters", "words_sum": "words",
+        "characters_min": "shortest", "characters_max": "longest",
+    }  # fmt: skip
+    return found.select(list(names)).rename_columns(list(names.values()))
+
+
+def spark_driver(work: Work) -> None:
+    """Executors count, the driver adds up: a few numbers of each text are all that it gets."""
+    from pyspark.sql import functions as F
+
+    words = F.octet_length("text") - F.octet_length(F.replace("text", F.lit(" "), F.lit(""))) + 1
+    lengths = read_spark(work, work.documents).select(
+        "source", F.length("text").cast("long").alias("characters"), words.cast("long").alias("words")
+    )
+    write_here(totals_of(lengths.toArrow()), work)
+
+
+def ray_driver(work: Work) -> None:
+    """Tasks count, the driver adds up."""
+    lengths = read_ray(work, work.documents, "source", "text").map_batches(in_ray(measured), batch_format="pyarrow")
+    write_here(totals_of(collected(lengths)), work)
+
+
 def polars(work: Work) -> None:
     import polars as pl
 
@@ -68,6 +98,8 @@ STAGE = Stage(
     forms=(
         Form("spark", "sql", spark_sql),
         Form("ray", "groupby", ray_groupby),
+        Form("spark", "driver", spark_driver, sources=(totals_of,)),
+        Form("ray", "driver", ray_driver, sources=(totals_of,)),
         Form("polars", "one process", polars, tunable=False),
     ),
     oracle=oracles.aggregated,

@@ -33,7 +33,7 @@ SHORTEST_WORD, LONGEST_WORD = 3, 10  # mean characters of a word, as for Gopher 
 
 
 def clean_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows of ``document_id, source, text`` whose text keeps the rules when it is cleaned."""
+    """The rows whose ``text`` keeps the rules when it is cleaned; other columns pass through."""
     untidy = pc.match_substring_regex(batch["text"], UNTIDY)
     tidied = pc.replace_substring_regex(batch["text"].filter(untidy), CONTROL, "")
     tidied = pc.utf8_trim(pc.replace_substring_regex(tidied, BLANKS, " "), " ")
@@ -48,7 +48,7 @@ def clean_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
         pc.greater_equal(letters, pc.multiply(words, SHORTEST_WORD)),
         pc.less_equal(letters, pc.multiply(words, LONGEST_WORD)),
     )
-    return batch.set_column(2, "text", text).filter(functools.reduce(pc.and_, rules))
+    return batch.set_column(batch.schema.get_field_index("text"), "text", text).filter(functools.reduce(pc.and_, rules))
 
 
 def cleaned_in_sql(documents: Any) -> Any:

@@ -71,13 +71,34 @@ def ray_texts(work: Work) -> None:
 
 
 def ray_digests(work: Work) -> None:
-    import ray
-
     small = read_ray(work, work.documents, "document_id", "text").map_batches(in_ray(digests), batch_format="pyarrow")
     copies = shuffled(small, work, "digest").map_batches(
         copies_of_each, fn_args=("digest",), batch_size=None, batch_format="pyarrow"
     )
-    ids = ray.put(collected(copies.select_columns(["document_id"])))
+    _write_without(collected(copies.select_columns(["document_id"])), work)
+
+
+def spark_driver(work: Work) -> None:
+    """Digests go to the driver, which finds the copies; their ids go back to all, and the texts are read once more."""
+    from pyspark.sql import functions as F
+
+    documents = read_spark(work, work.documents)
+    small = documents.select("document_id", F.unhex(F.sha2("text", 256)).alias("digest")).toArrow()
+    ids = copies_of_each(small, "digest").select(["document_id"])
+    copies = work.spark.createDataFrame(ids, "document_id long")
+    write_spark(documents.join(F.broadcast(copies), "document_id", "left_anti"), work)
+
+
+def ray_driver(work: Work) -> None:
+    """The same."""
+    small = read_ray(work, work.documents, "document_id", "text").map_batches(in_ray(digests), batch_format="pyarrow")
+    _write_without(copies_of_each(collected(small), "digest").select(["document_id"]), work)
+
+
+def _write_without(copies: pa.Table, work: Work) -> None:
+    import ray
+
+    ids = ray.put(copies)
 
     def without_copies(documents: pa.Table) -> pa.Table:
         return documents.filter(pc.invert(pc.is_in(documents["document_id"], ray.get(ids)["document_id"])))
@@ -99,8 +120,10 @@ STAGE = Stage(
     forms=(
         Form("spark", "texts", spark_texts),
         Form("spark", "digests", spark_digests),
+        Form("spark", "driver", spark_driver, sources=(copies_of_each,), kernel="first_of_each"),
         Form("ray", "texts", ray_texts, kernel="first_of_each"),
-        Form("ray", "digests", ray_digests, kernel="first_of_each"),
+        Form("ray", "digests", ray_digests, sources=(_write_without,), kernel="first_of_each"),
+        Form("ray", "driver", ray_driver, sources=(_write_without,), kernel="first_of_each"),
         Form("polars", "one process", polars, tunable=False),
     ),
     oracle=oracles.deduplicated,

@@ -70,6 +70,17 @@ def ray_actor_pool(work: Work) -> None:
     embedded.write_parquet(str(work.output))
 
 
+def ray_tasks(work: Work) -> None:
+    """Tasks whose worker processes keep the model, as Spark's Python workers do."""
+    directory = str(model_of(work))
+
+    def embed(table: pa.Table) -> pa.Table:
+        return with_lists(table, "embedding", loaded(directory, 1).embed(table["text"].to_pylist()))
+
+    rows = ray_rows(work, SHARE).map_batches(embed, batch_size=BATCH, batch_format="pyarrow")
+    rows.write_parquet(str(work.output))
+
+
 def python_loop(work: Work) -> None:
     """One process, whose torch takes all cores."""
     embed, rows = Embedder(str(model_of(work)), work.cores), python_rows(work, SHARE)
@@ -86,6 +97,7 @@ STAGE = Stage(
         Form("spark", "predict_batch_udf", spark_predict_batch_udf, kernel="Model"),
         Form("spark", "map_in_pandas", spark_map_in_pandas, kernel="Model"),
         Form("ray", "actor_pool", ray_actor_pool, kernel="Model"),
+        Form("ray", "tasks", ray_tasks, kernel="Model"),
         Form("python", "loop", python_loop, kernel="Model", tunable=False),
     ),
     compared="close",

@@ -10,11 +10,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from comparison.form import Form, Stage, Work
 from comparison.stages import oracles
-from comparison.stages.shared.tables import CODEC, collected, read_ray, read_spark, shuffled, write_ray, write_spark
+from comparison.stages.shared.tables import (
+    collected,
+    read_ray,
+    read_spark,
+    shuffled,
+    write_here,
+    write_ray,
+    write_spark,
+)
 from etl.config import DedupConfig
 from etl.dedup.minhash import runs, signatures_of
 
@@ -52,12 +59,6 @@ def distinct(pairs: pa.Table) -> pa.Table:
     """Each pair ``first < second`` once."""
     pairs = pairs.group_by(["first", "second"]).aggregate([])
     return pairs.filter(pc.less(pairs["first"], pairs["second"]))
-
-
-def write_here(pairs: pa.Table, work: Work) -> None:
-    """Write what the driver holds."""
-    work.output.mkdir(parents=True)
-    pq.write_table(pairs, work.output / "part-00000.parquet", compression=CODEC)
 
 
 def spark_shuffle(work: Work) -> None:

@@ -12,6 +12,7 @@ from comparison.advise import main, one_line, size_of
 from comparison.config import ComparisonConfig
 from comparison.judge.known import known
 from comparison.judge.lookup import cuts
+from comparison.registry import stage
 from comparison.results import RESULTS, SCHEMA, Measurement, to_table
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError
@@ -22,8 +23,7 @@ from tests.comparison.synthetic import cell, line
 
 FACTS = ComparisonFacts(machine={"Processor": "a CPU", "Cores": "2"}, measurements=1)
 SIZES = (10.0, 100.0)
-CLEAN = ("spark sql", "spark mapInArrow", "ray map_batches", "polars one process")
-DEDUPLICATE = ("spark texts", "spark digests", "ray texts", "ray digests", "polars one process")
+CLEAN, DEDUPLICATE = (tuple(form.name for form in stage(name).forms) for name in ("clean", "deduplicate"))
 
 
 def publish(store: Store, rows: list[Measurement], facts: ComparisonFacts = FACTS, **asked: Any) -> Artifact:
@@ -41,10 +41,10 @@ def timings(
 ) -> list[Measurement]:
     """Warm seconds per MB of every form of two stages; Ray's clean is ten times as fast as its de-duplication."""
     rows = []
-    for stage, forms in (("clean", CLEAN), ("deduplicate", DEDUPLICATE)):
-        for form in forms if stage in stages else ():
-            rate = {"spark": spark, "ray": ray / (10 if stage == "clean" else 1), "polars": 1.0}[form.split(" ")[0]]
-            rows += line(form, 0.0, rate, sizes, stage=stage, spread=0.001, extra=0.0)
+    for name, forms in (("clean", CLEAN), ("deduplicate", DEDUPLICATE)):
+        for form in forms if name in stages else ():
+            rate = {"spark": spark, "ray": ray / (10 if name == "clean" else 1), "polars": 1.0}[form.split(" ")[0]]
+            rows += line(form, 0.0, rate, sizes, stage=name, spread=0.001, extra=0.0)
     return rows
 
 

@@ -15,7 +15,8 @@ from comparison.digest import close, digest_of, files
 from comparison.form import Stage, Work
 from comparison.registry import stage
 from comparison.stages.shared.device import Load
-from comparison.stages.shared.feeding import STEP_SECONDS, consume
+from comparison.stages.shared.feeding import STEP_SECONDS, consume, figures
+from comparison.stages.shared.feeding import STEPS as STEPS_OF_FEED
 from comparison.stages.shared.inference import one_in
 from comparison.stages.shared.keepers import SharedDirectory
 from comparison.stages.shared.launch import STEPS
@@ -194,8 +195,19 @@ def test_a_worker_tells_of_its_stalls(tmp_path: Path) -> None:
     begun = time.monotonic()
     (told,) = consume(slow(), tmp_path, 0).to_pylist()
     assert told["first"] - begun >= 0.2
-    assert 0.4 <= told["stalled"] <= told["last"] - told["first"] - 3 * STEP_SECONDS
+    assert 0.4 <= told["stalled"] <= told["stepped"] - told["first"] - 3 * STEP_SECONDS
+    assert told["fast_rows"] == 0
     assert pq.read_table(tmp_path / "worker-0.parquet").to_pylist()[2] == {"document_id": 2, "characters": 2}
+
+
+def test_beyond_its_steps_a_worker_takes_batches_as_they_come(tmp_path: Path) -> None:
+    batches = [pa.RecordBatch.from_pydict({"document_id": [n], "text": ["ab"]}) for n in range(STEPS_OF_FEED + 5)]
+    told = consume(iter(batches), tmp_path, 0)
+    (row,) = told.to_pylist()
+    assert row["fast_rows"] == 5 and row["rows"] == STEPS_OF_FEED + 5
+    assert row["stepped"] - row["first"] >= STEPS_OF_FEED * STEP_SECONDS
+    found = figures(row["first"], pa.Table.from_batches([told]))
+    assert found["highest_rows_per_second"] == pytest.approx(5 / (row["last"] - row["stepped"]))
 
 
 def test_only_a_checkpoint_that_all_have_written_counts(tmp_path: Path) -> None:

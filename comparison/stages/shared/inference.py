@@ -84,7 +84,7 @@ class Model:
 
 @lru_cache(maxsize=1)
 def loaded(directory: str, threads: int, *, exact: bool = False) -> Model:
-    """A model that stays in its process: Spark's Python workers live on from run to run."""
+    """A model that stays in its process: Spark's Python workers and Ray's live on from run to run."""
     return Model(directory, threads, exact=exact)
 
 
@@ -101,12 +101,12 @@ def spark_rows(work: Work, share: int) -> Any:
 
 
 def ray_rows(work: Work, share: int) -> Any:
-    """Ray's dataset of :func:`one_in`; tuned, in two blocks for each actor."""
+    """Ray's dataset of :func:`one_in`; tuned, in blocks of a few batches, cut while rows stream: no barrier."""
     import ray
 
     rows = ray.data.read_parquet(work.documents, columns=["document_id", "text"])
     rows = rows.map_batches(lambda table: one_in(table, share), batch_format="pyarrow")
-    return rows.repartition(2 * work.cores) if work.tuned else rows
+    return rows.repartition(target_num_rows_per_block=2 * BATCH) if work.tuned else rows
 
 
 def ray_actors(work: Work) -> dict[str, Any]:

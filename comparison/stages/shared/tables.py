@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from comparison.form import Work
 
@@ -50,6 +51,12 @@ def shuffled(dataset: Any, work: Work, *keys: str) -> Any:
 
     default = ray.data.DataContext.get_current().default_hash_shuffle_parallelism
     return dataset.repartition(blocks(work) if work.tuned else default, keys=list(keys))
+
+
+def write_here(table: pa.Table, work: Work) -> None:
+    """Write what the driver holds."""
+    work.output.mkdir(parents=True)
+    pq.write_table(table, work.output / "part-00000.parquet", compression=CODEC)
 
 
 def collected(dataset: Any) -> pa.Table:
