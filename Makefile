@@ -1,7 +1,7 @@
 # Baton: `make help` lists the targets. Each sets up what it needs.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup vllm-env demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-gpu bench-inference model-families bench-presets compare compare-full advise lint format kubernetes-check bench-sizing constraints clean
+.PHONY: help setup vllm-env demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-gpu bench-inference model-families bench-presets compare compare-full compare-tune advise lint format kubernetes-check bench-sizing constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,13 +85,16 @@ bench-presets: setup  ## tiny and demo on two corpora that are not Shakespeare: 
 compare: setup  ## Spark and Ray side by side: a first look at all stages at 10 MB (about 17 min on 2 quiet cores)
 	@$(PY) -m orchestration.compare first $(FIELDS)
 
-compare-full: setup  ## the whole method: four sizes, three processes per form, defaults beside (many hours)
+compare-full: setup  ## the whole method: four sizes, five processes for each form that matters, defaults beside (3 hours)
 	@$(PY) -m orchestration.compare full $(FIELDS)
 
 model-families: setup  ## load, change, export and compare a small model of each family that transformers knows
 	@TQDM_DISABLE=1 $(PY) -m bench.model_families
 
-advise: setup  ## Spark or Ray for a stage at a size, from the last comparison (SIZE=300MB STAGE=join)
+compare-tune: setup  ## are an engine's settings the best ones for a stage (ENGINE=ray STAGE=order MB=100 MINUTES=20)
+	@$(PY) -m comparison.tune "$(ENGINE)" "$(STAGE)" --megabytes $(or $(MB),100) --minutes $(or $(MINUTES),20)
+
+advise: setup  ## what was measured of a stage at a size on this machine (SIZE=300MB STAGE=join)
 	@$(PY) -m comparison.advise "$(SIZE)" "$(STAGE)"
 
 kubernetes-check: setup  ## deploy/kubernetes against the published schemas of KubeRay and of Airflow's chart, fetched once

@@ -67,9 +67,11 @@ def run_cell(spec: Spec) -> None:
     one = stage(spec.stage)
     form = one.form(spec.form)
     try:
-        with session(
-            form.engine, spec.cores, spec.memory_bytes, spec.tuned, scratch, megabytes=spec.megabytes
-        ) as spark:
+        changed = spec.options.get("settings")
+        engine = session(
+            form.engine, spec.cores, spec.memory_bytes, spec.tuned, scratch, megabytes=spec.megabytes, changed=changed
+        )
+        with engine as spark:
             _tell(spec, phase="start", run=0, begin=spec.began, end=time.monotonic())
             for run in range(1 + spec.warm_runs):
                 output = Path(spec.kept) if run == 0 else scratch / f"output-{run}"
