@@ -147,9 +147,14 @@ def redacted(text: Column, kind: str) -> Column:
     """The text with the matches of one kind as its placeholder."""
     pattern = PATTERNS[kind]
     if kind == "card":
-        found = F.array_distinct(F.regexp_extract_all(text, F.lit(f"({pattern})"), F.lit(1)))
-        cards = F.filter(found, passes_luhn)
-        return F.aggregate(cards, text, lambda left, card: F.replace(left, card, F.lit(PLACEHOLDERS["card"])))
+        # Pieces and matches in turn: replacing each match over the whole text is quadratic (8,000 of them took minutes).
+        pieces = F.split(text, pattern)
+        cards = F.transform(
+            F.regexp_extract_all(text, F.lit(f"({pattern})"), F.lit(1)),
+            lambda card: F.when(passes_luhn(card), F.lit(PLACEHOLDERS["card"])).otherwise(card),
+        )
+        joined = F.zip_with(pieces, cards, lambda piece, card: F.concat(piece, F.coalesce(card, F.lit(""))))
+        return F.array_join(joined, "")
     kept = "$1" if kind == "email" else ""  # punctuation in front of an address
     return F.regexp_replace(text, pattern, kept + PLACEHOLDERS[kind])
 
