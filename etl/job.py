@@ -37,6 +37,7 @@ from etl.progress import progress_lines
 from etl.read.check import undecodable
 from etl.read.decoding import in_another_encoding
 from etl.read.documents import files_of, read_all
+from etl.read.files import OF_PAGES
 from etl.read.raw import publish_sources
 from etl.read.source import Source
 from etl.session import check_connector, engine_path, spark_session
@@ -52,7 +53,7 @@ from handoff.run_dir import RunDir, StageRecord
 from handoff.schema import CORPUS, PAIRS
 from handoff.store import Store
 
-CODE_VERSION = 5  # part of the snapshot's id: raise it when the same input and configuration give other rows
+CODE_VERSION = 6  # part of the snapshot's id: raise it when the same input and configuration give other rows
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
         evaluation=[source for _, source in evaluation],
     )
     if existing := find(run.store, "corpus", inputs.id_config, inputs.parents):
+        if raw := facts_of(existing.manifest, CorpusFacts).raw:
+            check_lost(raw.lost_share, config, f"see {existing.data}/{card.NAME}")
         log.info("%s is already published: reused", existing.id)
         _finish(record, existing, reused=True)
         return
@@ -120,6 +123,7 @@ def make_snapshot(spark: SparkSession, inputs: SnapshotInputs, record: StageReco
         with record.phase("clean and cut"), progress_lines(spark, "read, clean, cut"):
             passages = prepare(spark, sources, config).persist()
             tallied = check_records(passages, sources, config)
+        log.info("%s", tally.lost(tallied.raw))
         with record.phase("judge and split"), progress_lines(spark, "de-duplicate, split"):
             clean = assign_and_decontaminate(spark, passages, inputs.evaluation, config)
             known = signatures.read_signatures(spark, cached) if cached else None
@@ -176,24 +180,48 @@ def check_records(passages: DataFrame, sources: list[Source], config: CorpusConf
         The counts of all files.
 
     Raises:
-        SourceError: a file or a source is in another encoding; a file of records has not one usable text.
+        SourceError: a file or a source is in another encoding; a file of records has not one usable text; more was
+            lost than ``max_lost_share``.
     """
     found = tally.per_file(passages, config)
-    files, useless = files_of(sources), []
-    of_source = {source.settings.uri: [0, 0] for source in sources}
-    for row in found.select(["file", "records", "useless", "invalid", "non_ascii"]).to_pylist():
+    files, useless, told = files_of(sources), [], []
+    of_source = {source.settings.uri: tally.Sums() for source in sources}
+    columns = ["file", "records", "useless", "first_unread", "invalid", "non_ascii", "raw_bytes", "lost_bytes"]
+    for row in found.select(columns).to_pylist():
         source, number = files[row["file"]]
         file, sums = source.files[number], of_source[source.settings.uri]
-        sums[0], sums[1] = sums[0] + row["invalid"], sums[1] + row["non_ascii"]
-        if in_another_encoding(row["invalid"], row["non_ascii"]) or in_another_encoding(*sums):
+        sums.add(row)
+        if in_another_encoding(row["invalid"], row["non_ascii"]) or in_another_encoding(sums.invalid, sums.non_ascii):
             raise SourceError(undecodable(file, source.settings))
-        if row["useless"] == row["records"] and source.format not in ("txt", "markup"):
-            useless.append(f"{file.uri} ({row['records']} records)")
+        first = f", first {row['first_unread']}" if row["first_unread"] else ""
+        if row["useless"] == row["records"] and source.format not in OF_PAGES:
+            useless.append(f"{file.uri} ({row['records']} records{first})")
+        if row["lost_bytes"]:
+            told.append((row["lost_bytes"], f"{file.uri} ({row['lost_bytes']:,} bytes{first})"))
+    worst = [place for _, place in sorted(told, key=lambda item: -item[0])[:5]]
+    for place in worst:
+        log.warning("not read: %s", place)
     if useless:
         raise SourceError(
             f"no record has a text in {', '.join(useless[:5])}. Remedy: set corpus.source.text_column, or exclude the file"
         )
-    return tally.Tally(found, config)
+    counted = tally.Tally(found, config)
+    counted.lost_share = max(sums.lost_share for sums in of_source.values())
+    check_lost(counted.lost_share, config, "; ".join(worst))
+    return counted
+
+
+def check_lost(share: float, config: CorpusConfig, where: str) -> None:
+    """Refuse to go on without a part of the input.
+
+    Raises:
+        SourceError: more of a source than ``max_lost_share`` could not be read.
+    """
+    if share > config.max_lost_share:
+        raise SourceError(
+            f"{100 * share:.2g} % of a source's raw bytes could not be read, more than corpus.max_lost_share "
+            f"({100 * config.max_lost_share:.2g} %): {where}. Remedy: repair or exclude these files, or raise the limit"
+        )
 
 
 def check_outcome(counted: funnel.Funnel, config: CorpusConfig) -> None:

@@ -4,6 +4,9 @@ Each document carries its counts in one column, ``tally``, while it is read and 
 file, when the passages are computed.
 """
 
+from dataclasses import dataclass, fields
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
@@ -16,8 +19,8 @@ from etl.transforms import steps
 from handoff.facts import Characters, CorpusFacts, Raw
 
 # As :mod:`etl.read.records` counts them.
-READ = ("raw_bytes", "invalid", "non_ascii", "markup_chars", "boilerplate_chars")
-MARKUP, BOILERPLATE = "HTML and Markdown marks, scripts", "navigation, buttons and footers of pages"
+READ = ("raw_bytes", "invalid", "non_ascii", "markup_chars", "boilerplate_chars", "lost_bytes")
+MARKUP, BOILERPLATE = "HTML and Markdown marks, scripts", "navigation, buttons, footers and hidden parts of pages"
 PERSONAL = "personal data and secrets, less their placeholders"
 
 
@@ -37,25 +40,55 @@ def with_tally(documents: DataFrame, config: CorpusConfig) -> DataFrame:
 
 
 def per_file(passages: DataFrame, config: CorpusConfig) -> pa.Table:
-    """A row per file: ``file``, numbers of ``records``, ``unread`` and ``useless`` ones, and the sums of its counts."""
+    """A row per file: ``file``, numbers of ``records``, ``unread`` and ``useless`` ones, and the sums of its counts.
+
+    ``first_unread`` is the file and place of its first record that could not be read, with what is wrong there.
+    """
     reason = F.coalesce(F.col("reason"), F.lit(""))
     sums = [F.coalesce(F.sum(F.col("tally")[i]), F.lit(0)).alias(name) for i, name in enumerate(columns_of(config))]
+    place = F.regexp_extract("doc_id", r"(?:byte|character|message) ([\d,]+)", 1)
+    offset = F.coalesce(F.try_to_number(F.replace(place, F.lit(",")), F.lit("9" * 18)), F.lit(0))
+    unread = reason.isin(*UNREAD) & F.col("tally").isNotNull()
     found = passages.groupBy("file").agg(
         F.count("tally").alias("records"),
-        F.count_if(reason.isin(*UNREAD)).alias("unread"),
+        F.count_if(unread).alias("unread"),
+        F.min_by("doc_id", F.when(unread, offset)).alias("first_unread"),
         F.count_if(reason.isin(*UNREAD, "no_text")).alias("useless"),
         *sums,
     )
     return found.toArrow().sort_by("file")
 
 
+@dataclass
+class Sums:
+    """Of a source's files: bytes that were invalid, beyond ASCII, lost, and all."""
+
+    invalid: int = 0
+    non_ascii: int = 0
+    raw_bytes: int = 0
+    lost_bytes: int = 0
+
+    def add(self, counts: dict[str, Any]) -> None:
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + counts[field.name])
+
+    @property
+    def lost_share(self) -> float:
+        return self.lost_bytes / max(self.raw_bytes, 1)
+
+
 class Tally:
     """The counts of all files, added up."""
 
     def __init__(self, files: pa.Table, config: CorpusConfig) -> None:
-        self._total = {name: pc.sum(files[name]).as_py() or 0 for name in files.column_names if name != "file"}
+        self._total = {
+            name: pc.sum(files[name]).as_py() or 0
+            for name in files.column_names
+            if name not in ("file", "first_unread")
+        }
         self._steps = [name for name, _ in steps(config.cleaning)]
         self._kinds = kinds_of(config.privacy)
+        self.lost_share = 0.0  # the greatest of any source
         self.replaced_files = pc.sum(pc.greater(files["invalid"], 0)).as_py() or 0
 
     @property
@@ -71,6 +104,8 @@ class Tally:
             unpacked_bytes=total["raw_bytes"],
             records=total["records"],
             unread_records=total["unread"],
+            lost_bytes=total["lost_bytes"],
+            lost_share=self.lost_share,
             replaced_bytes=total["invalid"],
             replaced_files=self.replaced_files,
         )
@@ -96,6 +131,12 @@ class Tally:
             between_passages=read - sum(removed.values()) - dropped_documents - dropped_chars - kept_chars,
             kept=kept_chars,
         )
+
+
+def lost(raw: Raw) -> str:
+    """For people: how many of the raw bytes could not be read."""
+    share = 100 * raw.lost_bytes / max(raw.unpacked_bytes, 1)
+    return f"  {raw.lost_bytes:,} of {raw.unpacked_bytes:,} raw bytes could not be read: {share:.2g} %"
 
 
 def table(facts: CorpusFacts) -> list[str]:

@@ -75,6 +75,8 @@ class Raw(Facts):
     unpacked_bytes: int
     records: int
     unread_records: int = 0
+    lost_bytes: int = 0  # of records that could not be read, and what broken markup swallowed
+    lost_share: float = 0.0  # of raw bytes, in the source with the greatest one
     replaced_bytes: int = 0
     replaced_files: int = 0
 

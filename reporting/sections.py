@@ -85,7 +85,9 @@ def raw_notes(facts: CorpusFacts) -> list[str]:
         return []
     kept = facts.text_bytes or 0
     share = text.share(kept, raw.unpacked_bytes)
-    notes = [f"{text.size(kept)} of text are kept of {text.size(raw.unpacked_bytes)} raw bytes ({share})."]
+    lost = text.share(raw.lost_bytes, raw.unpacked_bytes)
+    notes = [f"{text.count(raw.lost_bytes)} of {text.count(raw.unpacked_bytes)} raw bytes could not be read ({lost})."]
+    notes += [f"{text.size(kept)} of text are kept of {text.size(raw.unpacked_bytes)} raw bytes ({share})."]
     if raw.unread_records:
         notes.append(f"{text.count(raw.unread_records)} of {text.count(raw.records)} records could not be read.")
     if raw.replaced_bytes:

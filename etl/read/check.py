@@ -4,6 +4,7 @@ The check reads with :mod:`etl.read.files` and :mod:`etl.read.structured`, as th
 """
 
 import codecs
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,16 +13,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.config import SourceConfig
-from etl.read.decoding import decoded, encoding_named, encoding_of, in_another_encoding, invalid_bytes, non_ascii_bytes
-from etl.read.files import MOST_PAGE_BYTES, MOST_PARTS, PART_BYTES, Part, SourceFile, chunks, head_of, kind_of, opened
-from etl.read.records import too_large_a_page
+from etl.read.decoding import (
+    NO_COUNTS,
+    decoded,
+    encoding_named,
+    encoding_of,
+    in_another_encoding,
+    invalid_bytes,
+    non_ascii_bytes,
+    page_encoding,
+)
+from etl.read.delimited import Row, csv_rows
+from etl.read.files import (
+    MOST_PAGE_BYTES,
+    MOST_PARTS,
+    PART_BYTES,
+    Format,
+    Part,
+    SourceFile,
+    chunks,
+    head_of,
+    kind_of,
+    opened,
+    other_than_named,
+)
+from etl.read.records import as_text, columns_of, too_large_a_page
 from etl.read.source import Source, resolved
-from etl.read.structured import csv_rows, json_objects
+from etl.read.structured import Json, arrow_batches, json_document, json_objects, top_column, value_at
 from handoff.errors import ConfigError, SourceError
 from handoff.job import log
 from handoff.store import resolve
 
 NAMED = 5  # files in a message
+OF_RECORDS: tuple[Format, ...] = ("jsonl", "json", "csv", "parquet", "arrow")  # with columns
+NO_ROW = Row(None, NO_COUNTS)
 
 
 def check_source(config: SourceConfig, cache: Path) -> list[tuple[str, int]]:
@@ -50,7 +75,7 @@ def check_files(source: Source) -> None:
         some = ", ".join(left_out[:NAMED])
         log.info("source: %s: %d files with hidden names are left out (%s)", config.uri, len(left_out), some)
     encoding_named(config.encoding)
-    if config.paired and source.format in ("txt", "markup"):
+    if config.paired and source.format not in OF_RECORDS:
         raise ConfigError(
             f"{source.files[0].uri} has no columns. Remedy: unset corpus.source.completion_column, or give .jsonl, .csv "
             "or .parquet"
@@ -63,13 +88,22 @@ def check_files(source: Source) -> None:
 
 
 def _fault(file: SourceFile, config: SourceConfig) -> str | None:
-    look = {"txt": _text, "markup": _page, "jsonl": _jsonl, "csv": _csv, "parquet": _parquet}
+    look = {"txt": _text, "markup": _page, "book": _book, "jsonl": _jsonl, "json": _json, "csv": _csv}
+    look |= {"parquet": _parquet, "arrow": _arrow, "warc": _archive, "mbox": _archive}
     format_ = kind_of(file.name)[0]
     assert format_ is not None
     try:
-        return look[format_](file, config)
+        return _misnamed(file, format_) or look[format_](file, config)
     except SourceError as error:
         return str(error)
+
+
+def _misnamed(file: SourceFile, format_: Format) -> str | None:
+    """What a file is, if its name says something else."""
+    with opened(Part(file)) as stream:
+        told = other_than_named(stream.read(64))
+    own = {"parquet": "a Parquet", "arrow": "an Arrow", "book": "a zip"}.get(format_, " ")
+    return f"{file.uri} is {told}" if told and not told.startswith(own) else None
 
 
 def _text(file: SourceFile, config: SourceConfig) -> str | None:
@@ -80,6 +114,23 @@ def _text(file: SourceFile, config: SourceConfig) -> str | None:
 
 def _page(file: SourceFile, config: SourceConfig) -> str | None:
     return too_large_a_page(file.uri) if file.bytes > MOST_PAGE_BYTES else _head(file, config)
+
+
+def _book(file: SourceFile, config: SourceConfig) -> str | None:
+    if file.bytes > MOST_PAGE_BYTES:
+        return too_large_a_page(file.uri)
+    return _head(file, config) if file.name.lower().endswith(".ipynb") else None
+
+
+def _archive(file: SourceFile, config: SourceConfig) -> str | None:
+    with opened(Part(file)) as stream:
+        head = stream.read(64).lstrip()
+    wanted = b"From " if kind_of(file.name)[0] == "mbox" else b"WARC/"
+    return (
+        f"{file.uri} does not begin with `{wanted.decode()}`. Remedy: exclude it"
+        if head and not head.startswith(wanted)
+        else None
+    )
 
 
 def _head(file: SourceFile, config: SourceConfig, *, may_have_nul: bool = False) -> str | None:
@@ -103,7 +154,8 @@ def undecodable(file: SourceFile, config: SourceConfig) -> str:
     with opened(Part(file)) as stream:
         for data in chunks(stream, Part(file)):
             if strict is None:
-                encoding, done = encoding_of(data, config.encoding)
+                encoding_of_it = page_encoding if kind_of(file.name)[0] == "markup" else encoding_of
+                encoding, done = encoding_of_it(data, config.encoding)
                 strict, data = codecs.getincrementaldecoder(encoding)(), data[done:]
             try:
                 strict.decode(data)
@@ -121,41 +173,76 @@ def undecodable(file: SourceFile, config: SourceConfig) -> str:
 def _jsonl(file: SourceFile, config: SourceConfig) -> str | None:
     if fault := _head(file, config, may_have_nul=True):  # in a line that is counted
         return fault
-    record, reason, _ = next(json_objects(Part(file), config.encoding), (None, None, None))
-    if record is None:
-        if reason is None:  # an empty file
-            return None
-        return f"{file.uri}: its first line is no JSON object. Remedy: give one JSON object per line"
-    if fault := _lacks_text(file, config, list(record)):
+    return _first_object(file, config, next(json_objects(Part(file), config.encoding), None))
+
+
+def _json(file: SourceFile, config: SourceConfig) -> str | None:
+    if fault := _head(file, config, may_have_nul=True):
+        return fault
+    return _first_object(file, config, next(json_document(Part(file), config.encoding), None))
+
+
+def _first_object(file: SourceFile, config: SourceConfig, found: Json | None) -> str | None:
+    if found is None:  # an empty file
+        return None
+    if found.value is None:
+        array = " An array of objects is read from a .json file" if kind_of(file.name)[0] == "jsonl" else ""
+        return f"{file.uri}: its first line is no JSON object. Remedy: give one JSON object per line.{array}"
+    if fault := _lacks_text(file, config, list(found.value)):
         return fault
     for key, column in _text_columns(config):
-        if not isinstance(record[column], str | None):
-            return f"{file.uri}: {column!r} of its first record is no string. Remedy: set corpus.source.{key}"
+        value = value_at(found.value, column)
+        if value is None and column not in found.value:
+            return f"{file.uri}: {column!r} names nothing in its first record. Remedy: set corpus.source.{key}"
+        if not as_text(value, column)[1]:
+            hint = ", or a path such as `messages[*].content`" if isinstance(value, list | dict) else ""
+            return f"{file.uri}: {column!r} of its first record is no string. Remedy: set corpus.source.{key}{hint}"
     return None
 
 
 def _csv(file: SourceFile, config: SourceConfig) -> str | None:
     if fault := _head(file, config):
         return fault
-    columns = next(csv_rows(Part(file), config.encoding), ([], None))[0] or []
+    columns = [
+        name.strip() for name in next(csv_rows(Part(file), config.encoding, columns_of(config)), NO_ROW).fields or ()
+    ]
+    if any(column not in columns for _, column in _text_columns(config)) and _looks_like_data(columns):
+        return f"{file.uri} has no header: its first line is a record. Remedy: put a line with the columns' names before it"
     if twice := next((c for c in columns if columns.count(c) > 1), None):
         return f"{file.uri}: two columns are named {twice!r}. Remedy: rename one"
     return _lacks_text(file, config, columns) or _lacks_id(file, config, columns)
+
+
+def _looks_like_data(columns: Sequence[str]) -> bool:
+    """Whether what should be names of columns has a number, or a text of several words, among them."""
+    return any(re.fullmatch(r"[+-]?\d[\d.,:-]*|\S+(?:\s+\S+){5,}", name) or len(name) > 100 for name in columns)
+
+
+def _arrow(file: SourceFile, config: SourceConfig) -> str | None:
+    with opened(Part(file)) as stream:
+        batch = next(arrow_batches(stream), None)
+        return None if batch is None else _columns(file, config, batch.schema)
 
 
 def _parquet(file: SourceFile, config: SourceConfig) -> str | None:
     filesystem, path = resolve(file.uri)
     try:
         with pq.ParquetFile(path, filesystem=filesystem) as parquet:
-            schema = parquet.schema_arrow
+            return _columns(file, config, parquet.schema_arrow)
     except pa.ArrowInvalid as error:
         return f"{file.uri} is not readable as Parquet ({error}). Remedy: write it again, or exclude it"
+
+
+def _columns(file: SourceFile, config: SourceConfig, schema: pa.Schema) -> str | None:
     if fault := _lacks_text(file, config, schema.names) or _lacks_id(file, config, schema.names):
         return fault
     for key, column in _text_columns(config):
-        if not _is_text(type_ := schema.field(column).type):
-            return f"{file.uri}: column {column!r} is {type_}, not a string. Remedy: set corpus.source.{key}"
-    if config.id_column and not (_is_text(type_ := schema.field(config.id_column).type) or pa.types.is_integer(type_)):
+        if column in schema.names and not _is_text(type_ := schema.field(column).type):
+            nested = ", or a path such as `messages[*].content`" if pa.types.is_nested(type_) else ""
+            return f"{file.uri}: column {column!r} is {type_}, not a string. Remedy: set corpus.source.{key}{nested}"
+    if config.id_column in schema.names and not (
+        _is_text(type_ := schema.field(config.id_column).type) or pa.types.is_integer(type_)
+    ):
         return (
             f"{file.uri}: column {config.id_column!r} is {type_}, neither a string nor an integer. "
             "Remedy: set or unset corpus.source.id_column"
@@ -176,14 +263,14 @@ def _text_columns(config: SourceConfig) -> list[tuple[str, str]]:
 
 
 def _lacks_id(file: SourceFile, config: SourceConfig, columns: Sequence[str]) -> str | None:
-    if not config.id_column or config.id_column in columns:
+    if not config.id_column or top_column(config.id_column, columns) in columns:
         return None
     return f"{file.uri} has no column {config.id_column!r}. Remedy: set corpus.source.id_column"
 
 
 def _lacks_text(file: SourceFile, config: SourceConfig, columns: Sequence[str]) -> str | None:
     for key, column in _text_columns(config):
-        if column not in columns:
+        if top_column(column, columns) not in columns:
             return (
                 f"{file.uri} has no column {column!r}, but {', '.join(columns[:8]) or 'none'}. "
                 f"Remedy: set corpus.source.{key}"

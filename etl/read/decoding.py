@@ -5,6 +5,7 @@ too many of them is in another encoding, and is refused.
 """
 
 import codecs
+import re
 import threading
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ BYTE_ORDER_MARKS = (
 # the quotation marks, dashes and the euro sign of Windows-1252, which Latin-1 takes for control characters.
 WEB_ENCODINGS = {
     "ascii": "cp1252",
+    "x-sjis": "cp932",
     "iso8859-1": "cp1252",
     "iso8859-9": "cp1254",
     "iso8859-11": "cp874",
@@ -78,6 +80,36 @@ def encoding_of(head: bytes, configured: str) -> tuple[str, int]:
         first, last = (head[i::width].count(0) for i in (0, width - 1))
         encoding += "-be" if first > last else "-le"
     return encoding, 0
+
+
+_CHARSET = re.compile(
+    rb"""<meta\b[^>]*?charset\s*=\s*["']?\s*([\w.:-]+)|\A\s*<\?xml\b[^>]*?encoding\s*=\s*["']([\w.:-]+)""",
+    re.IGNORECASE,
+)
+CHARSET_BYTES = 4096  # of a page's beginning; browsers look at 1,024, and some pages have scripts before
+
+
+def page_encoding(data: bytes, configured: str) -> tuple[str, int]:
+    """As :func:`encoding_of`, of a page, which may name its own charset; one that is valid UTF-8 beyond ASCII is UTF-8.
+
+    Crawlers and editors convert pages to UTF-8 and leave what these say of themselves.
+    """
+    encoding, mark = encoding_of(data, configured)
+    if mark or (found := _CHARSET.search(data[:CHARSET_BYTES])) is None:
+        return encoding, mark
+    try:
+        named = encoding_named((found[1] or found[2]).decode())
+    except ConfigError:
+        return encoding, mark
+    if named.startswith(("utf-16", "utf-32")):  # the page was read as far as its charset, byte by byte
+        named = "utf-8"
+    if named != "utf-8" and non_ascii_bytes(data):
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(data)
+            return "utf-8", 0
+        except UnicodeDecodeError:
+            pass
+    return named, 0
 
 
 _counted = threading.local()

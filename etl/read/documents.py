@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
         ("non_ascii", pa.int64()),
         ("markup_chars", pa.int64()),
         ("boilerplate_chars", pa.int64()),
+        ("lost_bytes", pa.int64()),
         ("file", pa.int32()),
     ]
 )
@@ -41,8 +42,8 @@ Task = list[tuple[int, Part]]  # parts, each with its source's place among the s
 def read_all(spark: SparkSession, sources: Sequence[Source]) -> DataFrame:
     """A row per document, or per part of a long one, with the columns of SCHEMA.
 
-    A text, Markdown or HTML file is a document and its ``doc_id`` is its path below the source's root. In .jsonl, .csv
-    and .parquet each record is one; its ``doc_id`` is the id column's value, or the text's SHA-256 where none is
+    A text, a page or a book is a document and its ``doc_id`` is its path below the source's root. In files of records each
+    record is one; its ``doc_id`` is the id column's value, or the text's SHA-256 where none is
     configured. With several sources each id begins with the name of its source. With a completion column the text is
     both, see :mod:`etl.pairs`. ``reason`` is null for a usable document. ``file`` counts the files of all sources.
     """

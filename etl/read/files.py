@@ -1,7 +1,10 @@
 """Raw files: their format by name, opening, cutting into parts. Plan's check and Spark's reader both use it."""
 
+import bz2
 import contextlib
 import gzip
+import io
+import lzma
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,28 +13,105 @@ from typing import IO, Any, Literal, NamedTuple
 import pyarrow as pa
 import zstandard
 
-from etl.read.decoding import encoding_of
+from etl.read.decoding import encoding_of, page_encoding
 from handoff.errors import SourceError
 from handoff.store import resolve
 
-Format = Literal["txt", "markup", "jsonl", "csv", "parquet"]
+Format = Literal["txt", "markup", "book", "jsonl", "json", "csv", "parquet", "arrow", "warc", "mbox"]
+CODE = (  # read as they stand
+    "py pyi js mjs jsx ts tsx java kt scala go rs c h cc cpp cxx hpp cs swift rb php pl lua r jl hs ml sh bash sql tex bib rst "
+    "org adoc text log vue css scss asm f90 cu proto"
+)
 FORMATS: dict[str, Format] = {
     ".txt": "txt",
     ".md": "markup",
+    ".markdown": "markup",
     ".html": "markup",
     ".htm": "markup",
+    ".xhtml": "markup",
+    ".epub": "book",
+    ".ipynb": "book",
     ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
     ".csv": "csv",
+    ".tsv": "csv",
     ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".warc": "warc",
+    ".wet": "warc",
+    ".mbox": "mbox",
+    **{f".{extension}": "txt" for extension in CODE.split()},
 }
-COMPRESSIONS = (".gz", ".zst")
+COMPRESSIONS = (".gz", ".zst", ".xz", ".bz2")
+PACKED_INSIDE = ("parquet", "arrow", "book")  # they are compressed themselves, and are read by seeking
+OF_PAGES: tuple[Format, ...] = ("txt", "markup", "book")  # formats whose file is one document
+# What these are, and what to do with them: no small reader gives their text.
+ARCHIVES = "an archive. Remedy: unpack it, and give the directory"
+REFUSED = {
+    **dict.fromkeys((".tar", ".tgz", ".tbz2", ".txz", ".zip", ".7z", ".rar"), ARCHIVES),
+    **dict.fromkeys(
+        (".pdf", ".doc", ".docx", ".odt", ".rtf", ".ppt", ".pptx", ".xls", ".xlsx", ".djvu", ".mobi", ".azw3"),
+        "an office document or a print file. Remedy: convert it to .txt, .html or .csv first",
+    ),
+    **dict.fromkeys(
+        (".xml", ".tei", ".sgml"),
+        "XML, whose elements mean what its schema says. Remedy: convert it to .txt, .html or .jsonl first",
+    ),
+    **dict.fromkeys((".yaml", ".yml", ".toml", ".ini"), "a file of settings. Remedy: exclude it"),
+    **dict.fromkeys(
+        (
+            ".orc",
+            ".avro",
+            ".db",
+            ".sqlite",
+            ".duckdb",
+            ".h5",
+            ".hdf5",
+            ".npy",
+            ".npz",
+            ".pkl",
+            ".pickle",
+            ".pt",
+            ".safetensors",
+            ".tfrecord",
+        ),
+        "binary data. Remedy: write it as .parquet or .jsonl first",
+    ),
+    **dict.fromkeys(
+        (".lz4", ".sz", ".snappy", ".br", ".z", ".lzma"),
+        "packed in a way that is not read. Remedy: pack it as .gz, .zst, .xz or .bz2",
+    ),
+    **dict.fromkeys(
+        (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".mp3", ".mp4", ".wav"), "no text. Remedy: exclude it"
+    ),
+}
+# Hugging Face's `save_to_disk` and `push_to_hub` write these beside the data.
+DATASET_FILES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "dataset_infos.jsonl")
+# How files begin that are not what their names say.
+BEGINNINGS = (
+    (
+        b"version https://git-lfs.github.com/spec/v1",
+        "a pointer of Git LFS, not the file. Remedy: run `git lfs pull` where it lies",
+    ),
+    (b"\x1f\x8b", "packed by gzip. Remedy: add .gz to its name"),
+    (b"\x28\xb5\x2f\xfd", "packed by zstd. Remedy: add .zst to its name"),
+    (b"\xfd7zXZ\0", "packed by xz. Remedy: add .xz to its name"),
+    (b"BZh", "packed by bzip2. Remedy: add .bz2 to its name"),
+    (b"PK\x03\x04", "a zip archive. Remedy: unpack it"),
+    (b"%PDF-", "a PDF. Remedy: convert it to text first"),
+    (b"PAR1", "a Parquet file. Remedy: name it .parquet"),
+    (b"ARROW1", "an Arrow file. Remedy: name it .arrow"),
+    (b"SQLite format 3", "a database of SQLite. Remedy: write its rows as .jsonl"),
+)
 
 PART_BYTES = 8 << 20  # of a text: a longer one is read, cleaned and cut in parts
 MOST_PARTS = 2048  # of a text: their passages' positions then fit into 31 bits
-MOST_PAGE_BYTES = 64 << 20  # of an HTML or Markdown file, whose tree takes ten times as much memory
+MOST_PAGE_BYTES = 64 << 20  # of a page or a book, whose tree takes ten times as much memory
 MOST_RECORD_BYTES = 128 << 20  # of a line of .jsonl; a longer one is counted, not read
 WINDOW_BYTES = 64 << 10  # looked at: at the beginning of a file for what it is, behind a part's end for a place to cut
 CHUNK_BYTES = 4 << 20
+PACKED_BYTES = 16 << 10  # of zstd, unpacked at a time
 LONGEST_WINDOW = 1 << 31  # of zstd: what `zstd --long=31` writes
 
 # A line end of these is not the one byte 0x0a: a file in them cannot be cut by its bytes.
@@ -62,17 +142,36 @@ def kind_of(name: str) -> tuple[Format | None, str]:
     name = name.lower()
     packed = next((c for c in COMPRESSIONS if name.endswith(c)), "")
     name = name.removesuffix(packed)
-    found = next((f for extension, f in FORMATS.items() if name.endswith(extension)), None)
-    return (None, "") if found == "parquet" and packed else (found, packed)
+    found = FORMATS.get(f".{name.rpartition('.')[2]}") if "." in name else None
+    return (None, "") if found in PACKED_INSIDE and packed else (found, packed)
+
+
+def refusal(name: str) -> str:
+    """Why a file of no known format is not read, and what to do about it."""
+    name = name.lower()
+    packed = next((c for c in COMPRESSIONS if name.endswith(c)), "")
+    inner = name.removesuffix(packed)
+    if packed and FORMATS.get(f".{inner.rpartition('.')[2]}") in PACKED_INSIDE:
+        return f"packed twice. Remedy: unpack it to {inner.rpartition('/')[2]}"
+    known = ", ".join(extension for extension, format_ in FORMATS.items() if format_ != "txt" or extension == ".txt")
+    why = next((told for extension, told in REFUSED.items() if inner.endswith(extension)), None)
+    return why or f"none of {known} or code. Remedy: narrow the glob or exclude the file's name"
+
+
+def other_than_named(head: bytes) -> str | None:
+    """What a file is that its name does not say; the remedy follows."""
+    return next((told for beginning, told in BEGINNINGS if head.startswith(beginning)), None)
 
 
 def is_left_out(name: str) -> bool:
-    """Whether a path below the root is hidden, or what an engine left there (``_SUCCESS``, ``_temporary/…``).
+    """Whether a path below the root is hidden, or what an engine left there (``_SUCCESS``, ``dataset_info.json``).
 
     A name such as ``_intro.txt``, with a known extension, is not left out.
     """
     *directories, file = name.split("/")
-    return any(d[0] in "._" for d in directories) or file[0] == "." or (file[0] == "_" and kind_of(file)[0] is None)
+    if any(d[0] in "._" for d in directories) or file[0] == "." or file in DATASET_FILES:
+        return True
+    return file[0] == "_" and kind_of(file)[0] is None
 
 
 @contextlib.contextmanager
@@ -90,7 +189,7 @@ def reading(file: SourceFile) -> Iterator[None]:
         ) from None
     except FileNotFoundError:
         raise SourceError(f"{file.uri} is gone. Remedy: put it back, or start a new run over what is there") from None
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, pa.ArrowException) as error:
         raise SourceError(
             f"{file.uri} cannot be read ({_reason(error)}): it is damaged or cut short. Remedy: fetch it again, or exclude it"
         ) from None
@@ -110,12 +209,42 @@ def opened(part: Part) -> Iterator[IO[bytes]]:
             with gzip.GzipFile(fileobj=raw) as unpacked:
                 yield unpacked  # type: ignore[misc]
         elif compression == ".zst":
-            unpacker = zstandard.ZstdDecompressor(max_window_size=LONGEST_WINDOW)
-            with unpacker.stream_reader(raw, read_across_frames=True, closefd=False) as unpacked:
+            with io.BufferedReader(_Zstd(raw), CHUNK_BYTES) as unpacked:
                 yield unpacked
+        elif compression:
+            with (lzma.LZMAFile if compression == ".xz" else bz2.BZ2File)(raw) as unpacked:
+                yield unpacked  # type: ignore[misc]
         else:
             raw.seek(part.start)
             yield raw
+
+
+class _Zstd(io.RawIOBase):
+    """The frames of a zstd file, one after another. The library's own reader takes a frame that is cut short for its end."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._frame: Any = None  # the one in hand
+        self._packed, self._unpacked = b"", memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._unpacked:
+            packed = self._packed or self._raw.read(PACKED_BYTES)
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError("it ends within a frame")
+                return 0
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor(max_window_size=LONGEST_WINDOW).decompressobj()
+            self._unpacked, self._packed = memoryview(self._frame.decompress(packed)), b""
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        size = min(len(buffer), len(self._unpacked))
+        buffer[:size], self._unpacked = self._unpacked[:size], self._unpacked[size:]
+        return size
 
 
 def chunks(stream: IO[bytes], part: Part) -> Iterator[bytes]:
@@ -133,7 +262,7 @@ def head_of(file: SourceFile, configured: str) -> tuple[bytes, str]:
     """The first bytes of a file, unpacked and without a byte order mark, and its encoding."""
     with opened(Part(file)) as stream:
         head = stream.read(WINDOW_BYTES)
-    encoding, mark = encoding_of(head, configured)
+    encoding, mark = (page_encoding if kind_of(file.name)[0] == "markup" else encoding_of)(head, configured)
     return head[mark:], encoding
 
 

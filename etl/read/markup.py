@@ -1,15 +1,17 @@
-"""The text of HTML pages and Markdown files, by Lexbor (selectolax) and markdown-it.
+"""The text of HTML pages, by Lexbor (selectolax).
 
 The boundary of an element separates words unless the element is inline (HTML Standard, section 15.3). Inline elements
-are listed here, so that an unknown element cannot join words.
+are listed here, so that an unknown element cannot join words. The tree is walked once, whatever its depth.
 """
 
 import re
 from typing import Any, NamedTuple
 
-NO_LANGUAGE = "head, script, style, template, svg"
+from etl.read.formulas import END, NOTE, SUB, SUP, math_text, tex, without_script_marks
+
+NO_LANGUAGE = frozenset(("head", "script", "style", "template", "svg"))
 # Repeated on every page of a site, or part of the browser's controls. Not forms: some sites put whole pages into one.
-BOILERPLATE = "nav, footer, button, select, textarea, datalist, noscript, iframe"
+BOILERPLATE = frozenset(["nav", "footer", "button", "select", "textarea", "datalist", "noscript", "iframe"])
 MOST_BOILERPLATE = 0.5  # of a page's text: an element with more of it is the page's content
 INLINE = frozenset(
     re.findall(
@@ -19,79 +21,211 @@ INLINE = frozenset(
         "time track tt u var video wbr button select textarea datalist noscript iframe area param html body",
     )
 )
-ITEMS, CELLS = ("li", "tr", "dt", "dd", "option"), ("td", "th")
-PREFORMATTED = "pre, listing, xmp, plaintext"
-_ITEM, _BLANK, _PARAGRAPH, _LINE, _TAB = (
-    "\x1b\x1c\x1d\x1e\x1f"  # stand in the text while white space is collapsed, as browsers do
-)
+ITEMS = frozenset(("li", "tr", "dt", "dd", "option", "thead", "tbody", "tfoot"))
+PREFORMATTED = frozenset(("pre", "listing", "xmp", "plaintext"))
+RAW_TEXT = ("script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes")  # swallow what follows
+# Stand in the text while white space is collapsed, as browsers do.
+_ITEM, _BLANK, _PARAGRAPH, _LINE, _TAB, _CELL = "\x1b\x1c\x1d\x1e\x1f\x12"
+_KEPT = str.maketrans({"\n": _LINE, " ": _BLANK, "\t": _TAB, "\r": None})
+_HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))", re.IGNORECASE)
+_RENDERED = ("MathJax", "MathJax_Preview", "MathJax_Display", "MathJax_SVG", "MathJax_CHTML")  # beside their source
 
 
 class Page(NamedTuple):
     text: str
-    boilerplate_chars: int  # of text that was left out
+    boilerplate_chars: int  # of text that was left out: navigation and the like, and what is hidden
+    swallowed: int = 0  # characters of the source that an element or comment took in because it never ends
 
 
 def html_page(source: str) -> Page:
-    """What a reader of the page reads: paragraphs with a blank line between them, items and rows on lines of their own."""
+    """What a reader of the page reads: paragraphs with a blank line between them, items and rows on lines of their own.
+
+    Formulas are TeX between dollar signs where the page brings it along; a superscript stays apart from the number before
+    it; numbered items keep their numbers.
+    """
     from selectolax.lexbor import LexborHTMLParser
 
-    tree = LexborHTMLParser(re.sub("[\x1b-\x1f]", "", source))
-    _remove(tree.css(NO_LANGUAGE))
+    swallowed = _swallowed(source)
+    tree = LexborHTMLParser(re.sub("[\x0e-\x12\x1b-\x1f]", "", source))
     if tree.body is None:
-        return Page("", 0)
-    boilerplate = _boilerplate(tree)
-    left_out = sum(len(" ".join(node.text().split())) for node in boilerplate)
-    for node in boilerplate:
-        node.decompose()
-    for node in tree.css(PREFORMATTED):
-        for inner in [*node.traverse(include_text=True)]:
-            if inner.is_text_node and inner.text_content:
-                kept = inner.text_content.replace("\n", _LINE).replace(" ", _BLANK).replace("\t", _TAB)
-                inner.replace_with(kept)
-    for node in tree.body.css("*"):
-        tag = node.tag or ""
-        if tag == "br":
-            node.insert_before(_LINE)
-        elif tag not in INLINE:  # an element of the page's own (`my-icon`) may stand in a sentence
-            mark = _ITEM if tag in ITEMS else " " if tag in CELLS or "-" in tag else _PARAGRAPH
-            node.insert_before(mark)
-            node.insert_after(mark)
-    text = re.sub(r"[ \t\r\n\f]+", " ", tree.body.text())
-    text = re.sub(rf" ?{_ITEM}[ {_ITEM}]*", _LINE, text)
-    text = re.sub(rf"[ {_LINE}]*{_PARAGRAPH}[ {_LINE}{_PARAGRAPH}]*", "\n\n", text)
+        return Page("", 0, swallowed)
+    walk = _Walk(tree)
+    walk.run(tree.body)
+    return Page(_collapsed(walk.kept()), walk.left_out, swallowed)
+
+
+def _swallowed(source: str) -> int:
+    at = source.rfind("<!--")
+    start = (
+        at
+        if at >= 0 and source.find("--", at + 4) < 0 and not re.match(r"<!--?>", source[at : at + 6])
+        else len(source)
+    )
+    openers = {m[1].lower(): m.start() for m in re.finditer(rf"<({'|'.join(RAW_TEXT)})\b", source, re.IGNORECASE)}
+    for tag, at in openers.items():
+        if at < start and not re.compile(rf"</{tag}", re.IGNORECASE).search(source, at):
+            start = at
+    return len(source) - start
+
+
+def _collapsed(text: str) -> str:
+    text = re.sub(r"[ \t\r\n\f]+", " ", text)
+    text = re.sub(f" ?{_CELL}(?:{_CELL}| )*", _TAB, text)
+    text = re.sub(rf"[ {_TAB}]*{_ITEM}[ {_TAB}{_ITEM}]*", _LINE, text)
+    text = re.sub(rf"[ {_LINE}{_TAB}]*{_PARAGRAPH}[ {_LINE}{_PARAGRAPH}]*", "\n\n", text)
     text = re.sub(rf" ?{_LINE} ?", "\n", text).replace(_BLANK, " ").replace(_TAB, "\t").strip()
-    return Page(text, left_out)
+    return without_script_marks(text)
 
 
-def _boilerplate(tree: Any) -> list[Any]:
-    """The outermost elements to leave out: not one that holds most of the page, nor the source of a quotation."""
-    most = MOST_BOILERPLATE * len(tree.body.text())
-    quoted = {node.mem_id for node in tree.css("blockquote footer")}
-    found: dict[int, Any] = {}
-    for node in tree.css(BOILERPLATE):
-        if node.mem_id not in quoted and len(node.text()) <= most and not _is_within(node, found):
-            found[node.mem_id] = node
-    return list(found.values())
+class _Walk:
+    """One pass over a tree: pieces of text and marks, and which ranges of them are to be left out."""
+
+    def __init__(self, tree: Any) -> None:
+        self.pieces: list[str] = []
+        self.left_out = 0
+        self._ranges: list[tuple[int, int]] = []  # first and last piece of an element that may be left out
+        self._preformatted = self._quotes = 0  # how many of these elements are open
+        self._hidden = False
+        self._numbers: list[tuple[int, str] | None] = []  # of the lists that are open: the next number
+        self._has_tex = tree.css_first('script[type^="math/tex"]') is not None
+
+    def run(self, root: Any) -> None:
+        open_: list[tuple[Any, Any]] = []  # elements with what is to be done behind them
+        node = root.child
+        while node is not None:
+            ends = self._enter(node)
+            if ends is not None and (child := node.child) is not None:
+                open_.append((node, ends))
+                node = child
+                continue
+            if ends is not None:
+                self._leave(node, ends)
+            while node.next is None and open_:
+                node, ends = open_.pop()
+                self._leave(node, ends)
+            node = node.next
+
+    def kept(self) -> str:
+        """The text without what is boilerplate; an element that holds most of the page is none, whatever its name."""
+        sizes = [0]
+        for piece in self.pieces:
+            sizes.append(sizes[-1] + len(piece.strip(f"{_ITEM}{_PARAGRAPH}{_LINE}{_CELL}")))
+        out: list[str] = []
+        at = 0
+        for first, last in sorted(self._ranges, key=lambda ends: (ends[0], -ends[1])):
+            if first < at or sizes[last] - sizes[first] > MOST_BOILERPLATE * sizes[-1]:
+                continue
+            self.left_out += len(" ".join(re.sub(f"[{_MARKS}]", "", "".join(self.pieces[first:last])).split()))
+            out += self.pieces[at:first]
+            at = last
+        return "".join(out + self.pieces[at:])
+
+    def _enter(self, node: Any) -> tuple[str, str, int] | None:
+        """What follows the element: a mark, a kind, and the place where it began; None to pass its children over."""
+        if node.is_text_node:
+            text = node.text_content or ""
+            self.pieces.append(text.translate(_KEPT) if self._preformatted else text)
+            return None
+        tag = node.tag or ""
+        if tag.startswith(("-", "!")) or (tag in NO_LANGUAGE and tag != "script"):
+            return None
+        attributes = node.attributes
+        if tag == "script":
+            kind = attributes.get("type") or ""
+            if kind.startswith("math/tex"):
+                self.pieces.append(tex(node.text(), display="display" in kind))
+            return None
+        if tag == "math":
+            self.pieces.append(f" {math_text(node)} " if attributes.get("display") == "block" else math_text(node))
+            return None
+        classes = (attributes.get("class") or "").split()
+        if classes and (replaced := self._formula(node, tag, classes, attributes)) is not None:
+            self.pieces.append(replaced)
+            return None
+        start = len(self.pieces)
+        kind = ""
+        if (
+            not self._hidden
+            and _is_hidden(tag, attributes)
+            and node.css_first("math, script[type^='math/tex']") is None
+        ):
+            kind, self._hidden = "hidden", True
+        elif tag in BOILERPLATE and not (tag == "footer" and self._quotes):  # of a quotation: whom it is of
+            kind = "boilerplate"
+        self._quotes += tag == "blockquote"
+        mark = self._mark(node, tag, attributes)
+        return mark, kind, start
+
+    def _formula(self, node: Any, tag: str, classes: list[str], attributes: dict[str, Any]) -> str | None:
+        """What replaces an element that renders a formula beside its source."""
+        if "katex-html" in classes:
+            before = node.prev
+            return "" if before is not None and "katex-mathml" in (before.attributes.get("class") or "") else None
+        if self._has_tex and any(name in _RENDERED for name in classes):
+            return ""
+        if tag == "img" and any(name in ("latex", "tex", "mwe-math-fallback-image-inline") for name in classes):
+            parent = node.parent
+            return "" if parent is not None and parent.css_first("math") else tex(attributes.get("alt") or "")
+        return None
+
+    def _mark(self, node: Any, tag: str, attributes: dict[str, Any]) -> str:
+        if tag == "br":
+            self.pieces.append(_LINE)
+            return ""
+        if tag in ("sup", "sub"):
+            self.pieces.append(SUB if tag == "sub" else NOTE if node.css_first("a[href]") else SUP)
+            return END
+        if tag in INLINE:
+            return ""
+        if tag in PREFORMATTED:
+            self._preformatted += 1
+        if tag in ("ol", "ul", "menu"):
+            self._numbers.append(_first_number(attributes) if tag == "ol" else None)
+        mark = _CELL if tag in ("td", "th") else _ITEM if tag in ITEMS else " " if "-" in tag else _PARAGRAPH
+        self.pieces.append("" if mark == _CELL else mark)
+        if tag == "li" and self._numbers and (number := self._numbers[-1]) is not None:
+            value = attributes.get("value") or ""
+            at = int(value) if re.fullmatch(r"-?\d{1,9}", value) else number[0]
+            self.pieces.append(f"{_numeral(at, number[1])}. ")
+            self._numbers[-1] = at + 1, number[1]
+        return mark
+
+    def _leave(self, node: Any, ends: tuple[str, str, int]) -> None:
+        mark, kind, start = ends
+        tag = node.tag
+        self._quotes -= tag == "blockquote"
+        if tag in PREFORMATTED:
+            self._preformatted -= 1
+        elif tag in ("ol", "ul", "menu"):
+            self._numbers.pop()
+        if mark:
+            self.pieces.append(mark)
+        if kind:
+            self._ranges.append((start, len(self.pieces)))
+            self._hidden = self._hidden and kind != "hidden"
 
 
-def _remove(nodes: list[Any]) -> None:
-    outer: dict[int, Any] = {}
-    for node in nodes:
-        if not _is_within(node, outer):
-            outer[node.mem_id] = node
-    for node in outer.values():
-        node.decompose()
+_MARKS = f"{_ITEM}{_PARAGRAPH}{_LINE}{_CELL}{SUP}{SUB}{NOTE}{END}"
 
 
-def _is_within(node: Any, others: dict[int, Any]) -> bool:
-    while (node := node.parent) is not None:
-        if node.mem_id in others:
-            return True
-    return False
+def _is_hidden(tag: str, attributes: dict[str, Any]) -> bool:
+    """Whether browsers do not show an element, or it is there for the eye alone beside its text."""
+    if not attributes:
+        return tag == "dialog"
+    return (
+        ("hidden" in attributes and attributes["hidden"] != "until-found")
+        or attributes.get("aria-hidden") == "true"
+        or (tag == "dialog" and "open" not in attributes)
+        or bool(_HIDDEN.search(attributes.get("style") or ""))
+    )
 
 
-def markdown_page(source: str) -> Page:
-    """A CommonMark text with tables, without its marks."""
-    from markdown_it import MarkdownIt
+def _first_number(attributes: dict[str, Any]) -> tuple[int, str] | None:
+    start, kind = attributes.get("start") or "1", attributes.get("type") or "1"
+    if kind not in ("1", "a", "A") or "reversed" in attributes or not re.fullmatch(r"-?\d{1,9}", start):
+        return None
+    return int(start), kind
 
-    return html_page(MarkdownIt("commonmark").enable("table").render(source))
+
+def _numeral(number: int, kind: str) -> str:
+    return str(number) if kind == "1" or not 1 <= number <= 26 else chr(ord(kind) + number - 1)

@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 from fsspec.utils import glob_translate
 
 from etl.config import SourceConfig
-from etl.read.files import FORMATS, Format, SourceFile, is_left_out, kind_of
+from etl.read.files import Format, SourceFile, is_left_out, kind_of, refusal
 from handoff.errors import SourceError
 from handoff.packages import download_package, extract_members
 from handoff.store import resolve
@@ -148,9 +148,7 @@ def _of_one_format(
     for file in files:
         format_, _ = kind_of(file.name)
         if format_ is None:
-            raise SourceError(
-                f"{file.uri} is none of {', '.join(FORMATS)}. Remedy: narrow the glob or exclude the file's name"
-            )
+            raise SourceError(f"{file.uri} is {refusal(file.name)}")
         formats.setdefault(format_, file)
     if len(formats) > 1:
         some = " and ".join(f.name for f in formats.values())

@@ -1,142 +1,212 @@
-"""Parsers of files of records: lines of JSON, rows of .csv and .parquet, each with the counts of its decoding."""
+"""Parsers of files of records: JSON, .parquet and Arrow, each record with the counts of its decoding."""
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl.read.decoding import NO_COUNTS, Counts, counted, decoded, decoder, encoding_of, invalid_bytes, non_ascii_bytes
-from etl.read.files import MOST_RECORD_BYTES, UNCUTTABLE, WINDOW_BYTES, Part, chunks, head_of, opened
+from etl.read.decoding import NO_COUNTS, Counts, counted, decoded, decoder, encoding_of, invalid_bytes
+from etl.read.files import MOST_RECORD_BYTES, Part, chunks, head_of, opened
+from etl.read.lines import MALFORMED, TOO_LONG, lines_of
 from handoff.store import resolve
 
-MALFORMED, TOO_LONG = "malformed_record", "record_too_long"
 BATCH_ROWS = 256  # of .parquet, decoded at a time
 JSON_BLANKS = " \t\r\n"
+_BLANKS = re.compile(f"[{JSON_BLANKS}]*")
 
 
-def encoding_in(first: bytes, part: Part, configured: str) -> tuple[str, int]:
-    """Encoding of a part whose first bytes are given, and bytes of a byte order mark among them."""
-    return (head_of(part.file, configured)[1], 0) if part.start else encoding_of(first, configured)
+class Json(NamedTuple):
+    """A JSON object; or none, with the reason, the place, and the bytes that are lost."""
+
+    value: dict[str, Any] | None
+    counts: Counts
+    reason: str = ""
+    where: str = ""
+    lost_bytes: int = 0
 
 
-def _lines(stream: IO[bytes], part: Part, configured: str) -> Iterator[tuple[str | None, Counts]]:
-    """Lines with their counts; None for a line that is longer than MOST_RECORD_BYTES."""
-    rest, skipped, encoding = b"", 0, ""
-    decode = None
-    for data in chunks(stream, part):
-        if not encoding:
-            encoding, mark = encoding_in(data, part, configured)
-            data = data[mark:]
-            if encoding.startswith(UNCUTTABLE):  # its line ends are found in UTF-8
-                decode, encoding = decoder(encoding).decode, "utf-8"
-        if decode is not None:
-            data = decode(data).encode()
-        first, *others = data.split(b"\n")
-        *whole, rest = [rest + first, *others]
-        for line in whole:
-            yield _line(line, encoding, skipped, 1)
-            skipped = 0
-        if len(rest) > MOST_RECORD_BYTES:
-            rest, skipped = b"", skipped + len(rest)
-    if rest or skipped:
-        yield _line(rest, encoding, skipped, 0)
+def json_values(line: str) -> Iterator[tuple[Any, int]]:
+    """The JSON values of a line, which may be several, and 0.
 
-
-def _line(line: bytes, encoding: str, skipped: int, end: int) -> tuple[str | None, Counts]:
-    if skipped:
-        return None, Counts(skipped + len(line) + end, 0, 0)
-    before = invalid_bytes()
-    text = decoded(line, encoding)
-    counts = counted(line, before)
-    return text, counts._replace(raw_bytes=counts.raw_bytes + end)
-
-
-def json_values(line: str) -> Iterator[Any]:
-    """The JSON values of a line, which may be several; None for the first invalid one, after which the line is left."""
+    For the first invalid one None and the number of characters from there on; they are not looked at.
+    """
     try:
-        yield json.loads(line)
+        yield json.loads(line), 0
     except (ValueError, RecursionError):
-        decode, blanks, at = json.JSONDecoder().raw_decode, re.compile(f"[{JSON_BLANKS}]*"), 0
-        while (at := blanks.match(line, at).end()) < len(line):  # type: ignore[union-attr]
+        decode, at = json.JSONDecoder().raw_decode, 0
+        while (at := _past_blanks(line, at)) < len(line):
             try:
                 value, at = decode(line, at)
             except (ValueError, RecursionError):
-                yield None
+                yield None, len(line) - at
                 return
-            yield value
+            yield value, 0
 
 
-def json_objects(part: Part, configured: str) -> Iterator[tuple[dict[str, Any] | None, str | None, Counts]]:
-    """The objects of a .jsonl file's part; None, with the reason, for a line or value that is no object."""
+def _past_blanks(text: str, at: int) -> int:
+    found = _BLANKS.match(text, at)
+    assert found is not None
+    return found.end()
+
+
+def json_objects(part: Part, configured: str) -> Iterator[Json]:
+    """The objects of JSON lines; what is none is counted, and the next line is read."""
     with opened(part) as stream:
-        for line, counts in _lines(stream, part, configured):
+        for line, counts, offset in lines_of(stream, part, configured):
+            where = f"byte {offset:,}"
             if line is None:
-                yield None, TOO_LONG, counts
+                yield Json(None, counts, TOO_LONG, where, counts.raw_bytes)
             elif line.strip(JSON_BLANKS):
-                for value in json_values(line):
-                    found = (value, None) if isinstance(value, dict) else (None, MALFORMED)
-                    yield *found, counts
+                for value, lost in json_values(line):
+                    if isinstance(value, dict):
+                        yield Json(value, counts)
+                    else:
+                        lost = len(line[-lost:].encode(errors="replace")) if lost else counts.raw_bytes
+                        yield Json(None, counts, MALFORMED, f"{where}: no JSON object", lost)
                     counts = NO_COUNTS  # the line's further values have no bytes of their own
 
 
-class _Unpacked(io.RawIOBase):
-    """A stream for Python's text layer that counts what is read."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.counts = NO_COUNTS
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        self.counts += Counts(len(data), 0, non_ascii_bytes(data))
-        return len(data)
+def is_json_lines(head: bytes, encoding: str) -> bool:
+    """Whether a .json file with this head has a JSON object on its first line, as C4 and others call JSON lines."""
+    text = head.decode(encoding, "replace").lstrip(JSON_BLANKS)
+    first, end, _ = text.partition("\n")
+    if not end and len(head) > 1024 and text.startswith("{"):
+        return True  # one long line, or one long object
+    value, _ = next(json_values(first), (None, 0))
+    return isinstance(value, dict)
 
 
-def csv_rows(part: Part, configured: str) -> Iterator[tuple[list[str] | None, Counts]]:
-    """The header and the records of a .csv file (RFC 4180); None for one with a quotation mark in a wrong place."""
-    csv.field_size_limit(MOST_RECORD_BYTES)
+def json_document(part: Part, configured: str) -> Iterator[Json]:
+    """The objects of a .json file: JSON lines, or an array of objects, or objects over several lines."""
+    head, encoding = head_of(part.file, configured)
+    if is_json_lines(head, encoding):
+        yield from json_objects(part, configured)
+        return
+    text, offset, total, first, wanted = "", 0, NO_COUNTS, True, 0
+    decode = json.JSONDecoder().raw_decode
     with opened(part) as stream:
-        source = _Unpacked(stream)
-        buffered = io.BufferedReader(source, WINDOW_BYTES)
-        encoding, mark = encoding_of(buffered.peek(WINDOW_BYTES), configured)
-        buffered.read(mark)
-        lines = io.TextIOWrapper(buffered, encoding, errors="baton.replaced", newline="")
-        rows, before, known = csv.reader(lines, strict=True), invalid_bytes(), NO_COUNTS
-        while True:
-            try:
-                row = next(rows, ())
-            except csv.Error:
-                row = None
-            now = source.counts._replace(invalid=invalid_bytes() - before)
-            counts, known = Counts(*(a - b for a, b in zip(now, known, strict=True))), now
-            if row == ():
-                return
-            yield row, counts if counts.invalid else counts._replace(non_ascii=0)  # type: ignore[misc]
+        for more, counts in decoded_chunks(stream, part, configured):
+            text, total = text + more, total + counts
+            if (
+                len(text) < wanted
+            ):  # the value in hand was cut short: it is not tried again before there is twice as much
+                continue
+            at = 0
+            while True:
+                at = _past_blanks(text, at)
+                while text[at : at + 1] == "," or (first and text[at : at + 1] == "["):
+                    at, first = _past_blanks(text, at + 1), False
+                try:
+                    value, end = decode(text, at)
+                except (ValueError, RecursionError):
+                    break
+                if end == len(text) and not isinstance(value, dict | list):  # a number may go on
+                    break
+                first = False
+                yield _json(value, total, f"character {offset + at:,}", len(text[at:end].encode(errors="replace")))
+                at, total = end, NO_COUNTS
+            text, offset, wanted = text[at:], offset + at, 2 * len(text[at:])
+            if len(text) > MOST_RECORD_BYTES:
+                break
+        else:
+            if text.strip(JSON_BLANKS + "],"):
+                lost = len(text.encode(errors="replace"))
+                yield Json(None, total, MALFORMED, f"character {offset:,}: no JSON from here on", lost)
+            return
+        rest = sum(len(data) for data in iter(lambda: stream.read(1 << 20), b"")) + len(text.encode(errors="replace"))
+        yield Json(None, total + Counts(rest, 0, 0), TOO_LONG, f"character {offset:,}", rest)
 
 
-def parquet_rows(part: Part, names: Sequence[str]) -> Iterator[tuple[list[str | None], Counts]]:
-    """The named columns of the part's row groups, as text."""
+def _json(value: Any, counts: Counts, where: str, size: int) -> Json:
+    return (
+        Json(value, counts) if isinstance(value, dict) else Json(None, counts, MALFORMED, f"{where}: no object", size)
+    )
+
+
+def decoded_chunks(stream: Any, part: Part, configured: str) -> Iterator[tuple[str, Counts]]:
+    """The part's text, some MB at a time."""
+    decode = None
+    for data in chunks(stream, part):
+        before, mark = invalid_bytes(), 0
+        if decode is None:
+            encoding, mark = (head_of(part.file, configured)[1], 0) if part.start else encoding_of(data, configured)
+            decode = decoder(encoding).decode
+        yield decode(data[mark:]), counted(data, before)
+    if decode is not None:
+        before = invalid_bytes()
+        rest = decode(b"", True)
+        yield rest, Counts(0, invalid_bytes() - before, invalid_bytes() - before)
+
+
+def top_column(path: str, columns: Sequence[str]) -> str:
+    """The column that holds what a path names: itself, or what stands before its first `.` or `[`."""
+    return path if path in columns else re.split(r"[.\[]", path)[0]
+
+
+def value_at(record: dict[str, Any], path: str) -> Any:
+    """What a path names in a record: `text`, `meta.title`, `messages[0].content`; a list for `messages[*].content`."""
+    if path in record:
+        return record[path]
+    found: list[Any] = [record]
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\*|\d+)\]", path):
+        if name:
+            found = [value[name] for value in found if isinstance(value, dict) and name in value]
+        elif index == "*":
+            found = [inner for value in found if isinstance(value, list) for inner in value]
+        else:
+            found = [value[int(index)] for value in found if isinstance(value, list) and int(index) < len(value)]
+    return found if "[*]" in path else next(iter(found), None)
+
+
+def parquet_rows(part: Part, names: Sequence[str]) -> Iterator[tuple[list[Any], Counts]]:
+    """The named columns of the part's row groups, or what paths name in them; strings and integers as text."""
     filesystem, path = resolve(part.file.uri)
     with pq.ParquetFile(path, filesystem=filesystem) as file:
         groups = range(part.start, file.num_row_groups if part.end is None else part.end)
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=list(names), use_threads=False):
-            for values in zip(*(_bytes_of(batch.column(name)) for name in names), strict=True):
-                before = invalid_bytes()
-                texts = [None if value is None else decoded(value, "utf-8") for value in values]
-                yield texts, counted(b"".join(value for value in values if value is not None), before)
+        columns = list(dict.fromkeys(top_column(name, file.schema_arrow.names) for name in names))
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=columns, use_threads=False):
+            yield from _rows(batch, names)
 
 
-def _bytes_of(column: pa.Array) -> list[bytes | None]:
-    """A column of strings or integers as bytes, which should be UTF-8 but need not be."""
+def arrow_rows(part: Part, names: Sequence[str]) -> Iterator[tuple[list[Any], Counts]]:
+    """The same of an Arrow stream or file, as Hugging Face's `save_to_disk` writes them."""
+    with opened(part) as stream:
+        for batch in arrow_batches(stream):
+            for start in range(0, batch.num_rows, BATCH_ROWS):
+                yield from _rows(batch.slice(start, BATCH_ROWS), names)
+
+
+def arrow_batches(stream: Any) -> Iterator[pa.RecordBatch]:
+    """The batches of an Arrow stream, or of an Arrow file, which begins with ARROW1."""
+    if stream.read(6) == b"ARROW1":
+        stream.seek(0)
+        file = pa.ipc.open_file(stream)
+        yield from (file.get_batch(number) for number in range(file.num_record_batches))
+    else:
+        stream.seek(0)
+        yield from pa.ipc.open_stream(stream)
+
+
+def _rows(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[tuple[list[Any], Counts]]:
+    columns = [_values(batch, name) for name in names]
+    for values in zip(*columns, strict=True):
+        before = invalid_bytes()
+        raw = [value for value in values if isinstance(value, bytes)]
+        yield (
+            [decoded(value, "utf-8") if isinstance(value, bytes) else value for value in values],
+            counted(b"".join(raw), before),
+        )
+
+
+def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
+    """A column of strings or integers as bytes, which should be UTF-8 but need not be; of others what a path names."""
+    top = top_column(name, batch.schema.names)
+    column = batch.column(top)
+    if top != name:
+        return [value_at({top: value}, name) for value in column.to_pylist()]
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_integer(column.type) or pa.types.is_string_view(column.type):

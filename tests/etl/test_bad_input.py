@@ -1,6 +1,7 @@
 """Whatever lies in a directory: each bad thing is a clear error or a counted rejection, and the good rows are all there."""
 
 import json
+import logging
 import random
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from etl.config import SourceConfig
 from etl.read.check import check_source
 from handoff.errors import SourceError
-from tests.etl.corpus_run import NO_HELD_OUT, ended, planned, prose, rows, run, snapshot
+from tests.etl.corpus_run import NO_HELD_OUT, ended, nothing_published, planned, prose, rows, run, snapshot
 
 
 def test_records_of_every_bad_kind_are_counted(spark: Any, tmp_path: Path) -> None:
@@ -49,9 +50,9 @@ def test_records_of_every_bad_kind_are_counted(spark: Any, tmp_path: Path) -> No
     assert made.manifest.dropped == {
         "exact_duplicate": per_text,
         "malformed_record": 2,  # cut short, no object
+        "text_is_no_string": 2,  # a number, an object
         "no_text": 2,
         "no_id": 1,
-        "too_few_words": 2,
     }
     assert made.manifest.facts["documents"] == 15
     assert not any("\0" in r["text"] for r in kept)
@@ -98,6 +99,32 @@ def test_csv_with_line_ends_quotation_marks_and_short_records(spark: Any, tmp_pa
     assert {r["doc_id"] for r in kept} == {"a", "caf\u00e9"}
     assert any('1.0 "he said" ' in r["text"] for r in kept)
     assert sum(made.manifest.dropped.values()) == 2 and made.manifest.facts["documents"] == 4
+
+
+def test_beyond_a_limit_of_lost_bytes_the_stage_fails(
+    spark: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One stray quotation mark in 40 records; what is published already is judged by the limit too."""
+    caplog.set_level(logging.INFO, "baton")
+    lines = [f'{n},"{prose(n)}"' for n in range(40)]
+    lines[9] = '9,"The baker shut the door and said nothing ' + "x" * 1500
+    (tmp_path / "a.csv").write_text("id,text\n" + "\n".join(lines) + "\n", newline="")
+    told = r"2\.\d % of a source's raw bytes could not be read, more than corpus\.max_lost_share \(1 %\): .*a\.csv \(1,543 "
+    told += r"bytes, first a\.csv: line \d+, byte [\d,]+: a quotation mark is not closed|.*\. Remedy: "
+    with pytest.raises(SourceError, match=told):
+        run(tmp_path, f"{tmp_path}/a.csv", source={"id_column": "id"}, split=NO_HELD_OUT)
+    assert nothing_published(tmp_path)
+    again = {"source": {"id_column": "id"}, "split": NO_HELD_OUT, "max_lost_share": 0.05}
+    made = snapshot(*run(tmp_path / "again", f"{tmp_path}/a.csv", **again))
+    assert {r["doc_id"] for r in rows(made)} == {str(n) for n in range(40)} - {"9"}
+    raw, size = made.manifest.facts["raw"], (tmp_path / "a.csv").stat().st_size
+    assert raw["lost_bytes"] == len(lines[9]) + 1 and raw["lost_share"] == raw["lost_bytes"] / size
+    card = json.loads(Path(f"{made.data}/card.json").read_text())
+    assert next(iter(card)) == "raw" and made.manifest.dropped == {"malformed_record": 1}
+    assert f"{len(lines[9]) + 1:,} of {size:,} raw bytes could not be read: 2." in caplog.text
+    (tmp_path / "again/run").rename(tmp_path / "again/before")
+    with pytest.raises(SourceError, match="max_lost_share"):
+        run(tmp_path / "again", f"{tmp_path}/a.csv", **{**again, "max_lost_share": 0.01})
 
 
 def test_markdown_and_html_give_their_text(spark: Any, tmp_path: Path) -> None:

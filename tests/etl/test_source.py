@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 import zipfile
 from pathlib import Path
 
@@ -62,9 +63,22 @@ def test_no_match_is_an_error_that_names_the_setting(tmp_path: Path, uri: str) -
         check_source(SourceConfig(uri=uri.format(tmp_path)), tmp_path)
 
 
-def test_an_unknown_extension_is_named(books: Path, tmp_path: Path) -> None:
-    (books / "notes.docx").write_text("x")
-    with pytest.raises(SourceError, match=r"notes\.docx is none of"):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("notes.docx", r"an office document.*convert it to \.txt"),
+        ("a.tar.gz", "an archive.*unpack it"),
+        ("a.zip", "an archive.*Remedy"),
+        ("a.xml", "XML, whose elements mean what its schema says"),
+        ("a.parquet.gz", r"packed twice.*unpack it to a\.parquet"),
+        ("a.txt.lz4", r"packed in a way that is not read.*\.zst"),
+        ("a.png", "no text"),
+        ("a.unheard", r"none of \.txt, .*\.jsonl"),
+    ],
+)
+def test_a_file_of_no_known_format_is_told_what_it_is(books: Path, tmp_path: Path, name: str, told: str) -> None:
+    (books / name).write_text("x")
+    with pytest.raises(SourceError, match=rf"{re.escape(name)} is {told}"):
         check_source(SourceConfig(uri=str(books)), tmp_path)
 
 
