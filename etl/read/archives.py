@@ -45,7 +45,7 @@ def warc_records(part: Part) -> Iterator[Found]:
 
 def _warc_parts(part: Part) -> Iterator[Found]:
     """All that is in a web archive; without an id what is no document."""
-    with opened(part) as stream:
+    with opened(part) as raw_stream, io.BufferedReader(raw_stream) as stream:  # type: ignore[type-var]
         offset, line = 0, stream.readline(HEADER_BYTES)
         while line:
             if not line.strip():
@@ -134,7 +134,7 @@ def mbox_messages(part: Part) -> Iterator[Found]:
     """The messages of a mailbox (RFC 4155): of each its plain text, else its HTML."""
     held: list[bytes] = []
     blank, size, number = True, 0, 0
-    with opened(part) as stream:
+    with opened(part) as raw_stream, io.BufferedReader(raw_stream) as stream:  # type: ignore[type-var]
         while line := stream.readline(1 << 20):
             if blank and line.startswith(b"From ") and held:
                 yield _message(b"".join(held), size, number)
@@ -162,5 +162,5 @@ def _message(data: bytes, size: int, number: int) -> Found:
         payload = body.get_payload(decode=True)
         assert isinstance(payload, bytes)
         return Found(doc_id, kind, payload, body.get_content_charset(), size)
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError) as error:
         return Found(f"{where}: {error}", raw_bytes=size, reason=MALFORMED, lost_bytes=size)

@@ -1,10 +1,9 @@
-"""Pages are parsed in a child process that may die: CPU time and memory of each are bounded.
+"""Pages, and long lines of JSON, are parsed in a child process that may die: CPU time and memory of each are bounded.
 
 Lexbor takes quadratic time on deeply nested elements: 60,000 of them, 300 kB, take 11 s, twice as many 52 s. No parser
 stops by itself, so the child is killed, and the page is a counted reject.
 """
 
-import contextlib
 import os
 import pickle
 import resource
@@ -18,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 CPU_SECONDS = 5.0  # of a page, and as many again for each 8 MiB of it; 1 MiB of usual HTML takes 0.2 to 0.5 s
-BYTES_PER_CPU_SECOND = 8 * (1 << 20) / CPU_SECONDS
+BYTES_PER_CPU_LIMIT = 8 << 20
 MEMORY_BYTES = 2 << 30  # address space of the child; the largest page that is read has 64 MiB
 _LENGTH = struct.Struct("!Q")
+OUT_OF_MEMORY = 86  # the child's exit code
 
 
 class TooHard(Exception):
@@ -39,11 +39,11 @@ def parsed(kind: str, source: Any) -> Any:
             child = _children[os.getpid()] = _started()
         assert child.stdin is not None and child.stdout is not None
         try:
-            _send(child.stdin, (kind, source))
+            _send(child.stdin, (kind, source, _seconds(source)))
             done, result = _receive(child.stdout)
         except (EOFError, BrokenPipeError):
             code = child.wait()
-            raise TooHard(_why(code, len(source))) from None
+            raise TooHard(_why(code, source)) from None
     if not done:
         raise TooHard(result)
     return result
@@ -54,20 +54,20 @@ _children: dict[int, subprocess.Popen[bytes]] = {}  # by the process that starte
 
 
 def _started() -> subprocess.Popen[bytes]:
-    code = "import sys; sys.path[:] = sys.argv[1:]; from etl.read.bounded import serve; serve()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *sys.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=False
-    )
+    code = f"import sys; sys.path[:] = sys.argv[1:]; from etl.read.bounded import serve; serve({MEMORY_BYTES})"
+    return subprocess.Popen([sys.executable, "-c", code, *sys.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def _why(code: int, size: int) -> str:
+def _why(code: int, source: Any) -> str:
+    if code == OUT_OF_MEMORY:
+        return f"parsing it took more than {MEMORY_BYTES >> 20:,} MiB of memory"
     if code == -signal.SIGPROF:
-        return f"its {size:,} characters took more than {_seconds(size):.0f} s of CPU time"
+        return f"parsing it took more than {_seconds(source):.3g} s of CPU time"
     return f"its parser was ended ({signal.Signals(-code).name})" if code < 0 else f"its parser ended with code {code}"
 
 
-def _seconds(size: int) -> float:
-    return CPU_SECONDS + size / BYTES_PER_CPU_SECOND
+def _seconds(source: Any) -> float:
+    return CPU_SECONDS * (1 + len(source[0] if isinstance(source, tuple) else source) / BYTES_PER_CPU_LIMIT)
 
 
 def _send(stream: Any, value: Any) -> None:
@@ -88,35 +88,40 @@ def _receive(stream: Any) -> Any:
 
 def parsers() -> dict[str, Callable[[Any], Any]]:
     """The parsers by kind."""
-    from etl.read import books, markdown, markup
+    from etl.read import books, markdown, markup, structured
 
     return {
         "html": markup.html_page,
         "markdown": markdown.markdown_page,
         "notebook": books.notebook_page,
         "epub": books.epub_page,
+        "json": structured.picked,
     }
 
 
-def serve() -> None:
+def serve(memory_bytes: int) -> None:
     """The child: parses what comes in until its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's to handle
     parse = parsers()
     parse["html"]("<p>warm</p>"), parse["markdown"]("warm")  # loads the libraries before memory is limited
     statm = Path("/proc/self/statm")  # its first number: pages of address space
     used = int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
-    with contextlib.suppress(EOFError, KeyboardInterrupt):
+    try:
         while True:
-            kind, source = _receive(stdin)
-            signal.setitimer(signal.ITIMER_PROF, _seconds(len(source)))  # its signal ends the process
+            kind, source, seconds = _receive(stdin)
+            signal.setitimer(signal.ITIMER_PROF, seconds)  # its signal ends the process
             try:
                 result = True, parse[kind](source)
             except MemoryError:
-                result = False, f"it took more than {MEMORY_BYTES >> 20:,} MiB of memory"
+                raise
             except Exception as error:  # whatever a parser does not like is a reject that says so
                 result = False, f"{type(error).__name__}: {str(error)[:200]}"
             signal.setitimer(signal.ITIMER_PROF, 0)
             _send(stdout, result)
+    except EOFError:
+        return
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)

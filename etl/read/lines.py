@@ -6,7 +6,7 @@ from typing import IO, NamedTuple
 from etl.read.decoding import Counts, counted, decoded, decoder, encoding_of, invalid_bytes
 from etl.read.files import MOST_RECORD_BYTES, UNCUTTABLE, Part, chunks, head_of
 
-MALFORMED, TOO_LONG = "malformed_record", "record_too_long"
+MALFORMED, TOO_LONG, NOT_PARSED = "malformed_record", "record_too_long", "record_not_parsed"
 
 
 class Line(NamedTuple):

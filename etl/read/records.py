@@ -34,11 +34,11 @@ from etl.read.files import (
     place_to_cut,
     reading,
 )
-from etl.read.lines import MALFORMED, TOO_LONG
+from etl.read.lines import MALFORMED, NOT_PARSED, TOO_LONG
 from etl.read.structured import Json, arrow_rows, decoded_chunks, json_document, json_objects, parquet_rows, value_at
 from handoff.errors import ConfigError, SourceError
 
-NO_TEXT, NO_ID, NO_STRING, NOT_PARSED = "no_text", "no_id", "text_is_no_string", "page_not_parsed"
+NO_TEXT, NO_ID, NO_STRING = "no_text", "no_id", "text_is_no_string"
 UNREAD = (MALFORMED, TOO_LONG, NO_STRING, NOT_PARSED)
 
 
@@ -223,8 +223,8 @@ READERS: dict[Format, Callable[[Part, SourceConfig], Iterator[Record]]] = {
     "txt": _texts,
     "markup": _page,
     "book": _page,
-    "jsonl": lambda part, config: _json(part, config, json_objects(part, config.encoding)),
-    "json": lambda part, config: _json(part, config, json_document(part, config.encoding)),
+    "jsonl": lambda part, config: _json(part, config, json_objects(part, config.encoding, columns_of(config))),
+    "json": lambda part, config: _json(part, config, json_document(part, config.encoding, columns_of(config))),
     "csv": _csv,
     "parquet": lambda part, config: _table(part, config, parquet_rows),
     "arrow": lambda part, config: _table(part, config, arrow_rows),

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from etl.read.bounded import TooHard, parsed
 from etl.read.decoding import NO_COUNTS, Counts, counted, decoded, decoder, encoding_of, invalid_bytes
 from etl.read.files import MOST_RECORD_BYTES, Part, chunks, head_of, opened
-from etl.read.lines import MALFORMED, TOO_LONG, lines_of
+from etl.read.lines import MALFORMED, NOT_PARSED, TOO_LONG, lines_of
 from handoff.store import resolve
 
+LONG_LINE = 4 << 20  # characters: JSON takes up to 30 times as much memory when it is parsed
 BATCH_ROWS = 256  # of .parquet, decoded at a time
 JSON_BLANKS = " \t\r\n"
 _BLANKS = re.compile(f"[{JSON_BLANKS}]*")
@@ -52,15 +54,38 @@ def _past_blanks(text: str, at: int) -> int:
     return found.end()
 
 
-def json_objects(part: Part, configured: str) -> Iterator[Json]:
-    """The objects of JSON lines; what is none is counted, and the next line is read."""
+def picked(line_and_names: tuple[str, Sequence[str]]) -> list[tuple[Any, int]]:
+    """As :func:`json_values`, of objects only the columns that are read: of a long line the others may be large."""
+    line, names = line_and_names
+    return [
+        ({k: v for k, v in value.items() if k in _tops(value, names)} if isinstance(value, dict) else None, lost)
+        for value, lost in json_values(line)
+    ]
+
+
+def _tops(value: dict[str, Any], names: Sequence[str]) -> set[str]:
+    return {top_column(name, list(value)) for name in names}
+
+
+def json_objects(part: Part, configured: str, names: Sequence[str] | None = None) -> Iterator[Json]:
+    """The objects of JSON lines; what is none is counted, and the next line is read.
+
+    Args:
+        names: columns that are needed of objects on long lines, which a child process parses; unset: all.
+    """
     with opened(part) as stream:
         for line, counts, offset in lines_of(stream, part, configured):
             where = f"byte {offset:,}"
             if line is None:
                 yield Json(None, counts, TOO_LONG, where, counts.raw_bytes)
             elif line.strip(JSON_BLANKS):
-                for value, lost in json_values(line):
+                try:
+                    bounded = names is not None and len(line) > LONG_LINE
+                    values = parsed("json", (line, names)) if bounded else json_values(line)
+                except TooHard as error:
+                    yield Json(None, counts, NOT_PARSED, f"{where}: {error}", counts.raw_bytes)
+                    continue
+                for value, lost in values:
                     if isinstance(value, dict):
                         yield Json(value, counts)
                     else:
@@ -79,11 +104,11 @@ def is_json_lines(head: bytes, encoding: str) -> bool:
     return isinstance(value, dict)
 
 
-def json_document(part: Part, configured: str) -> Iterator[Json]:
+def json_document(part: Part, configured: str, names: Sequence[str] | None = None) -> Iterator[Json]:
     """The objects of a .json file: JSON lines, or an array of objects, or objects over several lines."""
     head, encoding = head_of(part.file, configured)
     if is_json_lines(head, encoding):
-        yield from json_objects(part, configured)
+        yield from json_objects(part, configured, names)
         return
     text, offset, total, first, wanted = "", 0, NO_COUNTS, True, 0
     decode = json.JSONDecoder().raw_decode
