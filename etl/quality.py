@@ -12,7 +12,7 @@ from etl.transforms import one_of
 from etl.words import is_ascii, spaced
 
 SHORT_LINE_CHARS = 30  # as FineWeb counts them
-BLANKS = r" \n\t"  # all that a cleaned text has of what Java's \s matches
+BLANKS = r" \n\t"  # all that a cleaned text has of blanks, once those of other kinds are replaced
 ELLIPSIS_LINES = r"[.\u2026](?<=\.{3}|\u2026)[ \t]*+(?=\n|\z)"
 NGRAM_WORDS = 5  # Gopher looks at runs of 5 to 10 words, each with a threshold of its own
 
@@ -42,7 +42,7 @@ def skeletons(text: Column) -> dict[str, Column]:
     takes half the time.
     """
     ascii_letters = one_of((0x41, 0x5A), (0x61, 0x7A))
-    bare = F.regexp_replace(text, f"[{ascii_letters}{BLANKS}]+", "")
+    bare = F.regexp_replace("_spaced", f"[{ascii_letters}{BLANKS}]+", "")
     return {
         "_shape": F.regexp_replace("_spaced", f"[^{BLANKS}]+", "x"),
         "_unlettered": F.when(is_ascii(text), bare).otherwise(F.regexp_replace(bare, r"[\p{L}\p{M}]+", "")),

@@ -30,6 +30,10 @@ LINE_END = rf"[{_ENDS}{_OTHER_ENDS}](?:(?<=\r)\n)?"
 INVISIBLE = rf"[{_INVISIBLE}{_OTHER_INVISIBLE}](?:(?<=\u00ad)\n[ \t]*)?"
 ODD_LATIN, ODD_OTHER = f"[{_ENDS}{_INVISIBLE}]", f"[{_OTHER_ENDS}{_OTHER_INVISIBLE}]"  # what either looks for
 BLANKS_AT_LINE_END = r"[ \t\u00a0](?=[ \t\u00a0\n]|\z)(?<![ \t\u00a0]{2})[ \t\u00a0]*+(?=\n|\z)"
+# Control sequences (ECMA-48): colours and movements, titles of windows, sets of characters.
+TERMINAL_CODE = r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b\n]*+(?:\x07|\x1b\\)|[()*+][0-9A-Za-z]|[=>78])"
+# As manual pages have them: a letter, a backspace, and the letter once more, or a line below it (before or after it).
+UNDERLINED, OVERSTRUCK = r"([^_\s\x08])\x08_", r"[^\n\x08]\x08"
 # A word cut at a line's end is joined; a single line end between two lines becomes a blank.
 WRAPPED = ((r"(?<=\p{L})-\n[ \t]*(?=\p{Ll})", ""), (r"(?<=[^\n])\n[ \t]*(?=[^\n])", " "))
 
@@ -39,6 +43,13 @@ _TAIL = r"[\u00a0-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—�
 MOJIBAKE = rf"[ÂÃ]{_TAIL}|â{_TAIL}{{2}}|ðŸ{_TAIL}{{2}}"
 PART_POSITIONS = 1 << 20  # passages that a part of a document may have: one of 8 MiB has at most 168,000
 MIN_MOJIBAKE = 3  # places in a document; one alone may be meant, as here
+
+
+def without_terminal_codes(text: Column) -> Column:
+    """Text that was meant for a terminal or printer, without colours, and with one of letters printed over each other."""
+    coloured, struck = F.contains(text, F.lit("\x1b")), F.contains(text, F.lit("\b"))
+    plain = F.when(coloured, F.regexp_replace(text, TERMINAL_CODE, "")).otherwise(text)
+    return F.when(struck, F.regexp_replace(F.regexp_replace(plain, UNDERLINED, "$1"), OVERSTRUCK, "")).otherwise(plain)
 
 
 def without_controls(text: Column) -> Column:
@@ -101,6 +112,7 @@ def steps(config: CleaningConfig) -> list[tuple[str, Callable[[Column], Column]]
     found: list[tuple[bool, str, Callable[[Column], Column]]] = [
         (config.repair_mojibake, "UTF-8 that was read as Windows-1252", repaired),
         (config.normalize_unicode, "Unicode's normal form C", composed),
+        (True, "colours and overstruck letters of terminals", without_terminal_codes),
         (True, "line ends, control characters and others that nobody sees", without_controls),
         (True, "Project Gutenberg's headers and licences", without_gutenberg),
         (True, "blanks at line ends", without_trailing_blanks),

@@ -1,4 +1,4 @@
-"""What counts as a word, for rules and n-grams: text between blanks; in scripts without blanks, a character."""
+"""What counts as a word, for rules and n-grams: text between blanks of any kind; in scripts without blanks, a character."""
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -26,6 +26,9 @@ _RANGES = "".join(f"\\x{{{first:x}}}-\\x{{{last:x}}}" for first, last in UNSPACE
 # The first class is one comparison, and rules out all of Latin, Greek, Cyrillic, Hebrew, Arabic and India's scripts.
 UNSPACED = rf"[\x{{e00}}-\x{{3fffd}}](?<=[{_RANGES}])"
 
+# Besides the blank itself: no-break, of fixed width, of East Asia's width, and the sign between words of Ethiopia's scripts.
+OTHER_BLANKS = r"[\u00a0\u1361\u1680\u2000-\u200a\u202f\u205f\u3000]"
+
 
 def is_ascii(text: Column) -> Column:
     """Whether a text is ASCII, at the cost of comparing two lengths. Most patterns need not be tried on such a text."""
@@ -33,6 +36,11 @@ def is_ascii(text: Column) -> Column:
 
 
 def spaced(text: Column) -> Column:
-    """The text with a blank on either side of each character of a script that does not write blanks between words."""
-    unspaced = ~is_ascii(text) & F.rlike(text, F.lit(UNSPACED))
-    return F.when(unspaced, F.regexp_replace(text, f"({UNSPACED})", " $1 ")).otherwise(text)
+    """The text with blanks of one kind, and one on either side of each character of a script that writes none.
+
+    The blanks that are put in are two for each such character; no other character goes or comes.
+    """
+    other, beyond = F.rlike(text, F.lit(OTHER_BLANKS)), ~is_ascii(text)
+    blank = F.when(beyond & other, F.regexp_replace(text, OTHER_BLANKS, " ")).otherwise(text)
+    unspaced = beyond & F.rlike(text, F.lit(UNSPACED))
+    return F.when(unspaced, F.regexp_replace(blank, f"({UNSPACED})", " $1 ")).otherwise(blank)

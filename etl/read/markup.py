@@ -23,10 +23,13 @@ INLINE = frozenset(
 )
 ITEMS = frozenset(("li", "tr", "dt", "dd", "option", "thead", "tbody", "tfoot"))
 PREFORMATTED = frozenset(("pre", "listing", "xmp", "plaintext"))
-RAW_TEXT = ("script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes")  # swallow what follows
+# They swallow what follows up to their end.
+_OPENERS = re.compile("<!--|<(script|style|title|textarea|xmp|iframe|noembed|noframes)\\b", re.IGNORECASE)
+_COMMENT_END = re.compile("--!?>")
 # Stand in the text while white space is collapsed, as browsers do.
 _ITEM, _BLANK, _PARAGRAPH, _LINE, _TAB, _CELL = "\x1b\x1c\x1d\x1e\x1f\x12"
 _KEPT = str.maketrans({"\n": _LINE, " ": _BLANK, "\t": _TAB, "\r": None})
+_NOT_SHOWN = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]|[\x0e-\x12\x1b-\x1f]")  # colours of terminals, and the marks below
 _HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))", re.IGNORECASE)
 _RENDERED = ("MathJax", "MathJax_Preview", "MathJax_Display", "MathJax_SVG", "MathJax_CHTML")  # beside their source
 
@@ -45,27 +48,28 @@ def html_page(source: str) -> Page:
     """
     from selectolax.lexbor import LexborHTMLParser
 
-    swallowed = _swallowed(source)
-    tree = LexborHTMLParser(re.sub("[\x0e-\x12\x1b-\x1f]", "", source))
+    tree = LexborHTMLParser(_NOT_SHOWN.sub("", source))
     if tree.body is None:
-        return Page("", 0, swallowed)
+        return Page("", 0, _swallowed(source))
     walk = _Walk(tree)
     walk.run(tree.body)
-    return Page(_collapsed(walk.kept()), walk.left_out, swallowed)
+    text, swallowed = _collapsed(walk.kept()), _swallowed(source)
+    shown = swallowed and " ".join(source[-swallowed:].split())[-30:] in " ".join(text[-2 * swallowed :].split())
+    return Page(text, walk.left_out, 0 if shown else swallowed)
 
 
 def _swallowed(source: str) -> int:
-    at = source.rfind("<!--")
-    start = (
-        at
-        if at >= 0 and source.find("--", at + 4) < 0 and not re.match(r"<!--?>", source[at : at + 6])
-        else len(source)
-    )
-    openers = {m[1].lower(): m.start() for m in re.finditer(rf"<({'|'.join(RAW_TEXT)})\b", source, re.IGNORECASE)}
-    for tag, at in openers.items():
-        if at < start and not re.compile(rf"</{tag}", re.IGNORECASE).search(source, at):
-            start = at
-    return len(source) - start
+    """Length of the source from a comment, script or the like on that never ends: browsers show nothing of it."""
+    at = 0
+    while found := _OPENERS.search(source, at):
+        if found[1] is None:
+            end = _COMMENT_END.search(source, found.end() - 2)
+        else:
+            end = re.compile(rf"</{found[1]}", re.IGNORECASE).search(source, found.end())
+        if end is None:
+            return len(source) - found.start()
+        at = end.end()
+    return 0
 
 
 def _collapsed(text: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from handoff.store import resolve
 LONG_LINE = 4 << 20  # characters: JSON takes up to 30 times as much memory when it is parsed
 BATCH_ROWS = 256  # of .parquet, decoded at a time
 JSON_BLANKS = " \t\r\n"
+_DECODE = json.JSONDecoder().raw_decode
 _BLANKS = re.compile(f"[{JSON_BLANKS}]*")
 
 
@@ -38,10 +40,10 @@ def json_values(line: str) -> Iterator[tuple[Any, int]]:
     try:
         yield json.loads(line), 0
     except (ValueError, RecursionError):
-        decode, at = json.JSONDecoder().raw_decode, 0
+        at = 0
         while (at := _past_blanks(line, at)) < len(line):
             try:
-                value, at = decode(line, at)
+                value, at = _DECODE(line, at)
             except (ValueError, RecursionError):
                 yield None, len(line) - at
                 return
@@ -111,38 +113,35 @@ def json_document(part: Part, configured: str, names: Sequence[str] | None = Non
         yield from json_objects(part, configured, names)
         return
     text, offset, total, first, wanted = "", 0, NO_COUNTS, True, 0
-    decode = json.JSONDecoder().raw_decode
     with opened(part) as stream:
-        for more, counts in decoded_chunks(stream, part, configured):
+        for more, counts in chain(decoded_chunks(stream, part, configured), [("", NO_COUNTS)]):
             text, total = text + more, total + counts
             if (
-                len(text) < wanted
-            ):  # the value in hand was cut short: it is not tried again before there is twice as much
+                more and len(text) < wanted
+            ):  # a value that is cut short is not tried again before there is twice as much
                 continue
-            at = 0
+            at, ended = 0, not more
             while True:
                 at = _past_blanks(text, at)
                 while text[at : at + 1] == "," or (first and text[at : at + 1] == "["):
                     at, first = _past_blanks(text, at + 1), False
                 try:
-                    value, end = decode(text, at)
+                    value, end = _DECODE(text, at)
                 except (ValueError, RecursionError):
                     break
-                if end == len(text) and not isinstance(value, dict | list):  # a number may go on
+                if end == len(text) and not ended and not isinstance(value, dict | list):  # a number may go on
                     break
                 first = False
                 yield _json(value, total, f"character {offset + at:,}", len(text[at:end].encode(errors="replace")))
                 at, total = end, NO_COUNTS
             text, offset, wanted = text[at:], offset + at, 2 * len(text[at:])
-            if len(text) > MOST_RECORD_BYTES:
+            if ended or len(text) > MOST_RECORD_BYTES:
                 break
-        else:
-            if text.strip(JSON_BLANKS + "],"):
-                lost = len(text.encode(errors="replace"))
-                yield Json(None, total, MALFORMED, f"character {offset:,}: no JSON from here on", lost)
-            return
-        rest = sum(len(data) for data in iter(lambda: stream.read(1 << 20), b"")) + len(text.encode(errors="replace"))
-        yield Json(None, total + Counts(rest, 0, 0), TOO_LONG, f"character {offset:,}", rest)
+        unread = sum(len(data) for data in iter(lambda: stream.read(1 << 20), b""))
+    if unread or text.strip(JSON_BLANKS + "],"):
+        reason, lost = TOO_LONG if unread else MALFORMED, unread + len(text.encode(errors="replace"))
+        where = f"character {offset:,}: no JSON from here on"
+        yield Json(None, total + Counts(unread, 0, 0), reason, where, lost)
 
 
 def _json(value: Any, counts: Counts, where: str, size: int) -> Json:

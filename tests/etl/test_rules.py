@@ -26,6 +26,18 @@ def reasons(frame: Any) -> dict[str, str | None]:
     return {row.row_id: row.reason for row in frame.collect()}
 
 
+@pytest.mark.parametrize(
+    "blank", ["\u00a0", "\u2009", "\u202f", "\u3000", "\u1361", "\u2003", "\u1680", "\u205f", "\u2000"]
+)
+def test_blanks_of_every_kind_separate_words(spark: Any, blank: str) -> None:
+    few, many = blank.join(["ሰላም"] * 19), blank.join(f"ሰላም{n % 7}" for n in range(60))
+    judged = judge(
+        passages(spark, ("few", 0, few), ("many", 0, many), ("own", 0, SENTENCE.replace(" ", blank))), QualityConfig()
+    )
+    found = {row.doc_id: (row.reason, row.value) for row in judged.collect()}
+    assert found == {"few": ("too_few_words", 19.0), "many": (None, None), "own": (None, None)}
+
+
 def test_each_rule_gives_its_reason_and_the_first_broken_one_counts(spark: Any) -> None:
     judged = judge(
         passages(
