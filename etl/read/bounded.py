@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CPU_SECONDS = 5.0  # of a page, and as many again for each 8 MiB of it; 1 MiB of usual HTML takes 0.2 to 0.5 s
-BYTES_PER_CPU_LIMIT = 8 << 20
+CPU_SECONDS = 5.0  # of a page, and as many again for each 2 MiB of it; 1 MiB of usual HTML takes 0.3 to 0.6 s
+BYTES_PER_CPU_LIMIT = 2 << 20
 MEMORY_BYTES = 2 << 30  # address space of the child; the largest page that is read has 64 MiB
 _LENGTH = struct.Struct("!Q")
 OUT_OF_MEMORY = 86  # the child's exit code

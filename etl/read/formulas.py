@@ -8,36 +8,42 @@ MOST_DEPTH = 200
 # Stand around the content of <sup> and <sub> until it is known what follows.
 SUP, SUB, NOTE, END = "\x0e\x0f\x10\x11"
 _ORDINALS = "st|nd|rd|th|er|re|ère|e|ème|me|mes|lle|lles|le|o|os|a|as|es|ers|d|r|os|TM|SM|MC|MD|tm|®|™|©|º|ª"
-_SCRIPT = re.compile(rf"([\w)\]}}'′]?)([{SUP}{SUB}{NOTE}])([^{SUP}{SUB}{NOTE}{END}]*){END}(?=([\w]?))")
+_SCRIPT = re.compile(rf"([{SUP}{SUB}{NOTE}])([^{SUP}{SUB}{NOTE}{END}]*){END}")
 
 
 def without_script_marks(text: str) -> str:
     """The text with ``^`` and ``_`` where a superscript or subscript would change a number: ``10^6``, but ``1st``, ``H2O``."""
+    if END not in text:
+        return text
     before = None
-    while before != text and END in text:  # from the innermost on
+    while before != text:  # from the innermost on
         before, text = text, _SCRIPT.sub(_script, text)
     return re.sub(f"[{SUP}{SUB}{NOTE}{END}]", "", text)
 
 
 def _script(found: re.Match[str]) -> str:
-    base, mark, inside, after = found[1], found[2], found[3].strip(), found[4]
-    if not base and inside and found.start() and found.string[found.start() - 1] == END:  # x₁²
+    mark, inside = found[1], found[2].strip()
+    base, after = found.string[max(0, found.start() - 1) : found.start()], found.string[found.end() : found.end() + 1]
+    after = after if after.isalnum() or after == "_" else ""
+    if not inside or len(inside) > 40 or "\n" in inside:
+        return inside
+    if base == END:  # the power of what has an index
         return f"{'_' if mark == SUB else '^'}{inside if len(inside) < 3 and not after else f'{{{inside}}}'}"
-    if not inside or not base or len(inside) > 40 or "\n" in inside:
-        return base + inside
+    if not re.match(r"[\w)\]}'′]", base):
+        return inside
     if mark == NOTE:  # a link to a note: its number is no part of a number before it
-        return f"{base}[{inside}]" if inside.isalnum() else base + inside
+        return f"[{inside}]" if inside.isalnum() else inside
     if re.fullmatch(r"[\[(].*[\])]|[*†‡§¶°′″']+", inside):
-        return base + inside
+        return inside
     if mark == SUP and re.fullmatch(_ORDINALS, inside) and (base.isdigit() or len(inside) > 1 or not inside.isalpha()):
-        return base + inside
+        return inside
     if mark == SUP and inside.isalpha() and len(inside) > 2 and base.isalpha():  # an abbreviation's end
-        return base + inside
+        return inside
     if mark == SUB and inside.isdigit() and not base.isdigit() and not after.isdigit():
-        return base + inside
+        return inside
     sign = "^" if mark == SUP else "_"
     plain = re.fullmatch(r"[+\-−–]?[\d.]+|\w", inside) and not after
-    return f"{base}{sign}{inside}" if plain else f"{base}{sign}{{{inside}}}"
+    return f"{sign}{inside}" if plain else f"{sign}{{{inside}}}"
 
 
 def tex(source: str, *, display: bool = False) -> str:

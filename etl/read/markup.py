@@ -48,7 +48,8 @@ def html_page(source: str) -> Page:
     """
     from selectolax.lexbor import LexborHTMLParser
 
-    tree = LexborHTMLParser(_NOT_SHOWN.sub("", source))
+    odd = any(mark in source for mark in f"{_MARKS}{_BLANK}{_TAB}\x1b")
+    tree = LexborHTMLParser(_NOT_SHOWN.sub("", source) if odd else source)
     if tree.body is None:
         return Page("", 0, _swallowed(source))
     walk = _Walk(tree)
@@ -73,12 +74,22 @@ def _swallowed(source: str) -> int:
 
 
 def _collapsed(text: str) -> str:
-    text = re.sub(r"[ \t\r\n\f]+", " ", text)
-    text = re.sub(f" ?{_CELL}(?:{_CELL}| )*", _TAB, text)
-    text = re.sub(rf"[ {_TAB}]*{_ITEM}[ {_TAB}{_ITEM}]*", _LINE, text)
-    text = re.sub(rf"[ {_LINE}{_TAB}]*{_PARAGRAPH}[ {_LINE}{_PARAGRAPH}]*", "\n\n", text)
-    text = re.sub(rf" ?{_LINE} ?", "\n", text).replace(_BLANK, " ").replace(_TAB, "\t").strip()
-    return without_script_marks(text)
+    text = _BREAKS.sub(_break, _WHITE_SPACE.sub(" ", text))
+    text = text.replace(" \n", "\n").replace(" \t", "\t").strip()
+    return without_script_marks(text.replace(_BLANK, " ").replace(_TAB, "\t").strip())
+
+
+_WHITE_SPACE = re.compile(r"[ \t\r\n\f]{2,}|[\t\r\n\f]")
+_BREAKS = re.compile(f"[{_ITEM}{_PARAGRAPH}{_LINE}{_CELL}][ {_ITEM}{_PARAGRAPH}{_LINE}{_CELL}]*")
+
+
+def _break(found: re.Match[str]) -> str:
+    marks = found[0]
+    if _PARAGRAPH in marks:
+        return "\n\n"
+    if _ITEM in marks:
+        return "\n"
+    return "\n" * marks.count(_LINE) or "\t"
 
 
 class _Walk:
