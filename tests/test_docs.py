@@ -19,7 +19,7 @@ PAGES = sorted(name for name in NAMES if (ROOT / name).exists())
 # Pages about settings, and what they write like one that is none: drop reasons, columns, names of DAGs and assets.
 MANUAL = ("docs/corpus.md", "docs/training.md", "docs/inference.md")
 NO_SETTINGS = {
-    "malformed_record", "record_too_long", "no_text", "no_id", "prompt_tokens", "completion_tokens", "batch_inference", "spark_to_ray",
+    "malformed_record", "record_too_long", "record_not_parsed", "text_is_no_string", "save_to_disk", "no_text", "no_id", "prompt_tokens", "completion_tokens", "batch_inference", "spark_to_ray",
     "corpus_snapshot", "promoted_model", "training.job", "finish_reason", "resumed_rows", "row_id",
     "log_likelihood", "baseline_log_likelihood",
 }  # fmt: skip
