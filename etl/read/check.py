@@ -35,9 +35,9 @@ from etl.read.files import (
     head_of,
     kind_of,
     opened,
-    other_than_named,
 )
 from etl.read.records import as_text, columns_of, too_large_a_page
+from etl.read.refusals import other_than_named
 from etl.read.source import Source, resolved
 from etl.read.structured import Json, arrow_batches, json_document, json_objects, top_column, value_at
 from handoff.errors import ConfigError, SourceError

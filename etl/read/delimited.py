@@ -98,13 +98,19 @@ def dialect_of(head: str, wanted: Sequence[str], *, whole: bool = True, tabs: bo
     delimiter = named or max(order, key=lambda d: len(headers[d]))
     found: list[Quotes] = ["doubled"]
     found += ["backslash"] if '\\"' in head else []
-    found += ["none"] if delimiter == "\t" and '"' in head else []
+    found += ["none"] if delimiter == "\t" and _is_unquoted(lines) else []
 
     def broken(quotes: Quotes) -> int:
         told = (Line(line, NO_COUNTS, 0) for line in lines)
         return sum(row.fields is None for row in rows_of(told, Dialect(delimiter, quotes)))
 
     return Dialect(delimiter, min(found, key=broken) if len(found) > 1 else found[0])
+
+
+def _is_unquoted(lines: Sequence[str]) -> bool:
+    """Whether quotation marks at the beginning of tab-separated fields are seldom closed at their end."""
+    opened_ = [field for line in lines for field in line.rstrip("\r\n").split("\t") if field.startswith('"')]
+    return 2 * sum(len(field) > 1 and field.endswith('"') for field in opened_) < len(opened_)
 
 
 def rows_of(lines: Iterator[Line], dialect: Dialect) -> Iterator[Row]:

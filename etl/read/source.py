@@ -13,7 +13,8 @@ import pyarrow.fs as pafs
 from fsspec.utils import glob_translate
 
 from etl.config import SourceConfig
-from etl.read.files import Format, SourceFile, is_left_out, kind_of, refusal
+from etl.read.files import Format, SourceFile, is_left_out, kind_of
+from etl.read.refusals import refusal
 from handoff.errors import SourceError
 from handoff.packages import download_package, extract_members
 from handoff.store import resolve

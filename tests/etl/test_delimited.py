@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,37 @@ def test_tab_separated_values_without_quotation_marks(tmp_path: Path) -> None:
 def test_old_line_ends_and_blanks_after_names(tmp_path: Path) -> None:
     found = read(tmp_path, "a.csv", b"id, text\r1,one\r2,two\r", id_column="id")
     assert [(r.doc_id, r.text) for r in found] == [("1", "one"), ("2", "two")]
+
+
+WORDS = ['the', 'keeper', 'wrote,', 'down', 'every;', 'ship', 'that', '"passed"', 'its', 'flag', "it's", '5"', 'long']
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_whole_record_is_lost_or_changed_beside_broken_ones(tmp_path: Path, seed: int) -> None:
+    """Of files in any dialect with a few records damaged: a stray or inserted quotation mark, or half of the record."""
+    draw = random.Random(seed)
+    count, delimiter = draw.randint(20, 300), draw.choice(",;\t")
+    quoting, spans = draw.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]), draw.random() < 0.5
+    whole: dict[str, str] = {}
+    lines = []
+    for number in range(count):
+        text = " ".join(draw.choices(WORDS, k=draw.randint(1, 40)))
+        text = text.replace(" ", "\n", 1) if spans and draw.random() < 0.3 else text
+        out = io.StringIO(newline="")
+        csv.writer(out, delimiter=delimiter, quoting=quoting, lineterminator="\n").writerow((number, text, "tag"))
+        line = out.getvalue()
+        if draw.random() < 0.02:
+            at = draw.randrange(len(line) - 1)
+            stray = f'{number}{delimiter}"The baker said nothing{delimiter}tag\n'
+            line = draw.choice([stray, f'{line[:at]}"{line[at:]}', f"{line[: len(line) // 2]}\n"])
+        else:
+            whole[str(number)] = text
+        lines.append(line)
+    data = (delimiter.join(("id", "text", "tag")) + "\n" + "".join(lines)).encode()
+    found = read(tmp_path, "a.csv", data, id_column="id")
+    texts = {record.doc_id: record.text for record in found if record.reason is None}
+    assert {number: text for number, text in whole.items() if texts.get(number) != text} == {}
+    assert sum(record.raw_bytes for record in found) == len(data)
 
 
 def test_names_of_columns_tell_the_delimiter() -> None:
