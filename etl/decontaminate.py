@@ -17,9 +17,24 @@ CONTAMINATED = "contaminated"
 MAX_NGRAMS = 50_000_000  # of 8 bytes each: 400 MB in the driver and once in each Python worker
 
 
-def references(spark: SparkSession, sources: list[Source]) -> list[DataFrame]:
-    """The usable texts of the sources: one frame of ``text string`` per source."""
-    return [read_all(spark, [source]).where("reason IS NULL").select("text") for source in sources]
+def references(spark: SparkSession, sources: list[Source], max_lost_share: float) -> list[DataFrame]:
+    """The usable texts of the sources: one frame of ``text string`` per source.
+
+    Raises:
+        SourceError: more than ``max_lost_share`` of a source's bytes could not be read.
+    """
+    found = []
+    for source in sources:
+        read = read_all(spark, [source])
+        first = F.min(F.when(F.col("lost_bytes") > 0, F.col("doc_id")))
+        lost, total, place = read.agg(F.sum("lost_bytes"), F.sum("raw_bytes"), first).collect()[0]
+        if lost > max_lost_share * total:
+            raise SourceError(
+                f"{lost:,} of {total:,} bytes of {source.settings.uri} could not be read ({place}), more than "
+                "corpus.max_lost_share. Remedy: repair or exclude these evaluation files, or raise the limit"
+            )
+        found.append(read.where("reason IS NULL").select("text"))
+    return found
 
 
 def known_ngrams(texts: DataFrame, n: int) -> np.ndarray[Any, Any]:

@@ -169,7 +169,7 @@ def assign_and_decontaminate(
 ) -> DataFrame:
     """Assign splits, and mark training passages that share text with an evaluation."""
     assigned = split.assign(passages.drop("file", "tally"), config.split, config.seed)
-    references = decontaminate.references(spark, evaluation)
+    references = decontaminate.references(spark, evaluation, config.max_lost_share)
     return decontaminate.mark_contaminated(assigned, references, config.decontamination)
 
 

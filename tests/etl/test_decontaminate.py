@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from etl.config import DecontaminationConfig
+from etl.config import DecontaminationConfig, SourceConfig
 from etl.decontaminate import mark_contaminated, references
 from etl.read.raw import publish_sources
+from etl.read.source import resolved
+from handoff.errors import SourceError
 from handoff.store import Store
 from tests.etl.test_dedup import frame, prose, verdicts
 
@@ -31,8 +33,15 @@ def test_train_passages_with_a_long_run_of_an_evaluation_file_are_marked(
         ("clean", f"{prose(5)} short one"),
         ("held", f"{prose(6)} {shouted}", "test"),
     ).persist()
-    found = verdicts(mark_contaminated(rows, references(spark, [source]), config))
+    found = verdicts(mark_contaminated(rows, references(spark, [source], 0.01), config))
     assert found == {"leaks": "contaminated", "twelve": None, "clean": None, "held": None}
+    (tmp_path / "broken.jsonl").write_text(json.dumps({"text": question}) + "\nhalf a rec")
+    with resolved(SourceConfig(uri=f"{tmp_path}/broken.jsonl"), tmp_path) as broken:
+        with pytest.raises(
+            SourceError, match=r"10 of \d+ bytes of .*broken\.jsonl could not be read \(broken\.jsonl: byte"
+        ):
+            references(spark, [broken], 0.01)
+        assert len(references(spark, [broken], 0.5)) == 1
 
 
 def test_held_out_passages_count_as_evaluation_when_asked(spark: Any) -> None:

@@ -145,7 +145,7 @@ def test_old_line_ends_and_blanks_after_names(tmp_path: Path) -> None:
     assert [(r.doc_id, r.text) for r in found] == [("1", "one"), ("2", "two")]
 
 
-WORDS = ['the', 'keeper', 'wrote,', 'down', 'every;', 'ship', 'that', '"passed"', 'its', 'flag', "it's", '5"', 'long']
+WORDS = ["the", "keeper", "wrote,", "down", "every;", "ship", "that", '"passed"', "its", "flag", "it's", '5"', "long"]
 
 
 @pytest.mark.parametrize("seed", range(60))
