@@ -17,7 +17,7 @@ SIDES = {
     "CorpusConfig": (
         "source more_sources passage_chars cleaning language quality privacy dedup decontamination split layout "
         "keep_rejects seed",
-        "", "",
+        "max_lost_share", "",
     ),
     "SourceConfig": (
         "text_column completion_column id_column encoding name share max_mib", "uri sha256 members exclude", "",

@@ -209,6 +209,8 @@ def _corpus(store: Store, root: Path, story: Story) -> Artifact:
             "unpacked_bytes": 9_612_345,
             "records": 77,
             "unread_records": 3,
+            "lost_bytes": 48_000,
+            "lost_share": 0.005,
             "replaced_bytes": 5,
             "replaced_files": 1,
         }

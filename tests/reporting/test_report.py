@@ -108,6 +108,7 @@ def test_characters_are_shown_from_read_to_kept(complete: tuple[RunDir, Page]) -
     _, page = complete
     for shown in (
         "8.4 MB of text are kept of 9.6 MB raw bytes (87.4 %)",
+        "48,000 of 9,612,345 raw bytes could not be read (0.5 %)",
         "3 of 77 records could not be read",
         "5 bytes in 1 file were not in their encoding and became U+FFFD",
         "Left out for their hidden names: 1 files, such as .hidden.txt",
