@@ -62,6 +62,7 @@ format: setup  ## format the code and apply automatic fixes
 
 bench-etl: setup  ## near-duplicates beside datatrove, outputs compared (MB=100 RUNS=3)
 	@$(PY) -m bench.etl $(or $(MB),100) $(or $(RUNS),3)
+	@$(PY) -m bench.leakage
 
 bench-etl-scale: setup  ## the whole corpus stage at 1 GB and 4 GB: time per byte, peak memory
 	@$(PY) -m bench.etl_scale

@@ -1,5 +1,6 @@
 """Configuration of the corpus stage: raw files → Spark → snapshot."""
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -54,6 +55,11 @@ class SourceConfig(Frozen):
     share: float = Field(
         default=1.0, description="share of this source's training passages to take, drawn by the seed", gt=0, le=1
     )
+    priority: int = Field(
+        default=0,
+        description="which source keeps a text that several have: the one with the larger share; of equal shares the one "
+        "with the higher priority; then the first by name",
+    )
     max_mib: float | None = Field(
         default=None, description="most text that training takes from this source, in MiB of UTF-8; unset: all", gt=0
     )
@@ -80,7 +86,8 @@ class CleaningConfig(Frozen):
 
     normalize_unicode: bool = Field(default=True, description="Unicode normal form C: one spelling of each character")
     repair_mojibake: bool = Field(
-        default=True, description="put right UTF-8 that was read as Windows-1252, where three places of a text show it"
+        default=True,
+        description="put right UTF-8 that was decoded as something else, where ftfy is sure and it can be undone",
     )
     join_wrapped_lines: bool = Field(
         default=False, description="join hard-wrapped lines and hyphenated words; not for verse"
@@ -164,12 +171,20 @@ class PrivacyConfig(Frozen):
 class DedupConfig(Frozen):
     """Repeated passages: one of each cluster is kept. 14 x 8 over 5-grams is FineWeb's choice (Penedo et al. 2024)."""
 
-    fuzzy: bool = Field(default=True, description="also near-duplicates (MinHash), not only equal texts")
-    ngram_words: int = Field(default=5, description="words in an n-gram; a shorter passage is one n-gram", ge=1, le=50)
+    fuzzy: bool | None = Field(
+        default=None,
+        description="also near-duplicates (MinHash), not only texts that are equal but for white space; unset: of passages "
+        "yes, of prompts with completions no, as questions about one text are alike",
+    )
+    ngram_words: int = Field(default=5, description="words in an n-gram", ge=1, le=50)
     bands: int = Field(default=14, description="bands of MinHash: more of them find less similar pairs", ge=1, le=256)
     rows_per_band: int = Field(default=8, description="minima per band: more of them pass fewer pairs", ge=1, le=64)
     min_jaccard: float = Field(
-        default=0.8, description="least Jaccard similarity of two passages' n-grams to be near-duplicates", gt=0, le=1
+        default=0.8,
+        description="least Jaccard similarity of two passages' n-grams to be near-duplicates; passages so short that one "
+        "changed word takes them below it (49 words by default) have exact duplicates only",
+        gt=0,
+        le=1,
     )
     keep_signatures: Runtime[bool] = Field(
         default=True,
@@ -178,22 +193,46 @@ class DedupConfig(Frozen):
     )
 
     @property
+    def finds_near(self) -> bool:
+        """Whether near-duplicates are looked for."""
+        return self.fuzzy is not False
+
+    @property
+    def least_ngrams(self) -> int:
+        """N-grams from which on a text may have near-duplicates: one changed word within it leaves it similar enough.
+
+        With g n-grams of n words the similarity is then (g - n) / (g + n). A shorter text could differ only at its ends
+        or in punctuation: `x is 5` and `x is -5`, questions with another last word.
+        """
+        least = min(self.min_jaccard, 0.99)
+        return math.ceil(round(self.ngram_words * (1 + least) / (1 - least), 6))
+
+    def for_pairs(self) -> Self:
+        """A copy for prompts with completions: near-duplicates are looked for only where that was asked for."""
+        return self.model_copy(update={"fuzzy": bool(self.fuzzy)})
+
+    @property
     def reuses_signatures(self) -> bool:
         """Whether signatures are cached. Fingerprints alone are not: computing them is as fast as reading them."""
-        return self.keep_signatures and self.fuzzy
+        return self.keep_signatures and self.finds_near
 
 
 class DecontaminationConfig(Frozen):
-    """Training passages that share a long run of words with evaluation data are removed."""
+    """Training passages that share a long run of words with evaluation data or held-out passages are removed."""
 
     files: Input[tuple[str, ...]] = Field(
         default=(), description="paths, URIs or globs of evaluation or prompt files, in any format of the source"
     )
     text_column: str = Field(default="text", description="column with the text in those files", min_length=1)
-    held_out: bool = Field(default=False, description="also hold train against the validation and test splits")
+    held_out_words: int | None = Field(
+        default=None,
+        description="words in a row that a train passage may not share with one of validation or test, nor one of validation "
+        "with one of test; 0: no rule; unset: 25, of prompts with completions no rule",
+        ge=0,
+    )
     ngram_words: int = Field(
         default=13,
-        description="words that a shared run has at least: 13 as for GPT-3 (Brown et al. 2020, app. C)",
+        description="words that a run shared with a file has at least: 13 as for GPT-3 (Brown et al. 2020, app. C)",
         ge=3,
     )
 
@@ -203,6 +242,16 @@ class DecontaminationConfig(Frozen):
         if packages := [uri for uri in value if uri.startswith("package:")]:
             raise ValueError(f"{packages[0]!r} is a package: give paths, URIs or globs of files")
         return value
+
+    @model_validator(mode="after")
+    def _runs_are_long(self) -> Self:
+        if self.held_out_words is not None and 0 < self.held_out_words < 8:
+            raise ValueError("held_out_words below 8 would remove common phrases: set 8 or more, or 0 for no rule")
+        return self
+
+    def words_apart(self, *, pairs: bool) -> int:
+        """``held_out_words`` with its default."""
+        return self.held_out_words if self.held_out_words is not None else 0 if pairs else 25
 
     @property
     def sources(self) -> tuple[SourceConfig, ...]:

@@ -29,7 +29,7 @@ SCHEMA = pa.schema(
     ]
 )
 BYTES_PER_FILE = 1 << 30  # of raw text; its signatures take about a tenth
-DETERMINES = ("ngram_words", "bands", "rows_per_band")  # settings of DedupConfig that change a signature
+DETERMINES = ("ngram_words", "bands", "rows_per_band", "min_jaccard")  # settings of DedupConfig that change a signature
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ SIDES = {
     ),
     "PrivacyConfig": ("replace", "", ""),
     "DedupConfig": ("fuzzy ngram_words bands rows_per_band min_jaccard", "keep_signatures", ""),
-    "DecontaminationConfig": ("text_column held_out ngram_words", "files", ""),
+    "DecontaminationConfig": ("text_column held_out_words ngram_words", "files", ""),
     "SplitConfig": ("validation_fraction test_fraction validation_documents test_documents group_pattern", "", ""),
     "LayoutConfig": ("target_file_mib row_group_mib max_files", "", ""),
     "TrainingConfig": (
