@@ -23,7 +23,7 @@ from comparison.stages.shared.tables import (
     write_ray,
     write_spark,
 )
-from etl.config import DedupConfig
+from etl.dedup.config import DedupConfig
 from etl.dedup.minhash import runs, signatures_of
 
 SETTINGS = DedupConfig()

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from etl.config import DedupConfig
 from etl.dedup.collisions import collisions
 from etl.dedup.components import components
+from etl.dedup.config import DedupConfig
 from etl.dedup.minhash import SIGNS, sets_of, signatures_of
 from etl.words import is_ascii, spaced
 from handoff.job import log

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from etl.config import DedupConfig
+from etl.dedup.config import DedupConfig
 from etl.dedup.duplicates import passage_id
 from etl.session import engine_path
 from handoff.artifact import Artifact, load_manifest, open_artifact

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bench.generate import edited, jaccard
-from etl.config import DedupConfig
 from etl.dedup import duplicates
 from etl.dedup.components import components
+from etl.dedup.config import DedupConfig
 from etl.dedup.minhash import FOLDED, LETTERS, sets_of
 
 SCHEMA = "doc_id string, position int, text string, row_id string, reason string, split string"

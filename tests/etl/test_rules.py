@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from etl.config import DedupConfig, QualityConfig, SplitConfig
+from etl.config import QualityConfig, SplitConfig
+from etl.dedup.config import DedupConfig
 from etl.dedup.duplicates import mark_duplicates
 from etl.quality import judge
 from etl.split import assign, check_splits

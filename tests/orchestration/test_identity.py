@@ -20,7 +20,7 @@ SIDES = {
         "", "",
     ),
     "SourceConfig": (
-        "text_column completion_column id_column encoding name share max_mib", "uri sha256 members exclude", "",
+        "text_column completion_column id_column encoding name share priority max_mib", "uri sha256 members exclude", "",
     ),
     "CleaningConfig": ("normalize_unicode repair_mojibake join_wrapped_lines", "", ""),
     "LanguageConfig": ("keep min_probability", "", ""),
