@@ -248,11 +248,11 @@ def containing(n: int, known: np.ndarray[Any, Any]) -> Callable[[Iterator[pa.Rec
     Args:
         known: sorted uint64 hashes as from :func:`ngram_hashes`, at least one.
     """
-    shift = np.uint64(64 - max(16, (8 * len(known)).bit_length()))
-    seen = np.zeros(1 << (64 - int(shift)), bool)  # of the first bits of each: spares most n-grams the search
-    seen[known >> shift] = True
 
     def map_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        shift = np.uint64(64 - max(16, (4 * len(known)).bit_length()))
+        seen = np.zeros(1 << (64 - int(shift)), bool)  # of the first bits of each: spares most n-grams the search
+        seen[known >> shift] = True
         for batch in batches:
             ids = batch.column("id").to_numpy()
             for row, end, data, offsets in chunks(batch.column("words"), LETTERS):

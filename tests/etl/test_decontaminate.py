@@ -11,6 +11,7 @@ from etl.config import DecontaminationConfig
 from etl.decontaminate import mark_contaminated, mark_held_out, references
 from etl.read.raw import publish_sources
 from handoff.store import Store
+from tests.etl.corpus_run import rows, run, snapshot
 from tests.etl.test_dedup import frame, prose, verdicts
 
 
@@ -59,6 +60,27 @@ def test_nothing_shares_a_long_run_with_a_more_held_out_split(spark: Any) -> Non
     assert found == {name: "shared_with_held_out" if name in shared else None for name, *_ in rows}
     assert set(verdicts(mark_held_out(passages, 0)).values()) == {None}
     assert verdicts(mark_contaminated(passages, [], DecontaminationConfig()))["part of test"] is None
+
+
+def test_books_that_are_there_twice_and_cut_elsewhere_do_not_cross_splits(spark: Any, tmp_path: Path) -> None:
+    """The second copy has one paragraph more in front, or is a part of the first: no passage is a duplicate."""
+    from bench.generate import shingles
+
+    for number in range(8):
+        paragraphs = [prose(1000 * number + p, 60) for p in range(12)]
+        (tmp_path / f"a{number}.txt").write_text("\n\n".join(paragraphs))
+        copy = [prose(1000 * number + 99, 40), *paragraphs] if number % 2 else paragraphs[3:9]
+        (tmp_path / f"b{number}.txt").write_text("\n\n".join(copy))
+    split = {"validation_documents": ["a0.txt", "a1.txt"], "test_documents": ["b2.txt", "a3.txt"]}
+    split |= {"validation_fraction": 0, "test_fraction": 0}
+    made = snapshot(*run(tmp_path, f"{tmp_path}/*.txt", split=split, passage_chars=2000))
+    train, validation, test = (
+        set().union(*(shingles(row["text"], 13) for row in rows(made, name)))
+        for name in ("train", "validation", "test")
+    )
+    assert len(test) > 1000 and len(validation) > 1000 and made.manifest.dropped["shared_with_held_out"] > 8
+    assert len((test | validation) & train) <= 0.01 * len(test | validation)
+    assert {row["doc_id"] for row in rows(made, "train")} >= {"a4.txt", "b4.txt", "a5.txt", "b5.txt"}
 
 
 def test_of_many_held_out_runs_some_are_enough(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
