@@ -78,7 +78,7 @@ def test_books_that_are_there_twice_and_cut_elsewhere_do_not_cross_splits(spark:
         set().union(*(shingles(row["text"], 13) for row in rows(made, name)))
         for name in ("train", "validation", "test")
     )
-    assert len(test) > 1000 and len(validation) > 1000 and made.manifest.dropped["shared_with_held_out"] > 8
+    assert len(test) > 900 and len(validation) > 900 and made.manifest.dropped["shared_with_held_out"] > 5
     assert len((test | validation) & train) <= 0.01 * len(test | validation)
     assert {row["doc_id"] for row in rows(made, "train")} >= {"a4.txt", "b4.txt", "a5.txt", "b5.txt"}
 
