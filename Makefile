@@ -1,7 +1,7 @@
 # Baton: `make help` lists the targets. Each sets up what it needs.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup vllm-env demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-etl-scale bench-etl-others bench-operator bench-train bench-gpu bench-inference model-families bench-presets compare compare-full compare-tune advise lint format kubernetes-check bench-sizing constraints clean
+.PHONY: help setup vllm-env demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-privacy bench-etl-scale bench-etl-others bench-operator bench-train bench-gpu bench-inference model-families bench-presets compare compare-full compare-tune advise lint format kubernetes-check bench-sizing constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,8 +60,12 @@ lint: setup  ## formatting, lint rules and types
 format: setup  ## format the code and apply automatic fixes
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
 
-bench-etl: setup  ## near-duplicates beside datatrove, outputs compared (MB=100 RUNS=3)
+bench-etl: setup  ## near-duplicates beside datatrove, outputs compared; held-out text that stands in train (MB=100 RUNS=3)
 	@$(PY) -m bench.etl $(or $(MB),100) $(or $(RUNS),3)
+	@$(PY) -m bench.leakage
+
+bench-privacy: setup  ## personal data and secrets beside Presidio and detect-secrets, on labelled texts
+	@$(PY) -m bench.privacy
 
 bench-etl-scale: setup  ## the whole corpus stage at 1 GB and 4 GB: time per byte, peak memory
 	@$(PY) -m bench.etl_scale

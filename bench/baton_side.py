@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from bench.spark import start
-from etl.config import DedupConfig
+from etl.dedup.config import DedupConfig
 from etl.dedup.duplicates import mark_duplicates
 
 

@@ -40,7 +40,7 @@ class Planted:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words of letters, marks and digits, as etl.dedup.duplicates normalises them."""
+    """Lower-case words of letters, marks and digits; those of etl.dedup have signs too, of which these texts have few."""
     return re.sub(r"[\W_]+", " ", text.lower()).split()
 
 

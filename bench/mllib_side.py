@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from bench.spark import start
-from etl.config import DedupConfig
 from etl.dedup.components import components
+from etl.dedup.config import DedupConfig
 from etl.dedup.duplicates import normalised, passage_id
 
 TABLES = 5  # one hash each: a pair of Jaccard 0.8 meets in one of them with probability 0.9997

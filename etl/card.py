@@ -6,7 +6,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from etl import mixture, tally
+from etl import tally
 from etl.config import CorpusConfig
 from etl.funnel import Funnel
 from etl.read.source import Source
@@ -35,7 +35,7 @@ def facts(
     sources: list[Source],
     marked: DataFrame,
     changes: list[dict[str, str | None]],
-    config: CorpusConfig,
+    mixed: list[dict[str, Any]],
 ) -> CorpusFacts:
     """The facts of the manifest and the card, besides rows and drops."""
     return CorpusFacts(
@@ -56,7 +56,7 @@ def facts(
         characters=tallied.characters(counted.kept_chars, counted.dropped_chars),
         raw=tallied.raw,
         top_documents=[TopDocument.model_validate(document) for document in top_documents(marked)],
-        sources=[MixedSource.model_validate(source) for source in mixture.table(marked, config)],
+        sources=[MixedSource.model_validate(source) for source in mixed],
     )
 
 

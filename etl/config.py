@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from handoff.identity import Input, Limit, Runtime
+from etl.dedup.config import DedupConfig
+from handoff.identity import Input, Limit
 from handoff.manifest import Frozen
 from handoff.packages import require_pinned
 
@@ -57,6 +58,11 @@ class SourceConfig(Frozen):
     share: float = Field(
         default=1.0, description="share of this source's training passages to take, drawn by the seed", gt=0, le=1
     )
+    priority: int = Field(
+        default=0,
+        description="which source keeps a text that several have: the one with the larger share; of equal shares the one "
+        "with the higher priority; then the first by name",
+    )
     max_mib: float | None = Field(
         default=None, description="most text that training takes from this source, in MiB of UTF-8; unset: all", gt=0
     )
@@ -83,7 +89,8 @@ class CleaningConfig(Frozen):
 
     normalize_unicode: bool = Field(default=True, description="Unicode normal form C: one spelling of each character")
     repair_mojibake: bool = Field(
-        default=True, description="put right UTF-8 that was read as Windows-1252, where three places of a text show it"
+        default=True,
+        description="put right UTF-8 that was decoded as something else, where ftfy is sure and it can be undone",
     )
     join_wrapped_lines: bool = Field(
         default=False, description="join hard-wrapped lines and hyphenated words; not for verse"
@@ -159,44 +166,27 @@ class QualityConfig(Frozen):
 class PrivacyConfig(Frozen):
     """Personal data and secrets, replaced by typed placeholders before anything else sees the text."""
 
-    replace: tuple[Literal["key", "email", "card", "ip", "phone"], ...] = Field(
-        default=("key", "email", "card", "ip", "phone"), description="kinds to replace, such as by <EMAIL>"
+    replace: tuple[Literal["key", "email", "iban", "card", "ip", "phone"], ...] = Field(
+        default=("key", "email", "iban", "card", "ip", "phone"), description="kinds to replace, such as by <EMAIL>"
     )
-
-
-class DedupConfig(Frozen):
-    """Repeated passages: one of each cluster is kept. 14 x 8 over 5-grams is FineWeb's choice (Penedo et al. 2024)."""
-
-    fuzzy: bool = Field(default=True, description="also near-duplicates (MinHash), not only equal texts")
-    ngram_words: int = Field(default=5, description="words in an n-gram; a shorter passage is one n-gram", ge=1, le=50)
-    bands: int = Field(default=14, description="bands of MinHash: more of them find less similar pairs", ge=1, le=256)
-    rows_per_band: int = Field(default=8, description="minima per band: more of them pass fewer pairs", ge=1, le=64)
-    min_jaccard: float = Field(
-        default=0.8, description="least Jaccard similarity of two passages' n-grams to be near-duplicates", gt=0, le=1
-    )
-    keep_signatures: Runtime[bool] = Field(
-        default=True,
-        description="cache MinHash signatures in the store (about 150 bytes a passage), so that the next snapshot of this "
-        "source computes those of new passages only; the rows are the same",
-    )
-
-    @property
-    def reuses_signatures(self) -> bool:
-        """Whether signatures are cached. Fingerprints alone are not: computing them is as fast as reading them."""
-        return self.keep_signatures and self.fuzzy
 
 
 class DecontaminationConfig(Frozen):
-    """Training passages that share a long run of words with evaluation data are removed."""
+    """Training passages that share a long run of words with evaluation data or held-out passages are removed."""
 
     files: Input[tuple[str, ...]] = Field(
         default=(), description="paths, URIs or globs of evaluation or prompt files, in any format of the source"
     )
     text_column: str = Field(default="text", description="column with the text in those files", min_length=1)
-    held_out: bool = Field(default=False, description="also hold train against the validation and test splits")
+    held_out_words: int | None = Field(
+        default=None,
+        description="words in a row that a train passage may not share with one of validation or test, nor one of validation "
+        "with one of test; 0: no rule; unset: 25, of prompts with completions no rule",
+        ge=0,
+    )
     ngram_words: int = Field(
         default=13,
-        description="words that a shared run has at least: 13 as for GPT-3 (Brown et al. 2020, app. C)",
+        description="words that a run shared with a file has at least: 13 as for GPT-3 (Brown et al. 2020, app. C)",
         ge=3,
     )
 
@@ -206,6 +196,16 @@ class DecontaminationConfig(Frozen):
         if packages := [uri for uri in value if uri.startswith("package:")]:
             raise ValueError(f"{packages[0]!r} is a package: give paths, URIs or globs of files")
         return value
+
+    @model_validator(mode="after")
+    def _runs_are_long(self) -> Self:
+        if self.held_out_words is not None and 0 < self.held_out_words < 8:
+            raise ValueError("held_out_words below 8 would remove common phrases: set 8 or more, or 0 for no rule")
+        return self
+
+    def words_apart(self, *, pairs: bool) -> int:
+        """``held_out_words`` with its default."""
+        return self.held_out_words if self.held_out_words is not None else 0 if pairs else 25
 
     @property
     def sources(self) -> tuple[SourceConfig, ...]:

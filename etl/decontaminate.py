@@ -1,5 +1,10 @@
-"""Decontamination: training passages that share a long run of words with an evaluation text are dropped."""
+"""Decontamination: passages that share a long run of words with an evaluation text or a held-out passage are dropped.
 
+Words consist of letters, marks and digits alone: quotation marks of e-mail and marks of Markdown do not hide a run.
+"""
+
+import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -8,12 +13,18 @@ from pyspark.sql import functions as F
 
 from etl.config import DecontaminationConfig
 from etl.dedup.duplicates import broadcast_if_small, passage_id, words_of
-from etl.dedup.minhash import containing, sets_of
+from etl.dedup.minhash import LETTERS, containing, sets_of
 from etl.read.documents import read_all
 from etl.read.source import Source
 from handoff.errors import SourceError
 
 CONTAMINATED = "contaminated"
+HELD_OUT = "shared_with_held_out"
+BOILERPLATE = 10  # held-out passages: a licence's header, which has as many, gives nothing away
+BYTES_PER_WORD = 6
+MOST_HELD_OUT = (
+    10_000_000  # n-grams, 80 MB in the driver and in each Python worker; of more every second, third, ... is taken
+)
 MAX_NGRAMS = 50_000_000  # of 8 bytes each: 400 MB in the driver and once in each Python worker
 
 
@@ -43,9 +54,11 @@ def known_ngrams(texts: DataFrame, n: int) -> np.ndarray[Any, Any]:
     Raises:
         SourceError: there are more than MAX_NGRAMS.
     """
-    words = texts.select(F.lit(0).cast("long").alias("id"), words_of(F.col("text")))
+    words = texts.select(F.lit(0).cast("long").alias("id"), words_of(F.col("text"), signs=""))
     hashes = (
-        words.mapInArrow(sets_of(n), "id long, ngrams array<long>").select(F.explode("ngrams").alias("h")).distinct()
+        words.mapInArrow(sets_of(n, LETTERS), "id long, ngrams array<long>")
+        .select(F.explode("ngrams").alias("h"))
+        .distinct()
     )
     table = hashes.limit(MAX_NGRAMS + 1).toArrow()
     if table.num_rows > MAX_NGRAMS:
@@ -61,20 +74,60 @@ def mark_contaminated(passages: DataFrame, references: list[DataFrame], config: 
 
     Args:
         passages: ``text, row_id, reason, split`` and more, persisted; rows with a reason are skipped.
-        references: frames of ``text``; the held-out passages are added if the configuration says so.
+        references: frames of ``text``.
     """
-    texts = list(references)
-    if config.held_out:
-        texts.append(passages.where("reason IS NULL AND split <> 'train'").select("text"))
-    known = [k for t in texts if len(k := known_ngrams(t, config.ngram_words))]
+    known = [k for texts in references if len(k := known_ngrams(texts, config.ngram_words))]
     if not known:
         return passages
-    everything = np.unique(np.concatenate(known))
     train = passages.where("reason IS NULL AND split = 'train'")
-    words = train.select(passage_id(F.col("row_id")).alias("id"), words_of(F.col("text")))
-    hits = words.mapInArrow(containing(config.ngram_words, everything), "id long").distinct().localCheckpoint()
-    found = hits.select(F.col("id").alias("_id"), F.lit(CONTAMINATED).alias("_hit"))
-    marked = passages.withColumn("_id", passage_id(F.col("row_id"))).join(
-        broadcast_if_small(found, hits.count()), "_id", "left"
+    return _marked(passages, _hits(train, config.ngram_words, np.unique(np.concatenate(known))), CONTAMINATED)
+
+
+def mark_held_out(passages: DataFrame, n: int) -> DataFrame:
+    """Set ``reason`` of passages that share ``n`` words in a row with one of a more held-out split.
+
+    Train passages are held against validation and test, validation against test. Duplicates are found passage by passage;
+    where a document is a part of another one, or has a paragraph more in front, its passages are cut elsewhere and are no
+    duplicates. Runs that BOILERPLATE held-out passages have do not count.
+
+    Args:
+        passages: ``text, row_id, reason, split`` and more, persisted; rows with a reason are skipped.
+        n: words in a row; 0 for no rule.
+    """
+    held = passages.where("reason IS NULL AND split <> 'train'")
+    size = held.agg(F.sum(F.octet_length("text"))).collect()[0][0] if n else None
+    if not size:
+        return passages
+    every = max(1, math.ceil(size / BYTES_PER_WORD / MOST_HELD_OUT))
+    words = held.select((F.col("split") == "test").cast("long").alias("id"), words_of(F.col("text"), signs=""))
+    ngrams = words.mapInArrow(sets_of(n, LETTERS, short=False), "id long, ngrams array<long>")
+    counted = (
+        ngrams.select("id", F.explode("ngrams").alias("h"))
+        .where(F.pmod("h", F.lit(every)) == 0)
+        .groupBy("h")
+        .agg(F.max("id").alias("tested"), F.count("*").alias("passages"))
+        .where(F.col("passages") < BOILERPLATE)
+        .select("h", "tested")
+        .toArrow()
     )
+    all_held = counted["h"].to_numpy().view(np.uint64)
+    tested = all_held[counted["tested"].to_numpy() == 1]
+    hits = [
+        _hits(passages.where(f"reason IS NULL AND split = '{split}'"), n, np.sort(known))
+        for split, known in (("train", all_held), ("validation", tested))
+        if len(known)
+    ]
+    return _marked(passages, functools.reduce(DataFrame.union, hits), HELD_OUT) if hits else passages
+
+
+def _hits(passages: DataFrame, n: int, known: np.ndarray[Any, Any]) -> DataFrame:
+    """``_id`` of the passages with an n-gram in ``known``, sorted hashes."""
+    words = passages.select(passage_id(F.col("row_id")).alias("id"), words_of(F.col("text"), signs=""))
+    return words.mapInArrow(containing(n, known), "id long").select(F.col("id").alias("_id"))
+
+
+def _marked(passages: DataFrame, hits: DataFrame, reason: str) -> DataFrame:
+    found = hits.distinct().withColumn("_hit", F.lit(reason)).localCheckpoint()
+    numbered = passages.withColumn("_id", passage_id(F.col("row_id")))
+    marked = numbered.join(broadcast_if_small(found, found.count()), "_id", "left")
     return marked.withColumn("reason", F.coalesce("reason", "_hit")).drop("_id", "_hit")

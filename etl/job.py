@@ -1,5 +1,6 @@
 """``python -m etl.job RUN_DIR`` or ``spark-submit etl/job.py RUN_DIR``: raw files → Spark → corpus snapshot."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -115,10 +116,11 @@ def make_snapshot(spark: SparkSession, inputs: SnapshotInputs, record: StageReco
     """
     config, store, sources = inputs.config, inputs.store, inputs.sources
     id_config, parents = inputs.id_config, inputs.parents
+    dedup = config.dedup.for_pairs() if config.source.paired else config.dedup
     log.info("settings: passages of up to %s characters, seed %d", f"{config.passage_chars:,}", config.seed)
-    if cached := signatures.nearest(store, id_config, parents) if config.dedup.reuses_signatures else None:
+    if cached := signatures.nearest(store, id_config, parents) if dedup.reuses_signatures else None:
         log.info("cached signatures: %s", cached.id)
-    with signatures.signature_writer(store, id_config, parents, config.dedup, inputs.raw_bytes) as write_signatures:
+    with signatures.signature_writer(store, id_config, parents, dedup, inputs.raw_bytes) as write_signatures:
         split.check_pattern(spark, config.split.group_pattern)
         with record.phase("clean and cut"), progress_lines(spark, "read, clean, cut"):
             passages = prepare(spark, sources, config).persist()
@@ -127,16 +129,23 @@ def make_snapshot(spark: SparkSession, inputs: SnapshotInputs, record: StageReco
         with record.phase("judge and split"), progress_lines(spark, "de-duplicate, split"):
             clean = assign_and_decontaminate(spark, passages, inputs.evaluation, config)
             known = signatures.read_signatures(spark, cached) if cached else None
-            unique = duplicates.mark_duplicates(clean, config.dedup, known, write_signatures).persist()
-            marked = mixture.mark_beyond_share(unique, config)
+            precedence = mixture.by_precedence(clean, config)
+            rank = mixture.rank_of(precedence)
+            unique = duplicates.mark_duplicates(clean, dedup, known, write_signatures, rank).persist()
+            apart = decontaminate.mark_held_out(unique, config.decontamination.words_apart(pairs=config.source.paired))
+            marked = mixture.mark_beyond_share(apart, config)
             counted = funnel.count(marked, config.split)
         passages.unpersist()
         for line in funnel.table(counted):
             log.info("%s", line)
         check_outcome(counted, config)
+        mixed = mixture.table(marked, config, precedence)
+        for source in mixed:
+            level = logging.INFO if source["passages"] else logging.WARNING
+            log.log(level, "  source %s: %s", source["name"], mixture.told(source))
         with record.phase("examples"):
             changes = examples.changes(spark, sources, config)
-            facts = card.facts(counted, tallied, sources, marked, changes, config)
+            facts = card.facts(counted, tallied, sources, marked, changes, mixed)
         for line in tally.table(facts):
             log.info("%s", line)
         with staging(store, "corpus", id_config, parents) as place:

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from etl.config import CorpusConfig
 from etl.privacy import kinds_of
 from etl.read.records import UNREAD
-from etl.transforms import steps
+from etl.transforms import REPAIRED, steps
 from handoff.facts import Characters, CorpusFacts, Raw
 
 # As :mod:`etl.read.records` counts them.
@@ -28,7 +28,8 @@ def columns_of(config: CorpusConfig) -> list[str]:
     """The counts of a document, in the order in which ``tally`` holds them."""
     cleaning = [f"_step_{number}" for number in range(len(steps(config.cleaning)))]
     made = [f"_made_{kind}" for kind in kinds_of(config.privacy)]
-    return [*READ, "_read", "_unusable", *cleaning, "_personal", *made, "_dropped"]
+    repaired = [REPAIRED] if config.cleaning.repair_mojibake else []
+    return [*READ, "_read", "_unusable", *repaired, *cleaning, "_personal", *made, "_dropped"]
 
 
 def with_tally(documents: DataFrame, config: CorpusConfig) -> DataFrame:
@@ -108,6 +109,7 @@ class Tally:
             lost_share=self.lost_share,
             replaced_bytes=total["invalid"],
             replaced_files=self.replaced_files,
+            repaired_lines=total.get(REPAIRED, 0),
         )
 
     def characters(self, kept_chars: int, dropped_chars: int) -> Characters:
@@ -158,6 +160,8 @@ def table(facts: CorpusFacts) -> list[str]:
     shown.append(f"  {text_bytes:,} bytes of text kept of {raw.unpacked_bytes:,} raw bytes: {share:.1f} %")
     if raw.unread_records:
         shown.append(f"  {raw.unread_records:,} of {raw.records:,} records could not be read")
+    if raw.repaired_lines:
+        shown.append(f"  {raw.repaired_lines:,} lines had UTF-8 that was decoded as something else: repaired by ftfy")
     if raw.replaced_bytes:
         shown.append(
             f"  {raw.replaced_bytes:,} bytes in {raw.replaced_files:,} files were not in their encoding: now U+FFFD"

@@ -1,4 +1,7 @@
-"""Documents → passages, in Spark SQL expressions: DataFrame → DataFrame, narrow, no shuffle."""
+"""Documents → passages, in Spark SQL expressions: DataFrame → DataFrame, narrow, no shuffle.
+
+Only texts that may have been decoded wrongly go through Python (:mod:`etl.mojibake`).
+"""
 
 import functools
 from collections.abc import Callable
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from etl import pairs
+from etl import mojibake, pairs
 from etl.config import CleaningConfig
 from etl.gutenberg import without_gutenberg
 from etl.words import is_ascii
@@ -37,12 +40,8 @@ UNDERLINED, OVERSTRUCK = r"([^_\s\x08])\x08_", r"[^\n\x08]\x08"
 # A word cut at a line's end is joined; a single line end between two lines becomes a blank.
 WRAPPED = ((r"(?<=\p{L})-\n[ \t]*(?=\p{Ll})", ""), (r"(?<=[^\n])\n[ \t]*(?=[^\n])", " "))
 
-# UTF-8 read as Windows-1252: how its usual sequences of two, three and four bytes look then. Lead bytes that may be
-# letters before a quotation mark (É and the like) are left out.
-_TAIL = r"[\u00a0-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
-MOJIBAKE = rf"[ÂÃ]{_TAIL}|â{_TAIL}{{2}}|ðŸ{_TAIL}{{2}}"
+MOJIBAKE, REPAIRED = "UTF-8 that was decoded as something else", "_repaired"
 PART_POSITIONS = 1 << 20  # passages that a part of a document may have: one of 8 MiB has at most 168,000
-MIN_MOJIBAKE = 3  # places in a document; one alone may be meant, as here
 
 
 def without_terminal_codes(text: Column) -> Column:
@@ -87,19 +86,6 @@ def composed(text: Column) -> Column:
     return F.when(~is_ascii(text) & F.rlike(text, F.lit(r"[^\x00-\u02ff]")), nfc).otherwise(text)
 
 
-def repaired(text: Column) -> Column:
-    """The text with UTF-8 that was once read as Windows-1252 put right, where at least ``MIN_MOJIBAKE`` places show it."""
-    places = F.regexp_extract_all(text, F.lit(f"({MOJIBAKE})"), F.lit(1))
-
-    def put_right(left: Column, place: Column) -> Column:
-        meant = F.try_validate_utf8(F.encode(place, "windows-1252").cast("string"))
-        return F.replace(left, place, F.coalesce(meant, place))
-
-    right = F.aggregate(F.array_distinct(places), text, put_right)
-    suspect = ~is_ascii(text) & F.rlike(text, F.lit(f"[ÂÃâð]{_TAIL[:-1]}Ÿ]"))  # spares most texts the count
-    return F.when(suspect & (F.size(places) >= MIN_MOJIBAKE), right).otherwise(text)
-
-
 def unwrapped(text: Column) -> Column:
     """Join the hard-wrapped lines of each paragraph: good for scans and old e-mail, wrong for verse."""
     for pattern, replacement in WRAPPED:
@@ -110,7 +96,7 @@ def unwrapped(text: Column) -> Column:
 def steps(config: CleaningConfig) -> list[tuple[str, Callable[[Column], Column]]]:
     """The steps of cleaning in their order: a name, and a function text → text."""
     found: list[tuple[bool, str, Callable[[Column], Column]]] = [
-        (config.repair_mojibake, "UTF-8 that was read as Windows-1252", repaired),
+        (config.repair_mojibake, MOJIBAKE, mojibake.repaired),
         (config.normalize_unicode, "Unicode's normal form C", composed),
         (True, "colours and overstruck letters of terminals", without_terminal_codes),
         (True, "line ends, control characters and others that nobody sees", without_controls),
@@ -125,15 +111,18 @@ def steps(config: CleaningConfig) -> list[tuple[str, Callable[[Column], Column]]
 def clean(documents: DataFrame, config: CleaningConfig) -> DataFrame:
     """Clean ``text``; a document of which nothing is left gets the reason ``no_text``.
 
-    Adds counts for :mod:`etl.tally`: characters read, unusable, and removed by each step.
+    Adds counts for :mod:`etl.tally`: characters read, unusable, and removed by each step, and lines repaired.
     """
     text, chars = F.col("text"), F.coalesce(F.length("text"), F.lit(0))
     usable = F.col("reason").isNull()
     columns = {"_read": chars, "_unusable": F.when(usable, 0).otherwise(chars), "text": F.when(usable, text)}
     documents = documents.withColumns(columns)
-    for number, (_, step) in enumerate(steps(config)):  # a column per step, so that none is computed twice
+    for number, (name, step) in enumerate(steps(config)):  # a column per step, so that none is computed twice
         counted = {f"_step_{number - 1}": removed_chars(F.col("_before"), text)} if number else {}
-        documents = documents.withColumns({**counted, "_before": text, "text": step(text)})
+        changed = {"text": step(text)}
+        if name == MOJIBAKE:
+            changed = dict(zip(("text", REPAIRED), mojibake.repaired_and_lines(text), strict=True))
+        documents = documents.withColumns({**counted, "_before": text, **changed})
     last = removed_chars(F.col("_before"), text)
     reason = F.coalesce("reason", F.when(text == "", "no_text"))
     return documents.withColumns({f"_step_{number}": last, "reason": reason}).drop("_before")

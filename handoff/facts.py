@@ -56,6 +56,8 @@ class MixedSource(Facts):
     passages: int
     text_bytes: int
     dropped: int
+    reasons: dict[str, int] = {}  # of ``dropped``
+    duplicates_of: dict[str, int] = {}  # of ``dropped``, those whose text is kept, by the source that keeps it
 
 
 class Characters(Facts):
@@ -79,6 +81,7 @@ class Raw(Facts):
     lost_share: float = 0.0  # of raw bytes, in the source with the greatest one
     replaced_bytes: int = 0
     replaced_files: int = 0
+    repaired_lines: int = 0  # had UTF-8 that was decoded as something else
 
 
 class CorpusFacts(Facts):

@@ -5,6 +5,7 @@ the ETL's SQL does to other scripts than ASCII beforehand is left out on both si
 engine's shuffle or, as the ETL does for fewer than 500,000 passages, in the driver.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,18 +23,23 @@ from comparison.stages.shared.tables import (
     write_ray,
     write_spark,
 )
-from etl.config import DedupConfig
+from etl.dedup.config import DedupConfig
 from etl.dedup.minhash import runs, signatures_of
 
 SETTINGS = DedupConfig()
-SIGNATURES = signatures_of(SETTINGS.ngram_words, SETTINGS.bands, SETTINGS.rows_per_band)
+SIGNATURES = signatures_of(SETTINGS.ngram_words, SETTINGS.bands, SETTINGS.rows_per_band, SETTINGS.least_ngrams)
 SIGNED = pa.schema([("document_id", pa.int64()), ("fingerprint", pa.binary()), ("keys", pa.list_(pa.int64()))])
 PAIRS = pa.schema([("first", pa.int64()), ("second", pa.int64())])
 
 
+def signatures(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """``document_id, fingerprint, keys`` of ``document_id, text``; the words are the text."""
+    return SIGNATURES(batch.append_column("words", pa.nulls(batch.num_rows, pa.string())) for batch in batches)
+
+
 def signed(documents: pa.Table) -> pa.Table:
     """``document_id, keys``, a key per band, of ``document_id, text``."""
-    return pa.Table.from_batches(SIGNATURES(iter(documents.to_batches())), SIGNED).drop_columns(["fingerprint"])
+    return pa.Table.from_batches(signatures(iter(documents.to_batches())), SIGNED).drop_columns(["fingerprint"])
 
 
 def exploded(documents: pa.Table) -> pa.Table:
@@ -74,7 +80,7 @@ def spark_driver(work: Work) -> None:
 def _signed_by_spark(work: Work) -> Any:
     documents = read_spark(work, work.documents, "document_id", "text")
     schema = "document_id long, fingerprint binary, keys array<long>"
-    return documents.mapInArrow(SIGNATURES, schema).drop("fingerprint")
+    return documents.mapInArrow(signatures, schema).drop("fingerprint")
 
 
 def ray_shuffle(work: Work) -> None:

@@ -43,9 +43,10 @@ def near_pairs(documents: Rows, metadata: Rows, seed: int) -> Rows:
     """Pairs of documents that share a band. The signatures are the ETL's own, whose tests are in tests/etl."""
     from etl.dedup.minhash import signatures_of
 
-    batch = pa.RecordBatch.from_pylist([{"id": row["document_id"], "words": row["text"]} for row in documents])
+    texts = [{"id": row["document_id"], "text": row["text"], "words": row["text"]} for row in documents]
+    batch = pa.RecordBatch.from_pylist(texts)
     buckets = defaultdict(list)
-    for signed in signatures_of(5, 14, 8)(iter([batch])):
+    for signed in signatures_of(5, 14, 8, 45)(iter([batch])):
         for row in signed.to_pylist():
             for key in row["keys"]:
                 buckets[key].append(row["id"])

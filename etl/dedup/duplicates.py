@@ -1,8 +1,12 @@
 """De-duplication of passages: exact copies by fingerprint, near ones by MinHash; one passage of each cluster is kept.
 
+Exact copies are equal but for runs of white space. Near ones share their words, in any case and punctuation; a sign is
+part of a word, or one by itself. Short texts have exact copies only (``least_ngrams``).
+
 Only ids and keys are shuffled. The keeper of a cluster is the passage of the most held-out split (test, then
-validation, then train), among those the smallest (doc_id, position, row_id): what a model is tested on stays, and
-every near copy of it leaves the training data.
+validation, then train), among those of the source with the first rank (:mod:`etl.mixture`), among those the smallest
+(doc_id, position, row_id): what a model is tested on stays, every near copy of it leaves the training data, and a source
+of which training takes only a part takes no text from one that it takes whole.
 """
 
 from collections.abc import Callable
@@ -10,30 +14,39 @@ from collections.abc import Callable
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from etl.config import DedupConfig
 from etl.dedup.collisions import collisions
 from etl.dedup.components import components
-from etl.dedup.minhash import sets_of, signatures_of
-from etl.words import spaced
+from etl.dedup.config import DedupConfig
+from etl.dedup.minhash import SIGNS, sets_of, signatures_of
+from etl.words import is_ascii, spaced
 from handoff.job import log
 
 EXACT = "exact_duplicate"
 NEAR = "near_duplicate"
+DUPLICATES = (EXACT, NEAR)
 MOST_BROADCAST = 1_000_000  # rows of an id and a verdict; each takes up to 100 bytes on every worker
-KEEPER = ("_held", "doc_id", "position", "row_id", "_id")  # the first of a cluster in this order is kept
+KEEPER = ("_held", "_rank", "doc_id", "position", "row_id", "_id")  # the first of a cluster in this order is kept
 
 
-def normalised(text: Column) -> Column:
-    """The words of a text in lower case with one blank between them; letters, marks and digits of any script count.
+SIGN_CLASSES = r"\p{Sm}\p{Sc}\p{So}" + "".join(rf"\{sign}" for sign in SIGNS)
 
-    In scripts that write no blanks (:mod:`etl.words`) each character is a word, so that an n-gram is n characters.
+
+def normalised(text: Column, signs: str = SIGN_CLASSES) -> Column:
+    """The words of a text in lower case with one blank between them; letters, marks, digits and signs of any script count.
+
+    Signs are mathematical ones, currencies, emoji and other symbols, and ASCII's operators; punctuation is none. In
+    scripts that write no blanks (:mod:`etl.words`) each character is a word, so that an n-gram is n characters.
+
+    Args:
+        text: a text.
+        signs: classes of characters for Java's pattern, none for words of letters, marks and digits alone.
     """
-    return F.trim(F.regexp_replace(spaced(F.lower(text)), r"[^\p{L}\p{M}\p{N}]+", " "))
+    return F.trim(F.regexp_replace(spaced(F.lower(text)), rf"[^\p{{L}}\p{{M}}\p{{N}}{signs}]+", " "))
 
 
-def words_of(text: Column) -> Column:
+def words_of(text: Column, signs: str = SIGN_CLASSES) -> Column:
     """``words``, for the functions of :mod:`etl.dedup.minhash`: they fold ASCII by themselves, faster than an expression."""
-    return F.when(F.octet_length(text) == F.char_length(text), text).otherwise(normalised(text)).alias("words")
+    return F.when(is_ascii(text), text).otherwise(normalised(text, signs)).alias("words")
 
 
 def broadcast_if_small(rows: DataFrame, count: int) -> DataFrame:
@@ -51,19 +64,23 @@ def mark_duplicates(
     config: DedupConfig,
     known: DataFrame | None = None,
     write_signatures: Callable[[DataFrame], None] = lambda signed: None,
+    rank: Column | None = None,
 ) -> DataFrame:
-    """Set ``reason`` of every passage but the keeper of each cluster, and ``_cluster`` of the keepers.
+    """Set ``reason`` and ``_kept_in`` of every passage but the keeper of each cluster, and ``_cluster`` of the keepers.
 
     Args:
         passages: ``doc_id, position, text, row_id, reason, split`` and more; rows with a reason are no candidates.
             They are read several times: persist them.
         known: signatures of earlier snapshots, ``row_id, fingerprint, keys``, each row_id once.
         write_signatures: called once with the signatures of all candidates, see :func:`signatures`.
+        rank: of a passage's source, as int: of equal texts in one split the one with the smallest is kept.
 
     Returns:
-        The same rows with ``_cluster long``: size of the cluster that this row is kept for, null without a cluster.
+        The same rows with ``_cluster long``: size of the cluster that this row is kept for, null without a cluster; and
+        ``_kept_in int``: rank of the source in which a dropped row's text is kept.
     """
-    numbered = passages.withColumn("_id", passage_id(F.col("row_id")))
+    ranked = F.lit(0) if rank is None else rank
+    numbered = passages.withColumns({"_id": passage_id(F.col("row_id")), "_rank": ranked.cast("int")})
     candidates = numbered.where("reason IS NULL")
     signed = signatures(candidates, config, known).persist()
     found = collisions(signed)
@@ -76,26 +93,29 @@ def mark_duplicates(
         found = collisions(signed)
     write_signatures(signed)
     links = found.copies
-    if config.fuzzy:
+    if config.finds_near:
         texts = candidates.select(F.col("_id").alias("id"), words_of(F.col("text")))
         links = links.union(near_links(found.pairs, texts, config))
     roots = components(links)
     if roots.isEmpty():  # nothing is repeated: no verdict to join to the text
         signed.unpersist()
         found.copies.unpersist()
-        return passages.withColumn("_cluster", F.lit(None).cast("long"))
+        nothing = {"_cluster": F.lit(None).cast("long"), "_kept_in": F.lit(None).cast("int")}
+        return passages.withColumns(nothing)
     members = roots.union(roots.select("root", "root").distinct()).toDF("_id", "_root")
-    cluster = Window.partitionBy("_root")
+    cluster = Window.partitionBy("_root").orderBy(*KEEPER)
     copies = Window.partitionBy("_root", "fingerprint")
     verdicts = (
         members.join(signed.drop("keys"), "_id")
-        .withColumn("_rank", F.row_number().over(cluster.orderBy(*KEEPER)))
+        .withColumn("_place", F.row_number().over(cluster))
+        .withColumn("_winner", F.first("_rank").over(cluster))
         .withColumn("_copy", F.row_number().over(copies.orderBy(*KEEPER)) > 1)
-        .withColumn("_cluster", F.count("*").over(cluster))
+        .withColumn("_cluster", F.count("*").over(Window.partitionBy("_root")))
         .select(
             "_id",
-            F.when(F.col("_rank") > 1, F.when(F.col("_copy"), EXACT).otherwise(NEAR)).alias("_verdict"),
-            F.when(F.col("_rank") == 1, F.col("_cluster")).alias("_cluster"),
+            F.when(F.col("_place") > 1, F.when(F.col("_copy"), EXACT).otherwise(NEAR)).alias("_verdict"),
+            F.when(F.col("_place") == 1, F.col("_cluster")).alias("_cluster"),
+            F.when(F.col("_place") > 1, F.col("_winner")).alias("_kept_in"),
         )
         .localCheckpoint()
     )
@@ -105,9 +125,9 @@ def mark_duplicates(
 
 
 def with_verdicts(numbered: DataFrame, verdicts: DataFrame) -> DataFrame:
-    """Set ``reason`` and ``_cluster`` of passages by ``_id``; verdicts are ``_id, _verdict, _cluster``."""
+    """Set ``reason``, ``_cluster`` and ``_kept_in`` of passages by ``_id``, from ``_id, _verdict, _cluster, _kept_in``."""
     marked = numbered.join(verdicts, "_id", "left")
-    return marked.withColumn("reason", F.coalesce("reason", "_verdict")).drop("_id", "_verdict")
+    return marked.withColumn("reason", F.coalesce("reason", "_verdict")).drop("_id", "_rank", "_verdict")
 
 
 def number_repeated(numbered: DataFrame, repeated: DataFrame) -> DataFrame:
@@ -128,7 +148,7 @@ def number_repeated(numbered: DataFrame, repeated: DataFrame) -> DataFrame:
 
 
 def signatures(candidates: DataFrame, config: DedupConfig, known: DataFrame | None = None) -> DataFrame:
-    """One narrow row per passage: ``_id, _held, doc_id, position, row_id, fingerprint, keys``; reads each text once.
+    """One narrow row per passage: ``_id, _held, _rank, doc_id, position, row_id, fingerprint, keys``; reads each text once.
 
     The texts of passages with a known signature are not read.
     """
@@ -145,15 +165,18 @@ def signatures(candidates: DataFrame, config: DedupConfig, known: DataFrame | No
 
 
 def _computed(candidates: DataFrame, config: DedupConfig) -> DataFrame:
-    columns = candidates.select("_id", *_keeper_columns(), words_of(F.col("text")))
-    bands = config.bands if config.fuzzy else 0
-    schema = "_id long, _held int, doc_id string, position int, row_id string, fingerprint binary, keys array<long>"
-    return columns.mapInArrow(signatures_of(config.ngram_words, bands, config.rows_per_band), schema)
+    text = F.col("text")
+    words = F.when(~is_ascii(text), normalised(text)).alias("words")  # else the text itself, moved once
+    columns = candidates.select("_id", *_keeper_columns(), text, words)
+    bands = config.bands if config.finds_near else 0
+    schema = "_id long, _held int, _rank int, doc_id string, position int, row_id string, fingerprint binary, keys array<long>"
+    sign = signatures_of(config.ngram_words, bands, config.rows_per_band, config.least_ngrams)
+    return columns.mapInArrow(sign, schema)
 
 
 def _keeper_columns() -> list[Column]:
     held = F.when(F.col("split") == "test", 0).when(F.col("split") == "validation", 1).otherwise(2)
-    return [held.alias("_held"), F.col("doc_id"), F.col("position"), F.col("row_id")]
+    return [held.alias("_held"), F.col("_rank"), F.col("doc_id"), F.col("position"), F.col("row_id")]
 
 
 def near_links(pairs: DataFrame, texts: DataFrame, config: DedupConfig) -> DataFrame:

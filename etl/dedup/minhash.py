@@ -12,11 +12,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 CHUNK_BYTES = 256 << 10  # of text worked on at a time: its arrays of 8 bytes per byte stay in the cache
 BLANK = 32
-FOLDED = np.arange(256, dtype=np.uint8)  # of each byte: ASCII letters in lower case, other ASCII but digits blank
-FOLDED[:128] = [ord(chr(b).lower()) if chr(b).isalnum() else BLANK for b in range(128)]
+SIGNS = r"#$%&*+/<=>@\^|~"  # ASCII's symbols and operators, of which words may consist as of letters: C++, 2 * 2
+# Of each byte what it becomes: ASCII letters in lower case, digits and signs as they are, other ASCII a blank.
+FOLDED = np.arange(256, dtype=np.uint8)
+FOLDED[:128] = [ord(chr(b).lower()) if chr(b).isalnum() or chr(b) in SIGNS else BLANK for b in range(128)]
+LETTERS = FOLDED.copy()  # the same without signs
+LETTERS[[ord(sign) for sign in SIGNS]] = BLANK
+SPACED = np.arange(256, dtype=np.uint8)  # ASCII's white space a blank, all else as it is
+SPACED[[ord(space) for space in "\t\n\v\f\r"]] = BLANK
 _SEED = 0x5EED
 
 
@@ -45,12 +52,13 @@ def _mixed(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def ngram_hashes(
-    data: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any], n: int
+    data: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any], n: int, *, short: bool = True
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Hash of every run of ``n`` words of every text.
 
     An n-gram's hash is the polynomial hash of its bytes, blanks included, as a difference of two prefix sums
-    (Karp and Rabin 1987, modulo 2**64), mixed. A text of fewer than ``n`` words has one n-gram: all of its words.
+    (Karp and Rabin 1987, modulo 2**64), mixed. A text of fewer than ``n`` words has one n-gram, all of its words; none if
+    ``short`` is not wanted.
 
     Args:
         data: uint8, the UTF-8 bytes of texts whose words have one blank between them.
@@ -75,7 +83,7 @@ def ngram_hashes(
     starts = np.flatnonzero(letter & (~before | edge))
     ends = np.flatnonzero(before & (~letter | edge))
     words = np.diff(np.searchsorted(starts, bounds))
-    counts = np.where(words > 0, np.maximum(words - n + 1, 1), 0)
+    counts = np.where(words > 0, np.maximum(words - n + 1, int(short)), 0)
     first_word = np.concatenate(([0], np.cumsum(words)[:-1]))
     first_hash = np.concatenate(([0], np.cumsum(counts)[:-1]))
     begin = np.arange(counts.sum()) + np.repeat(first_word - first_hash, counts)
@@ -84,36 +92,48 @@ def ngram_hashes(
     return _mixed((sums[ends[end]] - sums[at]) * inverses[at]), counts
 
 
-def chunks(texts: pa.Array) -> Iterator[tuple[int, int, np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+def bytes_of(texts: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The UTF-8 bytes of a string array (uint8), and the offsets of its rows in them (int64, rows + 1)."""
+    texts = texts.cast(pa.large_string()) if texts.type != pa.large_string() else texts
+    _, offset_buffer, data_buffer = texts.buffers()
+    offsets = np.frombuffer(offset_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return np.frombuffer(data_buffer, np.uint8) if data_buffer is not None else np.empty(0, np.uint8), offsets
+
+
+def chunks(
+    texts: pa.Array, table: np.ndarray[Any, Any] = FOLDED
+) -> Iterator[tuple[int, int, np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
     """Cut a string array into runs of rows of about CHUNK_BYTES, and fold their texts.
+
+    Args:
+        texts: strings.
+        table: what each byte becomes, FOLDED or LETTERS.
 
     Yields:
         First row, end row, the bytes of the words of these texts with one blank between them, and the texts' offsets.
     """
-    texts = texts.cast(pa.large_string()) if texts.type != pa.large_string() else texts
-    _, offset_buffer, data_buffer = texts.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None else np.empty(0, np.uint8)
+    data, offsets = bytes_of(texts)
     row = 0
     while row < len(texts):
         end = max(row + 1, int(np.searchsorted(offsets, offsets[row] + CHUNK_BYTES, "right")) - 1)
         end = min(end, len(texts))
-        yield row, end, *folded(data[offsets[row] : offsets[end]], offsets[row : end + 1] - offsets[row])
+        yield row, end, *folded(data[offsets[row] : offsets[end]], offsets[row : end + 1] - offsets[row], table)
         row = end
 
 
 def folded(
-    data: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]
+    data: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any], table: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The words of ASCII texts in lower case, one blank between them; in other texts only runs of blanks are collapsed.
+    """Texts with each byte replaced as the table says, and then without blanks but one between words.
 
-    For ASCII it gives what :func:`etl.dedup.duplicates.normalised` gives, at a fifth of the cost.
+    For ASCII and FOLDED it gives what :func:`etl.dedup.duplicates.normalised` gives, at a fifth of the cost.
 
     Args:
         data: uint8, UTF-8 bytes of texts.
         offsets: int64, rows + 1 ascending offsets into ``data`` from 0 to its end.
+        table: uint8, what each byte becomes; those above 127 stay.
     """
-    lower = FOLDED[data]
+    lower = table[data]
     letter = lower != BLANK
     keep = letter.copy()  # and of each run of blanks within a text the last one, which is before a word
     keep[:-1] |= letter[1:]
@@ -165,24 +185,31 @@ def runs(*columns: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return new
 
 
-def signatures_of(n: int, bands: int, rows: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """For ``mapInArrow``: replace the last column, ``words string``, by ``fingerprint`` and ``keys``.
+def signatures_of(
+    n: int, bands: int, rows: int, least: int
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """For ``mapInArrow``: replace the last columns, ``text`` and ``words``, by ``fingerprint`` and ``keys``.
 
-    ``fingerprint binary`` is BLAKE2b-128 of the words; ``keys array<long>`` has ``bands`` values, none for a text
-    without a word. Both are made in one pass: normalising and moving the text costs more than either.
+    ``fingerprint binary`` is BLAKE2b-128 of the text with one blank for each run of ASCII white space and none at its
+    ends; ``keys array<long>`` has ``bands`` values of the words, none for a text of fewer than ``least`` n-grams. Where
+    ``words`` is null they are the text. Both are made in one pass: moving the text costs more than either.
     """
 
     def map_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            *kept, texts = batch.columns
-            names = [*batch.schema.names[:-1], "fingerprint", "keys"]
-            for row, end, data, offsets in chunks(texts):
-                view, bounds = data.data, offsets.tolist()
-                prints = [blake2b(view[i:j], digest_size=16).digest() for i, j in pairwise(bounds)]
+            *kept, texts, words = batch.columns
+            names = [*batch.schema.names[:-2], "fingerprint", "keys"]
+            raw, bounds = bytes_of(texts)
+            for row, end, data, offsets in chunks(pc.coalesce(words, texts)):
+                first = bounds[row]
+                exact, ends = folded(raw[first : bounds[end]], bounds[row : end + 1] - first, SPACED)
+                view = exact.data
+                prints = [blake2b(view[i:j], digest_size=16).digest() for i, j in pairwise(ends.tolist())]
                 some, keys = np.zeros(end - row, bool), np.empty(0, np.int64)
                 if bands:
                     hashes, counts = ngram_hashes(data, offsets, n)
-                    some = counts > 0
+                    some = counts >= least
+                    hashes = hashes if some.all() else hashes[np.repeat(some, counts)]
                     keys = band_keys(hashes, counts[some], bands, rows).reshape(-1) if some.any() else keys
                 lists = np.concatenate(([0], np.cumsum(some * bands))).astype(np.int32)
                 columns = [pa.array(prints, pa.binary()), pa.ListArray.from_arrays(pa.array(lists), pa.array(keys))]
@@ -191,14 +218,16 @@ def signatures_of(n: int, bands: int, rows: int) -> Callable[[Iterator[pa.Record
     return map_batches
 
 
-def sets_of(n: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def sets_of(
+    n: int, table: np.ndarray[Any, Any] = FOLDED, *, short: bool = True
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """For ``mapInArrow``: batches of ``id long, words string`` to ``id long, ngrams array<long>``, distinct."""
 
     def map_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             ids = batch.column("id").to_numpy()
-            for row, end, data, offsets in chunks(batch.column("words")):
-                hashes, counts = ngram_hashes(data, offsets, n)
+            for row, end, data, offsets in chunks(batch.column("words"), table):
+                hashes, counts = ngram_hashes(data, offsets, n, short=short)
                 owners = np.repeat(np.arange(end - row), counts)
                 order = np.lexsort((hashes, owners))
                 hashes, owners = hashes[order], owners[order]
@@ -214,18 +243,24 @@ def sets_of(n: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBa
 def containing(n: int, known: np.ndarray[Any, Any]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """For ``mapInArrow``: batches of ``id long, words string`` to the ``id`` of texts with an n-gram in ``known``.
 
+    Words consist of letters, marks and digits: signs may be marks of Markdown.
+
     Args:
         known: sorted uint64 hashes as from :func:`ngram_hashes`, at least one.
     """
 
     def map_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        shift = np.uint64(64 - max(16, (4 * len(known)).bit_length()))
+        seen = np.zeros(1 << (64 - int(shift)), bool)  # of the first bits of each: spares most n-grams the search
+        seen[known >> shift] = True
         for batch in batches:
             ids = batch.column("id").to_numpy()
-            for row, end, data, offsets in chunks(batch.column("words")):
+            for row, end, data, offsets in chunks(batch.column("words"), LETTERS):
                 hashes, counts = ngram_hashes(data, offsets, n)
-                place = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-                owners = np.repeat(np.arange(end - row), counts)
-                hit = np.unique(owners[known[place] == hashes])
+                maybe = np.flatnonzero(seen[hashes >> shift])
+                place = np.minimum(np.searchsorted(known, hashes[maybe]), len(known) - 1)
+                owners = np.repeat(np.arange(end - row), counts)[maybe]
+                hit = np.unique(owners[known[place] == hashes[maybe]])
                 yield pa.RecordBatch.from_arrays([pa.array(ids[row:end][hit])], ["id"])
 
     return map_batches

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from etl.config import DedupConfig
+from etl.dedup.config import DedupConfig
 from etl.dedup.duplicates import passage_id
 from etl.session import engine_path
 from handoff.artifact import Artifact, load_manifest, open_artifact
@@ -29,7 +29,7 @@ SCHEMA = pa.schema(
     ]
 )
 BYTES_PER_FILE = 1 << 30  # of raw text; its signatures take about a tenth
-DETERMINES = ("ngram_words", "bands", "rows_per_band")  # settings of DedupConfig that change a signature
+DETERMINES = ("ngram_words", "bands", "rows_per_band", "min_jaccard")  # settings of DedupConfig that change a signature
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
     """The frames that the stage computes, in its order, over a directory with a text file."""
-    from pyspark.sql.functions import col
+    from pyspark.sql.functions import col, lit
 
     (directory / "a.txt").write_text("Shall I compare thee to a summer's day?")
     config = CorpusConfig(source=SourceConfig(uri=f"{directory}/*.txt"))
@@ -27,10 +27,12 @@ def plans(spark: "SparkSession", directory: Path) -> dict[str, "DataFrame"]:
     schema = "doc_id string, position int, text string, row_id string, reason string"
     rows = spark.createDataFrame([("a", 0, "to be", "0", None)], schema)
     assigned = split.assign(rows, config.split, 0)
-    numbered = assigned.withColumn("_id", duplicates.passage_id(assigned.row_id))
+    numbered = assigned.withColumns({"_id": duplicates.passage_id(assigned.row_id), "_rank": lit(0)})
     signed = duplicates.signatures(numbered, config.dedup)
     ids = spark.createDataFrame([(1,)], "id long")
-    verdicts = spark.createDataFrame([(1, "near_duplicate", 2)], "_id long, _verdict string, _cluster long")
+    verdicts = spark.createDataFrame(
+        [(1, "near_duplicate", 2, 0)], "_id long, _verdict string, _cluster long, _kept_in int"
+    )
     narrow = spark.createDataFrame(
         [(1, 0, "a", 0, "0", b"0", [1])],
         "_id long, _held int, doc_id string, position int, row_id string, fingerprint binary, keys array<long>",

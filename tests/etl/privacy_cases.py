@@ -127,7 +127,6 @@ EMAILS = [
     ("1234567@qq.com", "<EMAIL>"),
     ("jane@mail.sub.example.museum", "<EMAIL>"),
     ("jane@example.com.", "<EMAIL>."),
-    ("git@github.com:org/repo.git", "<EMAIL>:org/repo.git"),
     ("@scope/package@1.2.3", "@scope/package@1.2.3"),
     ("react@18.2.0", "react@18.2.0"),
     ("user@localhost", "user@localhost"),
@@ -231,4 +230,152 @@ CARDS = [
     ("79927398713 is Luhn's example", "79927398713 is Luhn's example"),
     ("<CARD>", "<CARD>"),
 ]
-CASES = [*KEYS, *EMAILS, *PHONES, *ADDRESSES, *CARDS]
+LONG = "\n".join([B64] * 400)  # 26,000 characters
+PGP, PGP_END = (f"-----{word} PGP PRIVATE KEY BLOCK-----" for word in ("BEGIN", "END"))
+PUTTY = (
+    "PuTTY-User-Key-File-2: ssh-rsa\nEncryption: none\nComment: rsa-key-2026\nPublic-Lines: 2\n" + "\n".join(LINES[:2])
+    + "\nPrivate-Lines: 2\n" + "\n".join(LINES[:2]) + f"\nPrivate-MAC: {HEX}01234567"
+)  # fmt: skip
+HOOK = "https://hooks.sla" + "ck.com/services/"
+MORE_KEYS = [
+    (f"{PGP}\n\n{LONG}\n=abcd\n{PGP_END} end", "<KEY> end"),
+    (f"{BEGIN}\n{LONG}\n{END}\n{BEGIN}\n{LONG}\n{END}", "<KEY>\n<KEY>"),
+    (PUTTY, "<KEY>"),
+    (f"my key:\n{PUTTY}\nkeep it safe", "my key:\n<KEY>\nkeep it safe"),
+    ("PuTTY-User-Key-File-2: is how such a file begins", "PuTTY-User-Key-File-2: is how such a file begins"),
+    ("dap" + f"i{HEX}", "<KEY>"),
+    ("token = dap" + f"i{HEX}-2;", "token = <KEY>;"),
+    ("dapi0123 is too short", "dapi0123 is too short"),
+    (f"{HOOK}T00000000/B00000000/{ALNUM[:24]}", f"{HOOK}<KEY>"),
+    (f"curl -X POST {HOOK}T0A1B2C3D/B0A1B2C3D/{ALNUM[:24]} -d x", f"curl -X POST {HOOK}<KEY> -d x"),
+    ("see https://hooks.slack.com/services/ for more", "see https://hooks.slack.com/services/ for more"),
+    ("https://discord.com/api/webhooks/123456789012345678/" + ALNUM * 2, "https://discord.com/api/webhooks/<KEY>"),
+    ("bot 123456789:A" + f"A{ALNUM[:33]}", "bot <KEY>"),
+    (
+        "https://api.telegram.org/bot110201543:A" + f"AHdqTcvCH1vGWJxfSeofSAs0K5PALDsa{ALNUM[:2]}/getMe",
+        "https://api.telegram.org/bot<KEY>/getMe",
+    ),
+    ("ratio 12345678:AA and more", "ratio 12345678:AA and more"),
+    ("S" + f"K{HEX}", "<KEY>"),
+    ("SKU 12345 and SK12", "SKU 12345 and SK12"),
+    (
+        "https://x.blob.core.windows.net/c/b?sv=2022-11-02&se=2026-01-01&sr=b&sp=r&sig=abcDEF123%2Babcdefghijklmnopqrstuvwxyz0123456%3D",
+        "https://x.blob.core.windows.net/c/b?sv=2022-11-02&se=2026-01-01&sr=b&sp=r&sig=<KEY>",
+    ),
+    ("SharedAccessSignature=sv=2022&sig=" + ALNUM + "abcdefg%3D", "SharedAccessSignature=sv=2022&sig=<KEY>"),
+    ("f(x)=2&sig=0.5", "f(x)=2&sig=0.5"),
+    ("M" + f"TIzNDU2Nzg5MDEyMzQ1Njc4.GabcDE.{ALNUM}ab", "<KEY>"),
+    (f"{HEX}-us12", "<KEY>"),
+    ("k" + f"ey-{HEX}", "<KEY>"),
+    ("key-value and key-0123", "key-value and key-0123"),
+    ("sq" + f"0csp-{ALNUM}abcdefg", "<KEY>"),
+    ("AT" + f"ATT3xFfGF0{ALNUM}{ALNUM}", "<KEY>"),
+    ("gs" + f"k_{ALNUM}{ALNUM[:16]}", "<KEY>"),
+    ("li" + f"n_api_{ALNUM}abcd", "<KEY>"),
+    ("nt" + f"n_{ALNUM}{ALNUM[:10]}", "<KEY>"),
+    ("rub" + f"ygems_{HEX}{HEX[:16]}", "<KEY>"),
+    ("NR" + "AK-ABCDEFGHIJKLMNOPQRSTUVWXYZ1", "<KEY>"),
+    ("PM" + f"AK-{HEX[:24]}-{HEX}01", "<KEY>"),
+    ("dp" + f".pt.{ALNUM}abcd", "<KEY>"),
+    ("//registry.npmjs.org/:_auth" + f"Token={ALNUM}", "//registry.npmjs.org/:_authToken=<KEY>"),
+    ("gl" + f"cbt-{ALNUM[:24]}", "<KEY>"),
+    (f"commit {HEX}01234567 and {HEX}", f"commit {HEX}01234567 and {HEX}"),
+    ("uuid 123e4567-e89b-12d3-a456-426614174000", "uuid 123e4567-e89b-12d3-a456-426614174000"),
+    ("sha256:" + HEX + HEX, "sha256:" + HEX + HEX),
+    ("integrity sha512-" + B64 + B64[:24] + "==", "integrity sha512-" + B64 + B64[:24] + "=="),
+    ("data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAA" + B64, "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAA" + B64),
+    ("risk_test and desk_live", "risk_test and desk_live"),
+    ("https://example.com/services/T0/B0/x", "https://example.com/services/T0/B0/x"),
+]
+MORE_EMAILS = [
+    (text, text)
+    for text in (
+        "logo@2x.png", "icon@3x.webp and hero@1.5x.jpg", "getty@tty1.service", "user@1000.service", "systemd-fsck@dev-sda1.service",
+        "git@github.com:org/repo.git", "git clone git@gitlab.com:org/repo.git", "ssh://git@bitbucket.org/org/repo",
+        "hg@hg.example.com/repo", "svn@svn.example.org", "x@self.weight", "y = x@model.layers.weight + b", "q@k.transpose(1, 2)",
+        "A@B.T", "a@b.inverse()", "@pytest.fixture", "@app.route", "actions/checkout@v4", "lodash@4.17.21", "vue@next.config",
+        "mount@var-lib.mount", "name@sha256.digest", "template@file.jinja2", "foo@bar.baz", "wg-quick@wg0.conf",
+        "@media.screen", "user@host.localnet", "sprite@4x.svg", "%h@%p.socket", "x@y.z", "1@2.3",
+    )
+]  # fmt: skip
+MORE_EMAILS += [
+    ("jane@example.technology", "<EMAIL>"),
+    ("jane@example.io, joe@example.ai", "<EMAIL>, <EMAIL>"),
+    ("root@server.internal", "<EMAIL>"),
+    ("jane@example.com:22", "<EMAIL>:22"),
+    ("gitta@example.com", "<EMAIL>"),
+    ("my.git@example.com", "<EMAIL>"),
+    ("jane@EXAMPLE.Org", "<EMAIL>"),
+    ("jane@example.photography", "<EMAIL>"),
+    ("jane@4x4.co.za", "<EMAIL>"),
+    ("jane@example.\u4e2d\u56fd", "jane@example.\u4e2d\u56fd"),  # letters of scripts without blanks end an address
+]
+MORE_PHONES = [
+    (text, text)
+    for text in (
+        "+40.689247, -74.044502", "+40.6892474", "lat +51.5007292 lon -0.1246254", "+139.691711", "+12 500 000 euros",
+        "+33 500 000", "+49 1 500 000 EUR", "+1 000 000", "+25 000 000 people", "+1.4142135623730951", "+44 100", "+2 345 678 901",
+        "a gain of +15 000 000 $", "+10 123 456 789", "room 7943 2027 Prospect", "Meet me at 7943 2027 Prospect",
+        "from 1999-2001 and 2010-2024", "2026-11-24 10:15:30", "tel aviv 1948 1967", "phone 12 Pro 2021", "call 911",
+        "mobile 2024-05-06", "office 365", "page 1234567890", "1 234 567 890", "12,345,678", "ISSN 0378-5955", "0028 1234 units",
+        "port 00 80 90", "1000 2000 3000", "DE89 3704", "SSN 054-28-6917", "phone version 4.5.6", "x = [212, 555, 123]",
+    )
+]  # fmt: skip
+MORE_PHONES += [
+    (f"{before}{number}{after}", f"{before}<PHONE>{after}")
+    for before, number, after in (
+        ("", "+1 (212) 555-0123", ""), ("", "+1-212-555-0123 x4587", ""), ("", "345-899-3560x4587", ""), ("", "+34 600 123 456", ""),
+        ("", "+351 912 345 678", ""), ("", "+420 601 123 456", ","), ("", "+48 601 234 567", ""), ("", "+61 412 345 678", ""),
+        ("", "+91 98765 43210", ""), ("", "+55 11 91234-5678", ""), ("", "+81 3-1234-5678", ""), ("", "+7 495 123-45-67", ""),
+        ("", "+41 44 668 18 00", ""), ("", "+46 (0)8 928 571 38", " fax"), ("", "+86 10 1234 5678", ""), ("", "+972 3-123-4567", ""),
+        ("", "+254 712 345678", ""), ("", "+65 6123 4567", ""), ("", "+353 1 234 5678", ""), ("", "0033 1 23 45 67 89", ""),
+        ("Phone: ", "060-56-85-91", ""), ("Tel. ", "030 901820", ""), ("fax no. ", "0490 75 40 81", ""), ("Mobile: ", "0412 345 678", ""),
+        ("phone number is ", "07700 063 966", ""), ("call me on ", "450 0840", "?"), ("Desk: ", "467 3395", ""),
+        ("", "416 60 039", " office"), ("WhatsApp: ", "078 123 45 67", ""), ("", "655 437 108", "-Fax"),
+    )
+]  # fmt: skip
+MORE_ADDRESSES = [
+    (text, text)
+    for text in (
+        "127.0.0.1", "http://127.0.0.1:8080", "0.0.0.0:80", "255.255.255.0", "::1", "localhost (127.0.1.1)", "1.0.0.0", "2.0.0.1",
+        '"version": "1.2.3.4"', "<version>10.1.2.3</version>", "--version 4.3.2.1", "version_number = '9.8.7.6'", "Version=4.0.30.0, Culture=neutral",
+        "upgrade to 4.5.6.7", "Windows 10.0.19.45", "JDK 17.0.8.1", "Firefox 3.6.13.2", "FileVersion: 6.1.76.1", "app-1.2.3.4-setup.exe",
+        "revision 11.22.33.44", "chapter 12.3.4.5", "release: 10.9.8.7",
+    )
+]  # fmt: skip
+MORE_ADDRESSES += [
+    ("ping 8.8.8.8", "ping <IP>"),
+    ("from 203.0.113.9 to 198.51.100.7", "from <IP> to <IP>"),
+    ("host=10.0.0.1", "host=<IP>"),
+    ("server 192.168.1.10:5432", "server <IP>:5432"),
+    ("client_ip = |86.121.97.248|", "client_ip = |<IP>|"),
+    ("100.0.0.1", "<IP>"),
+]
+MORE_CARDS = [
+    (text, text)
+    for text in (
+        "1234 4111 1111 1111 1111 5678", "4111 1111 1111 1111 1234", "41111111111111111", "4 111 111 111 111 111", "4,111,111,111,111,111",
+        "12344111111111111111", "4111-1111-1111-1111-1111", "4111.1111.1111.1111", "ab4111111111111111", "4111111111111111ff",
+        "account 5555 5555 5555 4444 0001", "3.4111111111111111", "tracking 9400 1000 0000 0000 0000 00",
+    )
+]  # fmt: skip
+MORE_CARDS += [
+    ("4111 1111 1111 1111 123", "<CARD> 123"),
+    ("4111 1111 1111 1111 12/27", "<CARD> 12/27"),
+    ("card:5555555555554444,", "card:<CARD>,"),
+    ("3782-822463-10005", "<CARD>"),
+    ("213131131111111", "213131131111111"),
+    ("DE89 3704 0044 0532 0130 00", "<IBAN>"),
+    ("DE89370400440532013000.", "<IBAN>."),
+    ("IBAN: GB29 NWBK 6016 1331 9268 19, BIC", "IBAN: <IBAN>, BIC"),
+    ("gb29nwbk60161331926819", "<IBAN>"),
+    ("FR14 2004 1010 0505 0001 3M02 606", "<IBAN>"),
+    ("NO9386011117947", "<IBAN>"),
+    ("CH93 0076 2011 6238 5295 7", "<IBAN>"),
+    ("DE89 3704 is short", "DE89 3704 is short"),
+    ("XX89 3704 0044 0532 0130 00", "XX89 3704 0044 0532 0130 00"),
+    ("SE35 5000 0000 0549 1000 0003", "<IBAN>"),
+    ("part number GB29X12", "part number GB29X12"),
+]
+MORE = [*MORE_KEYS, *MORE_EMAILS, *MORE_PHONES, *MORE_ADDRESSES, *MORE_CARDS]
+CASES = [*KEYS, *EMAILS, *PHONES, *ADDRESSES, *CARDS, *MORE]

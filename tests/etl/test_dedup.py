@@ -1,16 +1,16 @@
 """Near-duplicates: what is planted is found, what is found is verified, clusters keep one passage, skew costs little."""
 
 import random
-from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from bench.generate import edited, jaccard
-from etl.config import DedupConfig
 from etl.dedup import duplicates
 from etl.dedup.components import components
+from etl.dedup.config import DedupConfig
+from etl.dedup.minhash import FOLDED, LETTERS, sets_of
 
 SCHEMA = "doc_id string, position int, text string, row_id string, reason string, split string"
 WORDS = [f"{a}{b}" for a in "bcdfghklmnprstvwz" for b in ("ane", "ore", "illy", "ust", "eam", "ight", "ound", "ace")]
@@ -101,10 +101,10 @@ def test_the_keeper_is_of_the_most_held_out_split_then_the_first(spark: Any) -> 
     rows = [("a", near[0]), ("b", near[1]), ("c", near[2], "test"), ("d", near[3], "validation"), ("e", text.upper())]
     rows += [("f", text), ("g", prose(2)), ("h", prose(3), "test"), ("i", f"{prose(3)}!")]
     marked = duplicates.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()).persist()
-    near_copy, exact = "near_duplicate", "exact_duplicate"
+    near_copy = "near_duplicate"
     assert verdicts(marked) == {
-        "a": near_copy, "b": near_copy, "c": None, "d": near_copy, "e": near_copy, "f": exact, "g": None,
-        "h": None, "i": exact,
+        "a": near_copy, "b": near_copy, "c": None, "d": near_copy, "e": near_copy, "f": near_copy, "g": None,
+        "h": None, "i": near_copy,
     }  # fmt: skip
     assert {r.doc_id: r._cluster for r in marked.collect() if r._cluster} == {"c": 6, "h": 2}
 
@@ -124,18 +124,47 @@ def test_no_near_duplicate_pair_straddles_train_and_test(spark: Any) -> None:
     assert max(jaccard(a[1], b[1]) for a in rows for b in rows if a[2] != b[2]) > 0.9  # there was something to remove
 
 
-def test_passages_shorter_than_an_n_gram_are_near_only_if_equal(spark: Any) -> None:
-    rows = [("a", "to be or not"), ("b", "To be, or not!"), ("c", "to be or"), ("d", "?!"), ("e", "--")]
+DIFFERENT = [
+    "2 + 2", "2 * 2", "2 ^ 2", "2 - 2", "2 / 2", "2 = 2", "2 != 2", "-2", "2", "2.", "C++", "C#", "C", "c", ".NET", "?!", "--",
+    "\U0001f600", "\U0001f622", "\U0001f44d\U0001f3fb", "\U0001f44d\U0001f3ff", "\u00ac", "\u20ac5", "\u00a35", "3.5", "35", "3 5",
+    "to be or not", "To be, or not!", "to be or", "x \u2264 y", "x \u2265 y", "\u4f60\u597d", "\u4f60 \u597d",
+]  # fmt: skip
+
+
+def test_exact_duplicates_are_equal_but_for_white_space(spark: Any) -> None:
+    same = [("2 +  2 ", "2 + 2"), ("\tto\nbe\r\nor  not\n", "to be or not"), ("C#", "C#")]
+    rows = [(f"{number:02d}", text) for number, text in enumerate(DIFFERENT)]
+    rows += [(f"z{number}", text) for number, (text, _) in enumerate(same)]
+    for fuzzy in (True, False):
+        found = verdicts(duplicates.mark_duplicates(frame(spark, *rows).persist(), DedupConfig(fuzzy=fuzzy)))
+        assert found == {name: "exact_duplicate" if name.startswith("z") else None for name, _ in rows}
+
+
+def test_short_texts_that_differ_at_their_ends_or_in_signs_are_kept_and_long_ones_only_if_signs_are_many(
+    spark: Any,
+) -> None:
+    """A changed last word leaves a text of 40 words at a Jaccard similarity of 0.95."""
+    short, long, code = (
+        prose(1, 40),
+        prose(2, 200),
+        "for i in range ( n ) : total = total + values [ i ] * weight " * 12,
+    )
+    lines = [f"{number} {code}" for number in range(3)]
+    rows = [
+        ("a", f"{short} Paris"), ("b", f"{short} London"), ("c", f"{short} 5"), ("d", f"{short} -5"),
+        ("e", long), ("f", f"{long} +"), ("g", long.upper().replace(" ", ", ")),
+        ("h", " ".join(lines)), ("i", " ".join(lines).replace("+", "-").replace("*", "/")),
+    ]  # fmt: skip
     found = verdicts(duplicates.mark_duplicates(frame(spark, *rows).persist(), DedupConfig()))
-    assert found == {"a": None, "b": "exact_duplicate", "c": None, "d": None, "e": "exact_duplicate"}
+    assert {name for name, reason in found.items() if reason} == {"f", "g"}
 
 
 def test_words_of_a_text_are_those_of_the_normalised_text(spark: Any) -> None:
-    """ASCII is folded in NumPy, everything else in Spark: the fingerprints are those of Spark's form alone."""
+    """ASCII is folded in NumPy, everything else in Spark: the n-grams are those of Spark's form alone."""
     from pyspark.sql import functions as F
 
     draw = random.Random(8)
-    drawn = ["".join(draw.choices("aZ9 .\n\t\x00~_'", k=draw.randrange(30))) for _ in range(300)]
+    drawn = ["".join(draw.choices("aZ9 .\n\t\x00~_'+#", k=draw.randrange(30))) for _ in range(300)]
     texts = [
         *drawn,
         "ÉTÉ à Łódź",
@@ -145,15 +174,21 @@ def test_words_of_a_text_are_those_of_the_normalised_text(spark: Any) -> None:
         "e\u0301te",
         "İstanbul IS",
         "\x7fa\x7f",
+        "é+1",
     ]
-    rows = frame(spark, *((f"{i}", text) for i, text in enumerate(texts))).withColumn("_id", F.lit(1).cast("long"))
-    signed = {row.doc_id: bytes(row.fingerprint) for row in duplicates.signatures(rows, DedupConfig()).collect()}
-    normal = {
-        row.doc_id: row.words
-        for row in rows.select("doc_id", duplicates.normalised(F.col("text")).alias("words")).collect()
-    }
-    assert signed == {doc: blake2b(words.encode(), digest_size=16).digest() for doc, words in normal.items()}
-    assert normal["300"] == "été à łódź" and len(set(normal.values())) > 150
+    rows = spark.createDataFrame(list(enumerate(texts)), "id long, text string")
+    for signs, table in ((duplicates.SIGN_CLASSES, FOLDED), ("", LETTERS)):
+        sets = [
+            rows.select("id", words).mapInArrow(sets_of(1, table), "id long, ngrams array<long>")
+            for words in (
+                duplicates.words_of(F.col("text"), signs),
+                duplicates.normalised(F.col("text"), signs).alias("words"),
+            )
+        ]
+        quick, plain = ({row.id: sorted(row.ngrams) for row in found.collect()} for found in sets)
+        assert quick == plain and len(set(map(tuple, plain.values()))) > 100
+    normal = [row.words for row in rows.select(duplicates.normalised(F.col("text")).alias("words")).collect()]
+    assert normal[300] == "été à łódź" and normal[-1] == "é+1"
 
 
 @pytest.mark.parametrize(("partitions", "most"), [(1, 10**6), (7, 0)])

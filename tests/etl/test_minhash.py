@@ -68,11 +68,17 @@ def test_a_band_says_nothing_of_another_band() -> None:
 
 
 def test_map_functions_keep_ids_beside_their_texts() -> None:
-    batch: Any = pa.record_batch({"id": pa.array([7, 8, 9]), "words": ["a b c d", "", "b c d"]})
-    (signed,) = minhash.signatures_of(3, 2, 1)(iter([batch]))
+    texts = ["a b c d", "", "b c d"]
+    raw: Any = pa.record_batch(
+        {"id": pa.array([7, 8, 9]), "text": texts, "words": pa.array([None, "", None], pa.string())}
+    )
+    batch: Any = raw.drop_columns(["text", "words"]).append_column("words", pa.array(texts))
+    (signed,) = minhash.signatures_of(3, 2, 1, 1)(iter([raw]))
     assert signed["id"].to_pylist() == [7, 8, 9] and [len(k) for k in signed["keys"].to_pylist()] == [2, 0, 2]
+    (longer,) = minhash.signatures_of(3, 2, 1, 2)(iter([raw]))
+    assert [len(k) for k in longer["keys"].to_pylist()] == [2, 0, 0] and longer["keys"][0] == signed["keys"][0]
     assert len(set(signed["fingerprint"].to_pylist())) == 3
-    (unsigned,) = minhash.signatures_of(3, 0, 1)(iter([batch]))
+    (unsigned,) = minhash.signatures_of(3, 0, 1, 1)(iter([raw]))
     assert unsigned["fingerprint"] == signed["fingerprint"] and unsigned["keys"].to_pylist() == [[], [], []]
     (sets,) = minhash.sets_of(3)(iter([batch]))
     ngrams = dict(zip(sets["id"].to_pylist(), map(set, sets["ngrams"].to_pylist()), strict=True))

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from etl.config import CorpusConfig, SourceConfig
-from etl.mixture import BUCKETS, buckets_taken
+from etl.mixture import by_precedence, mark_beyond_share, places_taken
 from handoff.errors import ConfigError
 from tests.etl.corpus_run import NO_HELD_OUT, nothing_published, prose, rows, run, snapshot
 
@@ -25,6 +25,10 @@ def two(tmp_path: Path) -> tuple[str, str]:
 
 def of_source(found: list[dict[str, Any]], name: str) -> set[str]:
     return {r["row_id"] for r in found if r["doc_id"].startswith(f"{name}/")}
+
+
+def of_source_named(made: Any, name: str) -> set[str]:
+    return of_source(rows(made), name)
 
 
 def test_sources_are_mixed_by_share_and_cap(spark: Any, two: tuple[str, str], tmp_path: Path) -> None:
@@ -65,13 +69,62 @@ def test_a_cap_that_nothing_fits_is_an_error(spark: Any, two: tuple[str, str], t
     assert nothing_published(tmp_path)
 
 
-def test_whole_buckets_are_taken() -> None:
-    sizes = {0: 600_000, 1: 300_000, 2: 400_000}
-    assert buckets_taken(SourceConfig(uri="x", max_mib=1), sizes) == 2
-    assert buckets_taken(SourceConfig(uri="x", max_mib=2), sizes) == BUCKETS
-    assert buckets_taken(SourceConfig(uri="x", max_mib=2, share=0.5), sizes) == BUCKETS // 2
-    with pytest.raises(ConfigError, match=r"Remedy: raise it to 0\.5722 or more"):
-        buckets_taken(SourceConfig(uri="x", max_mib=0.5), {0: 600_000})
+def test_a_text_that_two_sources_have_stays_in_the_one_of_which_more_is_taken(spark: Any, tmp_path: Path) -> None:
+    """Although its name comes later; exact copies and near ones."""
+    thin, share = "aweb", 0.1
+    texts = [prose(number) for number in range(40)]
+    near = [text.replace(text.split()[60], "otherwise", 1) if n % 2 else text for n, text in enumerate(texts)]
+    for name, of_source in (("books", texts), (thin, [*near, prose(99)])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in of_source))
+    more = [{"uri": f"{tmp_path}/{thin}.jsonl", "name": thin, "share": share}]
+    corpus = {"more_sources": more, "split": NO_HELD_OUT, "passage_chars": 5000}
+    made = snapshot(*run(tmp_path, f"{tmp_path}/books.jsonl", source={"name": "books"}, **corpus))
+    assert len(of_source_named(made, "books")) == 40
+    told = {s["name"]: s for s in made.manifest.facts["sources"]}
+    assert told["books"] == {
+        "name": "books", "passages": 40, "text_bytes": sum(map(len, texts)), "dropped": 0, "reasons": {}, "duplicates_of": {},
+    }  # fmt: skip
+    assert told[thin]["duplicates_of"] == {"books": 40}
+    duplicates = {"exact_duplicate": 20, "near_duplicate": 20}
+    assert {r: n for r, n in told[thin]["reasons"].items() if r in duplicates} == duplicates
+
+
+def test_precedence_is_by_share_then_priority_then_name(spark: Any) -> None:
+    def order(*sources: dict[str, Any]) -> list[str]:
+        first, *more = [{"uri": f"{source['name']}.jsonl", **source} for source in sources]
+        config = CorpusConfig.model_validate({"source": first, "more_sources": more})
+        rows = [(f"{s['name']}/{i}", "x" * 1024, None, "train") for s in sources for i in range(1024)]
+        return by_precedence(
+            spark.createDataFrame(rows, "doc_id string, text string, reason string, split string"), config
+        )
+
+    assert order({"name": "a", "share": 0.5}, {"name": "b"}, {"name": "c"}) == ["b", "c", "a"]
+    assert order({"name": "a"}, {"name": "b"}, {"name": "c", "priority": 1}) == ["c", "a", "b"]
+    assert order({"name": "a", "max_mib": 0.25}, {"name": "b", "share": 0.3}) == ["b", "a"]
+    assert order({"name": "a", "max_mib": 0.25}, {"name": "b", "share": 0.2}) == ["a", "b"]
+    assert order({"name": "a", "max_mib": 5}, {"name": "b", "priority": -1}) == ["a", "b"]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.01, 0.0005, 0.00002])
+def test_a_share_is_the_share_that_was_asked_for(spark: Any, share: float) -> None:
+    rows = spark.range(500_000).selectExpr(
+        "'a' AS doc_id",
+        "'word' AS text",
+        "sha2(string(id), 256) AS row_id",
+        "string(null) AS reason",
+        "'train' AS split",
+    )
+    marked = mark_beyond_share(rows, CorpusConfig(source=SourceConfig(uri="a.jsonl", share=share)))
+    taken, expected = marked.where("reason IS NULL").count(), 500_000 * share
+    assert abs(taken - expected) < 5 * expected**0.5
+
+
+@pytest.mark.parametrize("cap", [0.9, 0.1, 0.002, 0.0001])
+def test_a_cap_is_met_closely(spark: Any, cap: float) -> None:
+    rows = spark.range(200_000).selectExpr("repeat('x', 10) AS text", "pmod(xxhash64(id), 1099511627776) AS _place")
+    source = SourceConfig(uri="x", max_mib=cap)
+    taken = 10 * rows.where(rows._place < places_taken(rows, source)).count()
+    assert cap * 2**20 - 40 < taken <= cap * 2**20
 
 
 @pytest.mark.parametrize(

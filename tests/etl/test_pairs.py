@@ -64,6 +64,24 @@ def test_pairs_become_a_snapshot_that_training_and_inference_take(spark: Any, tm
     assert {text for _, text, _ in prompts} == {found["p1"]["prompt"], found["p2"]["prompt"]}
 
 
+def test_questions_about_one_text_are_no_duplicates_by_default(spark: Any, tmp_path: Path) -> None:
+    """SQuAD's form: 20 contexts, five questions about each."""
+    pairs = [
+        {
+            "name": f"{c}-{q}",
+            "question": f"{prose(c)[:300]}\n\nHow about {'abcde'[q]}?",
+            "answer": "yes" if q % 2 else "no",
+        }
+        for c in range(20)
+        for q in range(5)
+    ]
+    file = records(tmp_path / "p.jsonl", *pairs, {**pairs[7], "name": "zz"})
+    record, directory = run(tmp_path, str(file), source=COLUMNS, split=NO_HELD_OUT)
+    assert record.artifact
+    made = open_artifact(directory.store, record.artifact)
+    assert made.manifest.dropped == {"exact_duplicate": 1} and made.manifest.rows["train"] == 130
+
+
 def test_short_pairs_are_kept_and_rules_that_are_set_hold(spark: Any, tmp_path: Path) -> None:
     short = [("2+2?", "4"), ("What is 7 x 8?", "56"), ("Say: #a #b", "#a #b..."), ("\u4f60\u597d", "\u55e8")]
     file = records(tmp_path / "p.jsonl", *({"name": q, "question": q, "answer": a} for q, a in short))

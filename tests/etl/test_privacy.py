@@ -7,12 +7,12 @@ import pytest
 from etl.config import CleaningConfig, PrivacyConfig
 from etl.privacy import PATTERNS, redact
 from etl.transforms import clean
-from tests.etl.privacy_cases import CASES
+from tests.etl.privacy_cases import B64, CASES
 from tests.etl.test_transforms import documents
 
 
 def test_each_kind_and_what_looks_like_it(spark: Any) -> None:
-    assert len(CASES) >= 150 and len({raw for raw, _ in CASES}) == len(CASES)
+    assert len(CASES) >= 300 and len({raw for raw, _ in CASES}) == len(CASES)
     found = redact(documents(spark, *(raw for raw, _ in CASES)), PrivacyConfig()).select("text").collect()
     pairs = zip(CASES, (row.text for row in found), strict=True)
     assert [(raw, text) for (raw, wanted), text in pairs if text != wanted] == []
@@ -52,6 +52,12 @@ RUNS = [
     "a:",
     "://a:",
     "-----BEGIN PRIVATE KEY-----",
+    "PuTTY-User-Key-File-2: a\n",
+    f"-----BEGIN PRIVATE KEY-----\n{B64}\n",
+    "tel. 1 ",
+    "DE89 3704 ",
+    "a@b.",
+    "(1) ",
 ]
 
 

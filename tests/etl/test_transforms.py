@@ -75,7 +75,7 @@ CLEANED = [
         "Caf\u00c3\u00a9 na\u00c3\u00afve, it\u00e2\u20ac\u2122s \u00f0\u0178\u02dc\u20ac; \u201cdone\u201d \u0394",
         "Caf\u00e9 na\u00efve, it\u2019s \U0001f600; \u201cdone\u201d \u0394",
     ),
-    ("\u00abCAF\u00c9\u00bb and one \u00c3\u00a9 alone", "\u00abCAF\u00c9\u00bb and one \u00c3\u00a9 alone"),
+    ("\u00abCAF\u00c9\u00bb \u00c2\u00a9", "\u00abCAF\u00c9\u00bb \u00a9"),
     ("SENTEN\u00c7A \u00c3\u00bb " * 3, ("SENTEN\u00c7A \u00fb " * 3).rstrip()),
     ("one\r\r\ntwo\x0b\nthree \u00a0 \n", "one\n\ntwo\n\nthree"),
     ("na\u00efve \u2013 \u00abquoted\u00bb \U0001f600", "na\u00efve \u2013 \u00abquoted\u00bb \U0001f600"),

@@ -20,7 +20,7 @@ SIDES = {
         "max_lost_share", "",
     ),
     "SourceConfig": (
-        "text_column completion_column id_column encoding name share max_mib", "uri sha256 members exclude", "",
+        "text_column completion_column id_column encoding name share priority max_mib", "uri sha256 members exclude", "",
     ),
     "CleaningConfig": ("normalize_unicode repair_mojibake join_wrapped_lines", "", ""),
     "LanguageConfig": ("keep min_probability", "", ""),
@@ -32,7 +32,7 @@ SIDES = {
     ),
     "PrivacyConfig": ("replace", "", ""),
     "DedupConfig": ("fuzzy ngram_words bands rows_per_band min_jaccard", "keep_signatures", ""),
-    "DecontaminationConfig": ("text_column held_out ngram_words", "files", ""),
+    "DecontaminationConfig": ("text_column held_out_words ngram_words", "files", ""),
     "SplitConfig": ("validation_fraction test_fraction validation_documents test_documents group_pattern", "", ""),
     "LayoutConfig": ("target_file_mib row_group_mib max_files", "", ""),
     "TrainingConfig": (
