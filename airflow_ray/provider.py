@@ -1,4 +1,4 @@
-"""What Airflow asks of a provider (entry point ``apache_airflow_provider``): connection form, links."""
+"""What Airflow asks of a provider (entry point ``apache_airflow_provider``): connection form, links, ``@task.ray``."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ EXTRA_KEYS = tuple(CONN_FIELDS)  # what a connection's extra may hold
 def get_provider_info() -> dict[str, Any]:
     """Description of this provider, without importing Airflow or Ray."""
     return {
-        "package-name": "baton",
+        "package-name": "airflow-ray-provider",
         "name": "Ray",
         "description": "Jobs on Ray clusters, through the Ray Jobs API.",
         "connection-types": [
@@ -71,5 +71,6 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": CONN_FIELDS,
             }
         ],
+        "task-decorators": [{"name": "ray", "class-name": "airflow_ray.decorator.ray_task"}],
         "extra-links": ["airflow_ray.links.RayJobLink"],
     }

@@ -96,6 +96,7 @@ def test_a_cluster_that_stays_silent_fails_the_attempt_and_the_next_finds_the_jo
     assert task.jobs() == {"c0-n0": "SUCCEEDED"}
 
 
+@pytest.mark.faults
 def test_a_whole_job_behind_tls_of_a_private_authority(
     baton: Baton, connect: Any, task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +194,7 @@ def test_a_job_gets_what_its_task_says_and_its_result_comes_back(task: Task, con
     assert job.metadata["team"] == "forecasts" and job.metadata["task_id"] == "job"
 
 
+@pytest.mark.faults
 def test_a_label_that_no_node_has_keeps_the_job_waiting(task: Task) -> None:
     task.keywords["entrypoint_label_selector"] = {"zone": "moon"}
     attempt = task.attempt("print('x')")
@@ -244,12 +246,13 @@ def test_fire_and_forget_and_a_sensor_that_waits(task: Task, connect: Any, tmp_p
     task.clear_number = 1
     failed = task.attempt("print('the reason'); raise SystemExit(3)").ended()
     wait_until(lambda: task.jobs() == {"c0-n0": "SUCCEEDED", "c1-n0": "FAILED"}, "the job's end")
-    with pytest.raises(AirflowFailException, match=r"failed \(exit code 3\):\n.*the reason"):
+    with pytest.raises(AirflowFailException, match=r"(?s)failed \(exit code 3\):.*\nthe reason"):
         RayJobSensor(task_id="wait", submission_id=str(failed.result)).poke({})
     with pytest.raises(AirflowFailException, match="does not know job nobody"):
         RayJobSensor(task_id="wait", submission_id="nobody").poke({})
 
 
+@pytest.mark.faults
 def test_without_durability_a_retry_starts_anew(task: Task) -> None:
     task.keywords["durable"] = False
     lost = task.attempt("import time; time.sleep(600)")

@@ -1,0 +1,104 @@
+"""Results that jobs write, and what of the documents must be true of the code."""
+
+import inspect
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import task
+
+from airflow_ray.decorator import SCRIPT_BYTES
+from airflow_ray.operator import RayJobOperator
+from airflow_ray.provider import EXTRA_KEYS, get_provider_info
+from airflow_ray.result import RESULT_BYTES, RESULT_MARK, result
+from airflow_ray.sensor import RayJobSensor
+from airflow_ray.waiting import what_is_missing
+
+HERE = Path(inspect.getfile(RayJobOperator)).parent
+
+
+@pytest.mark.parametrize("value", [None, 7, "é\n", {"a": [1, 2.5]}, []])
+def test_the_last_result_line_counts(value: Any) -> None:
+    log = f"{RESULT_MARK}1\nmore\n(worker) {RESULT_MARK}{json.dumps(value)}\nthe end\n"
+    assert result("job", log) == value
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        ("a line\n", "its log's end holds no result. Remedy: let it print one line"),
+        (f"{RESULT_MARK}{{'a': 1}}\n", "is no JSON .*Remedy: print"),
+        (
+            f'{RESULT_MARK}"{"x" * RESULT_BYTES}"\n',
+            f"has {RESULT_BYTES + 2} bytes, at most {RESULT_BYTES}.*Remedy: write the",
+        ),
+    ],
+)
+def test_a_result_that_is_none_is_named(log: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        result("job", log)
+
+
+def test_a_function_and_its_arguments_become_a_program(capsys: pytest.CaptureFixture[str]) -> None:
+    @task.ray(conn_id="ray_x")
+    def add(first: int, *, text: str, run_id: str) -> dict:
+        return {"sum": first + 1, "text": text, "run": run_id}
+
+    operator: Any = add(1, text="it's {braces} \\ 'quotes'").operator
+    python, dash, program = operator._command({"run_id": "r1"})
+    assert (python, dash) == ("python", "-c")
+    exec(compile(program, "job", "exec"), {})
+    assert result("job", capsys.readouterr().out) == {"sum": 2, "text": "it's {braces} \\ 'quotes'", "run": "r1"}
+    assert operator.xcom_result and operator.conn_id == "ray_x"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (object(), r"arguments of one are no JSON .*Remedy"),
+        ("x" * SCRIPT_BYTES, r"one and its arguments have .*Remedy"),
+    ],
+)
+def test_arguments_that_cannot_be_sent_are_named(given: Any, message: str) -> None:
+    @task.ray
+    def one(given: Any) -> Any:
+        return given
+
+    operator: Any = one(given).operator  # type: ignore[call-arg, attr-defined]
+    with pytest.raises(ValueError, match=message):
+        operator._command({})
+
+
+@pytest.mark.parametrize(
+    ("asks", "nodes", "said"),
+    [
+        ({}, [], "asks for no resources, so Ray is setting up its environment"),
+        ({"CPU": 2.0}, [{"CPU": (0.0, 2.0)}], "asks for 2 CPU, and 0 of 2 are free"),
+        ({"CPU": 4.0}, [{"CPU": (2.0, 2.0)}, {"CPU": (2.0, 2.0)}], "4 CPU, and 4 of 4 are free. No node has that much"),
+        ({"head": 1.0}, [{"CPU": (2.0, 2.0)}], "1 head, and 0 of 0 are free. No node has that much"),
+        (
+            {"CPU": 1.0},
+            [{"CPU": (2.0, 2.0)}],
+            "2 of 2 are free: Ray is setting up its environment, or no node has the labels",
+        ),
+    ],
+)
+def test_what_a_job_waits_for(asks: dict[str, float], nodes: list[Any], said: str) -> None:
+    assert what_is_missing(asks, nodes).endswith(said) or said in what_is_missing(asks, nodes)
+
+
+def test_the_readme_has_every_argument_and_every_field_of_the_connection() -> None:
+    rows = set(re.findall(r"^\| `(\w+)`", (HERE / "README.md").read_text(), re.M))
+    for operator in (RayJobOperator, RayJobSensor):
+        assert set(inspect.signature(operator.__init__).parameters) - {"self", "kwargs"} <= rows
+    assert set(EXTRA_KEYS) <= rows
+
+
+def test_the_distribution_is_what_the_provider_says() -> None:
+    project = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
+    assert project["name"] == get_provider_info()["package-name"]
+    assert {re.split(r"[\[><=]", need)[0] for need in project["dependencies"]} == {"apache-airflow", "ray"}
+    assert f"## {project['version']}\n" in (HERE / "CHANGELOG.md").read_text()
