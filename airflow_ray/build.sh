@@ -8,27 +8,27 @@ PYTHON=${PYTHON:-python3}
 here=$(pwd) work=$(mktemp -d)
 trap 'trap - EXIT; [ -z "${ray_pid:-}" ] || kill "$ray_pid"; wait; rm -rf "$work"' EXIT
 
+# From here on outside: a module of this folder must not stand before one of the standard library (operator.py).
+rm -rf dist build
+cd "$work"
 "$PYTHON" -m venv "$work/build"
 "$work/build/bin/python" -m pip install --quiet --disable-pip-version-check build uv
-rm -rf dist build
-# From outside: a module of this folder must not stand before one of the standard library.
-(cd "$work" && "$work/build/bin/python" -m build --quiet --outdir "$here/dist" "$here")
-rm -rf build ./*.egg-info
-ls -l dist
+"$work/build/bin/python" -m build --quiet --outdir "$here/dist" "$here"
+rm -rf "$here/build"
+ls -l "$here/dist"
 
 # Also from the source distribution: its wheel must hold the same files.
-(cd "$work" && "$work/build/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$work/again" "$here"/dist/*.tar.gz)
-"$PYTHON" - dist/*.whl "$work"/again/*.whl <<'PY'
+"$work/build/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$work/again" "$here"/dist/*.tar.gz
+"$PYTHON" - "$here"/dist/*.whl "$work"/again/*.whl <<'PY'
 import sys, zipfile
 one, two = ({n: zipfile.ZipFile(w).read(n) for n in zipfile.ZipFile(w).namelist() if ".dist-info" not in n} for w in sys.argv[1:])
 assert one == two, sorted(one.keys() ^ two.keys())
 PY
 
 "$PYTHON" -m venv "$work/env"
-"$work/build/bin/python" -m pip config list >/dev/null
 # shellcheck disable=SC2086
-"$work/env/bin/python" -m pip install --quiet --disable-pip-version-check ${CONSTRAINTS:+-c "$CONSTRAINTS"} ${VERSIONS:-} "$here"/dist/*.whl
-"$work/env/bin/python" -m pip check
+"$work/build/bin/uv" pip install --quiet --python "$work/env/bin/python" ${CONSTRAINTS:+-c "$CONSTRAINTS"} ${VERSIONS:-} "$here"/dist/*.whl
+"$work/build/bin/uv" pip check --python "$work/env/bin/python"
 
 mkdir "$work/home" "$work/home/dags"
 cd "$work/home"

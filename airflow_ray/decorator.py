@@ -51,7 +51,7 @@ class _RayDecoratedOperator(DecoratedOperator, RayJobOperator):
         name = self.python_callable.__name__
         kwargs = self.determine_kwargs({**context, **self.op_kwargs})
         try:
-            given = json.dumps({"args": list(self.op_args), "kwargs": dict(kwargs)}, allow_nan=False)
+            given = json.dumps({"args": list(self.op_args), "kwargs": dict(kwargs)}, allow_nan=False, default=_listed)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"the arguments of {name} are no JSON ({error}). Remedy: pass texts, numbers, lists and dictionaries"
@@ -63,6 +63,13 @@ class _RayDecoratedOperator(DecoratedOperator, RayJobOperator):
                 "Remedy: write the data to storage and pass its address, or ship code with working_dir"
             )
         return [self.python, "-c", script]
+
+
+def _listed(value: Any) -> list[Any]:
+    """The results of a mapped task, which Airflow hands over as a sequence that it fetches item by item."""
+    if isinstance(value, Sequence):
+        return list(value)
+    raise TypeError(f"a {type(value).__name__} is among them")
 
 
 def ray_task(

@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import tomllib
+from collections import UserList
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,16 @@ def test_a_function_and_its_arguments_become_a_program(capsys: pytest.CaptureFix
     exec(compile(program, "job", "exec"), {})
     assert result("job", capsys.readouterr().out) == {"sum": 2, "text": "it's {braces} \\ 'quotes'", "run": "r1"}
     assert operator.xcom_result and operator.conn_id == "ray_x"
+
+
+def test_the_results_of_a_mapped_task_are_sent_as_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    @task.ray
+    def total(found: list[int]) -> int:
+        return sum(found)
+
+    operator: Any = total(UserList([1, 2])).operator  # type: ignore[call-arg, arg-type, attr-defined]
+    exec(compile(operator._command({})[2], "job", "exec"), {})
+    assert result("job", capsys.readouterr().out) == 3
 
 
 @pytest.mark.parametrize(

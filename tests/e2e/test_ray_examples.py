@@ -24,7 +24,10 @@ def run(baton: Baton, dag_ids: list[str], run_id: str) -> None:
         api.trigger(dag_id, run_id, {})
     try:
         for dag_id in dag_ids:
-            assert baton.wait(dag_id, run_id, state={"success", "failed"}) == "success"
+            state = baton.wait(dag_id, run_id, state={"success", "failed"})
+            assert state == "success", {
+                (t["task_id"], t["map_index"]): t["state"] for t in api.task_instances(dag_id, run_id)
+            }
             attempts = {(t["task_id"], t["map_index"]): t["try_number"] for t in api.task_instances(dag_id, run_id)}
             assert set(attempts.values()) == {1}, attempts
             task_id, expected = EXAMPLES[dag_id]
