@@ -1,8 +1,10 @@
 """RayJobOperator on a real Ray: a job's log, its failures, its environment, clusters that are away or refuse."""
 
+import asyncio
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,31 @@ def test_a_wrong_token_is_refused_and_not_shown(baton: Baton, task: Task, connec
     error = task.attempt("print('x')").ended().error
     assert isinstance(error, AirflowFailException)
     assert "refuses the token" in str(error) and "wrong-token-1234" not in str(error)
+
+
+@pytest.mark.parametrize("field", ["headers", "cookies"])
+def test_a_token_may_come_as_a_header_or_a_cookie(baton: Baton, connect: Any, field: str) -> None:
+    """What a proxy before Ray asks for; Ray itself takes its token so. The stream of a log has them too."""
+    from airflow_ray.hook import RayHook
+
+    token = json.loads(baton.services.environment()["AIRFLOW_CONN_RAY_DEFAULT"])["password"]
+    name, value = {
+        "headers": ("X-Ray-Authorization", f"Bearer {token}"),
+        "cookies": ("ray-authentication-token", token),
+    }[field]
+    connect(password=None, extra={field: {name: value}})
+    client = RayHook().get_conn()
+    job = f"{field}-{time.time_ns()}"
+    client.submit_once(entrypoint="echo hello", submission_id=job)
+    wait_until(lambda: client.find(job).status == "SUCCEEDED", "the job's end")  # type: ignore[union-attr]
+
+    async def stream() -> str:
+        return "".join([text async for text in client.tail_job_logs(job)])
+
+    assert "hello" in asyncio.run(stream())
+    connect(password=None)
+    ok, message = RayHook().test_connection()
+    assert not ok and "wants a token" in message and "is never sent" in message
 
 
 def test_the_test_button_tells_what_is_there(baton: Baton, connect: Any) -> None:
