@@ -72,7 +72,17 @@ class Transport(JobSubmissionClient):
                 **keywords,
             )
         except requests.exceptions.SSLError as error:
-            raise self._untrusted(error) from error
+            cause = _cause(error)
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise RayRefused(
+                    f"the certificate of {self._address} is not trusted: {cause.verify_message}. Remedy: set verify in "
+                    f"connection {self._cluster.name} to the file of the CA that signed it"
+                ) from error
+            if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+                raise RayRefused(
+                    f"{self._address} speaks no TLS. Remedy: correct port or scheme of connection {self._cluster.name}"
+                ) from error
+            raise RayUnreachable(f"no answer from {self._address}: {cause}") from error  # cut off in the handshake
         except requests.RequestException as error:
             raise RayUnreachable(f"no answer from {self._address}: {type(error).__name__}") from error
         if answer.status_code in (502, 503, 504):  # what proxies say while the head is away
@@ -126,25 +136,18 @@ class Transport(JobSubmissionClient):
             "Jobs API is; a redirect to a login page asks for headers or cookies"
         )
 
-    def _untrusted(self, error: Exception) -> RayRefused:
-        return RayRefused(
-            f"the certificate of {self._address} is not trusted: {_reason(error)}. Remedy: set verify in connection "
-            f"{self._cluster.name} to the file of the CA that signed it"
-        )
-
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Stands for credentials, so that requests does not look for some in ~/.netrc."""
     return request
 
 
-def _reason(error: BaseException) -> str:
-    while error.args and isinstance(error.args[-1], BaseException):
-        error = error.args[-1]
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, BaseException):
-        return _reason(reason)
-    return getattr(error, "verify_message", "") or str(error)
+def _cause(error: BaseException) -> BaseException:
+    """The innermost exception, through what requests and urllib3 wrap around it."""
+    inner = getattr(error, "reason", None)
+    if not isinstance(inner, BaseException):
+        inner = next((part for part in error.args if isinstance(part, BaseException)), None)
+    return error if inner is None else _cause(inner)
 
 
 def _authorities(cluster: "Cluster") -> bool | str:

@@ -1,6 +1,8 @@
-"""Functions on a Ray cluster: one job for each of several inputs, and one that takes all their results."""
+"""One job for each of several inputs: functions, one more that takes all their results, and commands."""
 
 from airflow.sdk import DAG, task
+
+from airflow_ray.operator import RayJobOperator
 
 with DAG("ray_mapped", schedule=None):
 
@@ -22,3 +24,5 @@ with DAG("ray_mapped", schedule=None):
         return sum(one["waited"] for one in found)
 
     add(found=wait.expand(given=seconds()))
+
+    RayJobOperator.partial(task_id="commands").expand(entrypoint=[["echo", "one"], ["sh", "-c", "echo two; echo 2"]])

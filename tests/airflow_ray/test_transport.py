@@ -5,7 +5,9 @@ The listeners are real, their answers scripted; tests/e2e/test_ray_connection.py
 
 import asyncio
 import json
+import socket
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,15 @@ def test_an_unknown_authority_names_the_field_and_is_no_outage(ca: PrivateCa) ->
             client(listener, "https", password="t")
         assert client(listener, "https", password="t", extra={"verify": False}).version() == "2.60.0"
         assert client(listener, "https", "localhost", password="t", extra={"verify": str(ca.ca)}).version() == "2.60.0"
+
+
+def test_a_port_without_tls_is_named_and_a_cut_handshake_is_an_outage() -> None:
+    with listening() as listener, pytest.raises(RayRefused, match=r"speaks no TLS. Remedy: correct port or scheme"):
+        client(listener, "https", password="t")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        with pytest.raises(RayUnreachable, match="no answer"):
+            client(Listener(server.getsockname()[1]), "https", password="t")
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
