@@ -2,28 +2,21 @@
 
 import asyncio
 import math
-import shlex
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
-from dataclasses import fields, replace
-from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from airflow.sdk import BaseOperator, conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
-from airflow_ray import checks
-from airflow_ray.arguments import arguments, no_list
 from airflow_ray.cluster import Cluster
 from airflow_ray.errors import RayJobLost, RayRefused, RayUnreachable
 from airflow_ray.follow import Follower
 from airflow_ray.hook import RayHook
+from airflow_ray.job import RayJob
 from airflow_ray.links import RayJobLink
-from airflow_ray.package import pack_tracked_files
 from airflow_ray.result import END_BYTES, failure, result
-from airflow_ray.runtime_env import merge
 from airflow_ray.trigger import RayJobTrigger
 from airflow_ray.work import LOG_KEY, Settled, Work, settle
 
@@ -35,10 +28,13 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 4.0  # Airflow kills a stopped task about 5 s after asking it to end
 LEFTOVER_SECONDS = 30.0
+SILENCE_POLL_SECONDS = 5.0
 DEFER_AFTER_SECONDS = 10.0  # the scheduler sees a process end within one or two turns of its loop, about a second each
 
+T = TypeVar("T")
 
-class RayJobOperator(BaseOperator):
+
+class RayJobOperator(RayJob):
     """Run a command on a Ray cluster, show its log as it is written, and succeed or fail with it.
 
     There is one job per attempt of work. A retry, or a worker that takes over, follows the job that is there, takes
@@ -75,104 +71,21 @@ class RayJobOperator(BaseOperator):
         AirflowException: the job failed, was stopped, or cannot be reached; the message ends with the tail of its log.
     """
 
-    template_fields: Sequence[str] = (
-        "entrypoint",
-        "conn_id",
-        "runtime_env",
-        "working_dir",
-        "entrypoint_num_cpus",
-        "entrypoint_num_gpus",
-        "entrypoint_memory",
-        "entrypoint_resources",
-        "entrypoint_label_selector",
-        "metadata",
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"runtime_env": "json", "metadata": "json"}
     operator_extra_links = (RayJobLink(),)
     ui_color = "#dbeef7"
 
-    def __init__(
-        self,
-        *,
-        entrypoint: Sequence[Any],
-        conn_id: str = "ray_default",
-        runtime_env: dict[str, Any] | None = None,
-        working_dir: str | None = None,
-        entrypoint_num_cpus: float | str = 0,
-        entrypoint_num_gpus: float | str = 0,
-        entrypoint_memory: int | str | None = None,
-        entrypoint_resources: dict[str, float] | None = None,
-        entrypoint_label_selector: dict[str, str] | None = None,
-        metadata: dict[str, str] | None = None,
-        wait_for_completion: bool = True,
-        xcom_result: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        durable: bool = True,
-        poll_interval: float = 1,
-        patience: timedelta = timedelta(minutes=5),
-        stop_timeout: timedelta = timedelta(minutes=1),
-        no_retry_exit_codes: Collection[int] = (2,),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        if isinstance(entrypoint, str | bytes):
-            raise TypeError(no_list(entrypoint))  # when the DAG file is read
-        self.entrypoint = list(entrypoint) if isinstance(entrypoint, Sequence) else entrypoint  # an XComArg is rendered
-        self.conn_id = conn_id
-        self.runtime_env = runtime_env
-        self.working_dir = working_dir
-        self.entrypoint_num_cpus = entrypoint_num_cpus
-        self.entrypoint_num_gpus = entrypoint_num_gpus
-        self.entrypoint_memory = entrypoint_memory
-        self.entrypoint_resources = entrypoint_resources
-        self.entrypoint_label_selector = entrypoint_label_selector
-        self.metadata = metadata
-        self.wait_for_completion = checks.flag("wait_for_completion", wait_for_completion)
-        self.xcom_result = checks.flag("xcom_result", xcom_result)
-        if xcom_result and not wait_for_completion:
-            raise ValueError("xcom_result needs the job's end. Remedy: take it out, or wait_for_completion=False")
-        self.deferrable = checks.flag("deferrable", deferrable)
-        self.durable = checks.flag("durable", durable)
-        self.poll_interval = checks.number("poll_interval", poll_interval, above=0)
-        self.patience = checks.duration("patience", patience)
-        self.stop_timeout = checks.duration("stop_timeout", stop_timeout)
-        self.no_retry_exit_codes = checks.exit_codes("no_retry_exit_codes", no_retry_exit_codes)
-        self._checked()
-        self.job_url = ""
-        self._client: RayClient | None = None
-        self._job: str | None = None
-        self._killed = False
-
-    def _checked(self) -> dict[str, Any]:
-        """What of the job the templated arguments say, as Ray's client takes it; unrendered templates stay as they are."""
-        checks.text("conn_id", self.conn_id, needed=True)
-        environment = checks.mapping("runtime_env", self.runtime_env) or {}
-        directory = checks.text("working_dir", self.working_dir)
-        if directory and isinstance(environment, dict) and environment.get("working_dir"):
-            raise ValueError("working_dir is given twice, also in runtime_env. Remedy: keep one of them")
-        metadata = checks.texts("metadata", self.metadata) or {}
-        if isinstance(metadata, dict) and (taken := sorted(metadata.keys() & {f.name for f in fields(Work)})):
-            raise ValueError(
-                f"metadata has {taken[0]!r}, by which the job of a task is found. Remedy: take another name"
-            )
-        memory = self.entrypoint_memory
-        return {
-            "runtime_env": environment,
-            "metadata": metadata,
-            "entrypoint_num_cpus": checks.number("entrypoint_num_cpus", self.entrypoint_num_cpus),
-            "entrypoint_num_gpus": checks.number("entrypoint_num_gpus", self.entrypoint_num_gpus),
-            "entrypoint_memory": memory if memory is None else checks.number("entrypoint_memory", memory, whole=True),
-            "entrypoint_resources": checks.numbers("entrypoint_resources", self.entrypoint_resources),
-            "entrypoint_label_selector": checks.texts("entrypoint_label_selector", self.entrypoint_label_selector),
-        }
+    job_url = ""
+    _client: "RayClient | None" = None
+    _job: str | None = None
+    _killed = False
 
     # -- what Airflow calls
 
     def execute(self, context: "Context") -> Any:
         """Returns the job's submission id, or its result."""
         try:
-            cluster = self._connect()
-            settled = self._settle(context, cluster)
+            cluster = self._patiently(self._connect)
+            settled = self._patiently(lambda: self._settle(context, cluster))
             return self._run(context, cluster, settled) if self.wait_for_completion else settled.submission_id
         except AirflowTaskTimeout:
             # Raised out of whatever was going on. There is time: Airflow kills stopped tasks, not late ones.
@@ -184,7 +97,7 @@ class RayJobOperator(BaseOperator):
     def resume(self, context: "Context", event: dict[str, Any], started: float, how: str) -> Any:
         """Called when the trigger has fired: the end of a deferred task."""
         try:
-            cluster = self._connect()
+            cluster = self._patiently(self._connect)
             job = self._job = str(event["submission_id"])
             self._show_link(context, cluster, job)
             if event["outcome"] == "timeout":
@@ -193,11 +106,13 @@ class RayJobOperator(BaseOperator):
                 raise AirflowTaskTimeout(f"Ray job {job} ran for longer than {limit} and was stopped")
             if event["outcome"] != "ended":
                 raise AirflowException(event["message"])
-            details = self._client.find(job) if self._client else None
+            client = self._client
+            details = self._patiently(lambda: client.find(job)) if client else None
             if details is None:
                 raise RayJobLost(f"Ray does not know job {job} any more. A retry of this task submits it anew")
             if details.status == "STOPPED" and how == "attached":
-                return self._run(context, cluster, self._settle(context, cluster), started)
+                settled = self._patiently(lambda: self._settle(context, cluster))
+                return self._run(context, cluster, settled, started)
             return self._end(job, details, deque(event["tail"]))
         except (RayUnreachable, RayJobLost, RayRefused) as error:
             raise AirflowException(str(error)) from error
@@ -215,6 +130,22 @@ class RayJobOperator(BaseOperator):
             self.log.warning("%s: the job may still run; the next attempt finds it", error)
 
     # -- steps
+
+    def _patiently(self, step: Callable[[], T]) -> T:
+        """Repeat a step until Ray has been silent for ``patience``. What it did before it broke off, it finds again."""
+        deadline: float | None = None
+        while True:
+            try:
+                return step()
+            except RayUnreachable as error:
+                now = time.monotonic()
+                if deadline is None:
+                    deadline = now + self.patience.total_seconds()
+                    self.log.warning("%s; trying for %.0f s more", error, self.patience.total_seconds())
+                if now >= deadline:
+                    raise
+            self._stop_if_killed()
+            time.sleep(min(self.poll_interval, SILENCE_POLL_SECONDS))
 
     def _connect(self) -> Cluster:
         try:
@@ -256,40 +187,6 @@ class RayJobOperator(BaseOperator):
         self.log.info("Ray job %s (%s) on %s: %s; its driver takes %s", settled.submission_id, settled.how, cluster.url, client.resources(), shown)  # fmt: skip
         return settled
 
-    def _asks(self) -> dict[str, float]:
-        """What the driver needs to start."""
-        found = self._checked()
-        amounts = {
-            "CPU": found["entrypoint_num_cpus"],
-            "GPU": found["entrypoint_num_gpus"],
-            "memory": found["entrypoint_memory"] or 0,
-            **(found["entrypoint_resources"] or {}),
-        }
-        return {name: amount for name, amount in amounts.items() if amount}
-
-    def _command(self, context: "Context") -> list[str]:
-        """The job's command, one argument an item."""
-        return arguments(self.entrypoint)
-
-    def _submit(self, context: "Context", client: "RayClient", cluster: Cluster, work: Work, name: str) -> None:
-        archive: Path | None = None
-        try:
-            job = self._checked()
-            environment = merge(cluster.runtime_env, job["runtime_env"])
-            directory = self.working_dir
-            if not directory and not job["runtime_env"].get("working_dir"):
-                directory = cluster.working_dir
-            if directory:
-                archive = pack_tracked_files(directory)
-                environment["working_dir"] = str(archive)
-            job.update(runtime_env=environment or None, metadata={**job["metadata"], **work.metadata()})
-            client.submit_once(entrypoint=shlex.join(self._command(context)), submission_id=name, **job)
-        except (ValueError, TypeError) as error:
-            raise AirflowFailException(str(error)) from error
-        finally:
-            if archive:
-                archive.unlink()
-
     def _show_link(self, context: "Context", cluster: Cluster, job: str) -> None:
         # Airflow stores links when a task ends; people want this one while the job runs.
         self.job_url = cluster.job_url(job)
@@ -327,7 +224,8 @@ class RayJobOperator(BaseOperator):
         if details.status == "STOPPED" and settled.how == "attached":
             # Whoever had this job before us was asked to end and stopped it, while we took it over.
             self.log.info("job %s was stopped on behalf of an earlier attempt", settled.submission_id)
-            return self._run(context, cluster, self._settle(context, cluster), started)
+            settled = self._patiently(lambda: self._settle(context, cluster))
+            return self._run(context, cluster, settled, started)
         return self._end(settled.submission_id, details, follower.tail)
 
     def _defer(self, settled: Settled, started: float) -> NoReturn:
@@ -352,7 +250,8 @@ class RayJobOperator(BaseOperator):
             if not self.xcom_result:
                 return job
             try:
-                return result(job, self._client.log_end(job, END_BYTES))
+                client = self._client
+                return result(job, self._patiently(lambda: client.log_end(job, END_BYTES)))
             except ValueError as error:
                 raise AirflowFailException(str(error)) from error
         if left := self._client.wait_for_release(details, time.monotonic() + LEFTOVER_SECONDS):
@@ -370,4 +269,4 @@ class RayJobOperator(BaseOperator):
         """If Airflow has asked this task to stop, stop the job and fail. Raises AirflowException."""
         if self._killed:
             self._stop_late_job()
-            raise AirflowException(f"the task was stopped, and with it Ray job {self._job}")
+            raise AirflowException("the task was stopped" + (f", and with it Ray job {self._job}" if self._job else ""))

@@ -3,6 +3,7 @@
 import inspect
 import re
 import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from airflow_ray.operator import RayJobOperator
@@ -17,6 +18,14 @@ def test_the_readme_has_every_argument_and_every_field_of_the_connection() -> No
     for operator in (RayJobOperator, RayJobSensor):
         assert set(inspect.signature(operator.__init__).parameters) - {"self", "kwargs"} <= rows
     assert set(EXTRA_KEYS) <= rows
+
+
+def test_one_distribution_registers_the_provider() -> None:
+    """Two would be an error in Airflow, or a provider under the wrong name."""
+    found = [e for e in entry_points(group="apache_airflow_provider") if e.value.startswith("airflow_ray.")]
+    assert {(e.value, e.dist.name) for e in found if e.dist} == {
+        ("airflow_ray.provider:get_provider_info", get_provider_info()["package-name"])
+    }
 
 
 def test_the_distribution_is_what_the_provider_says() -> None:

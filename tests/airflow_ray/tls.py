@@ -63,9 +63,10 @@ def private_ca(directory: Path) -> PrivateCa:
 
 @dataclass
 class Listener:
-    """What came in, in order: path and headers."""
+    """What came in, in order: path and headers. While it has a status, that is its answer to everything."""
 
     port: int = 0
+    status: int | None = None
     seen: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def headers(self, name: str) -> set[str | None]:
@@ -92,13 +93,13 @@ def listening(
         status: every answer has this status.
         host: to listen at.
     """
-    listener, loop = Listener(), asyncio.new_event_loop()
+    listener, loop = Listener(status=status), asyncio.new_event_loop()
 
     async def answer(request: web.Request) -> web.StreamResponse:
         listener.seen.append((request.path, {k.lower(): v for k, v in request.headers.items()}))
         path = request.path
-        if status:
-            return web.Response(status=status)
+        if listener.status:
+            return web.Response(status=listener.status)
         if path == "/api/version":
             return web.json_response({"version": "4", "ray_version": "2.60.0"})
         if redirect:
