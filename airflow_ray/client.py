@@ -8,7 +8,7 @@ import logging
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_ray.cluster import Cluster
 
 SHORT_LOG_BYTES = 4 << 20
+PENDING_SECONDS = 2.0  # within which a job starts that waits for nothing
 AGENT_SECONDS = 120  # a cluster that has just started answers before an agent can take its first job
 
 # Both names are Ray's own (ray/dashboard/modules/job/common.py), the same in all releases since 2.9.
@@ -97,13 +98,13 @@ class RayClient(Transport):
             Whether all of that happened within ``seconds``.
         """
         deadline = time.monotonic() + seconds
-        withdrawn = False
+        withdraw_at = time.monotonic() + PENDING_SECONDS
         while (details := self.find(submission_id)) is not None and not details.status.is_terminal():
-            if details.status == "PENDING" and not withdrawn:
-                self._withdraw(submission_id)
-                withdrawn = True
             self._ask_to_stop(submission_id)
-            if not wait_until(lambda: self._has_moved(submission_id, details.status), deadline):
+            moved = partial(self._has_moved, submission_id, details.status)
+            if details.status == "PENDING" and not wait_until(moved, min(withdraw_at, deadline)):
+                self._withdraw(submission_id)
+            if not wait_until(moved, deadline):
                 return False
         return details is None or not self.wait_for_release(details, deadline)
 
@@ -117,10 +118,10 @@ class RayClient(Transport):
         try:
             self.submit_job(
                 entrypoint=shlex.join(["python", "-c", code]),
-                submission_id=f"{submission_id}-withdraw",
+                submission_id=f"{submission_id}-withdraw-{time.time_ns()}",
                 metadata={"withdraws": submission_id},
             )
-        except RuntimeError as error:  # there is one already; or none can run, and the caller sees that the job stays
+        except RuntimeError as error:  # the caller sees that the job stays
             logging.getLogger(__name__).debug("withdrawing %s: %s", submission_id, error)
 
     def wait_for_release(self, details: JobDetails, deadline: float) -> list[str]:
