@@ -97,6 +97,7 @@ class RayJobTrigger(BaseTrigger):
 
     async def _follow(self) -> tuple[Any, list[str]]:
         client = await asyncio.to_thread((await self._cluster()).client)
+        self.log.info("following Ray job %s in the triggerer", self.submission_id)
         follower = Follower(
             client,
             self.submission_id,
