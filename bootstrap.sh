@@ -2,12 +2,14 @@
 # Make .venv and install Baton into it; does nothing if that is done. Called by the Makefile.
 # PYTHON names the interpreter (3.11 or 3.12). pip's settings (index, find-links, certificate, constraint) are
 # passed on to uv, which does not read them.
-# BATON_EXTRAS=spark,cluster installs only what these extras need, and not the project: the Dockerfile does that.
+# BATON_EXTRAS=spark,cluster installs only what these extras need, and neither the project nor its Ray provider: the
+# Dockerfile does that.
 set -eu
 cd "$(dirname "$0")"
 
 stamp=.venv/.installed
-wanted="$(cat pyproject.toml constraints.txt bootstrap.sh uv-settings.sh | cksum) ${BATON_EXTRAS:-}"
+# An image's packages are installed before the code is there, the provider's pyproject.toml too.
+wanted="$(cat pyproject.toml constraints.txt bootstrap.sh uv-settings.sh $(ls airflow_ray/pyproject.toml 2>/dev/null) | cksum) ${BATON_EXTRAS:-}"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
 good() { "$1" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
@@ -34,7 +36,7 @@ if [ -n "${BATON_EXTRAS:-}" ]; then
     # setuptools: the project itself is installed later, without a network.
     set -- -r pyproject.toml 'setuptools>=77' $(printf ' --extra %s' $(echo "$BATON_EXTRAS" | tr , ' '))
 else
-    set -- -e '.[all]'
+    set -- -e '.[all]' -e ./airflow_ray
 fi
 # Compile bytecode once, here. A run starts some forty Python processes. Without bytecode each of them compiles what
 # it imports, and in every run where bytecode is not written (PYTHONDONTWRITEBYTECODE).

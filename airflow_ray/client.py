@@ -5,56 +5,58 @@ Ray takes over a second to import: only code that handles a job imports this mod
 
 import json
 import logging
+import shlex
 import time
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import requests
-from ray.exceptions import AuthenticationError  # noqa: TID253
-from ray.job_submission import JobDetails, JobSubmissionClient  # noqa: TID253
+from ray.job_submission import JobDetails  # noqa: TID253
 
 from airflow_ray.errors import RayRefused, RayUnreachable
+from airflow_ray.transport import Transport
 
 if TYPE_CHECKING:
     from ray.util.state import StateApiClient
 
-CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
+    from airflow_ray.cluster import Cluster
+
 SHORT_LOG_BYTES = 4 << 20
+PENDING_SECONDS = 2.0  # within which a job starts that waits for nothing
 AGENT_SECONDS = 120  # a cluster that has just started answers before an agent can take its first job
+
+# Both names are Ray's own (ray/dashboard/modules/job/common.py), the same in all releases since 2.9.
+WITHDRAW = """
+import ray
+ray.init(log_to_driver=False)
+try:
+    ray.kill(ray.get_actor("_ray_internal_job_actor_{submission_id}", namespace="SUPERVISOR_ACTOR_RAY_NAMESPACE"))
+except ValueError:
+    pass  # it has ended
+"""
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it warns at every closed stream
 
 
-class RayClient(JobSubmissionClient):
+class RayClient(Transport):
     """Jobs API of one cluster. Every call may raise RayUnreachable."""
 
     @classmethod
-    def connect(cls, url: str, token: str | None, verify: bool | str) -> "RayClient":
-        """A client of the cluster at ``url``; token and verify as in :class:`airflow_ray.cluster.Cluster`.
-
+    def connect(cls, cluster: "Cluster") -> "RayClient":
+        """
         Raises:
             RayUnreachable: no Ray answers there.
-            RayRefused: it refuses the token.
+            RayRefused: the token or the certificate is not accepted, on one side or the other.
         """
-        headers = {"Authorization": f"Bearer {token}"} if token else None
         try:
-            return cls(url, headers=headers, verify=verify)
-        except AuthenticationError as error:
-            raise RayRefused(f"Ray at {url} refuses the token. Remedy: correct the connection's password") from error
-        except (ConnectionError, RuntimeError) as error:
-            raise RayUnreachable(f"no Ray at {url}: {str(error).strip().splitlines()[0]}") from error
-
-    def _do_request(self, method: str, endpoint: str, **keywords: Any) -> requests.Response:
-        # Ray's client sets no time limit: a head that hangs would hang the task for ever.
-        keywords.setdefault("timeout", (CONNECT_SECONDS, ANSWER_SECONDS))
-        try:
-            answer = super()._do_request(method, endpoint, **keywords)
-        except requests.RequestException as error:
-            raise RayUnreachable(f"no answer from {self.get_address()}: {type(error).__name__}") from error
-        if answer.status_code in (502, 503, 504):  # what proxies say while the head is away
-            raise RayUnreachable(f"{self.get_address()} answered {answer.status_code}")
-        return answer
+            return cls(cluster)
+        except RayUnreachable as error:
+            raise RayUnreachable(f"no Ray at {cluster.url}: {error}") from error
+        except (RuntimeError, OSError, KeyError, ValueError) as error:
+            if isinstance(error, RayRefused):
+                raise
+            raise RayUnreachable(f"no Ray at {cluster.url}: {str(error).strip().splitlines()[0]}") from error
 
     def find(self, submission_id: str) -> JobDetails | None:
         """The job, or None where the cluster does not know it."""
@@ -89,17 +91,38 @@ class RayClient(JobSubmissionClient):
     def stop_and_wait(self, submission_id: str, seconds: float) -> bool:
         """Stop a job, and wait until it has ended and its actors and placement groups are gone.
 
+        A job that still waits for resources, or for its environment, cannot be reached by Ray's stop: Ray passes that on
+        to the process that the job waits for. What it waits for is withdrawn then (:meth:`_withdraw`), and it has FAILED.
+
         Returns:
             Whether all of that happened within ``seconds``.
         """
         deadline = time.monotonic() + seconds
-        details = self.find(submission_id)
-        while details is not None and not details.status.is_terminal():
+        withdraw_at = time.monotonic() + PENDING_SECONDS
+        while (details := self.find(submission_id)) is not None and not details.status.is_terminal():
             self._ask_to_stop(submission_id)
-            if not wait_until(lambda: (d := self.find(submission_id)) is None or d.status.is_terminal(), deadline):
+            moved = partial(self._has_moved, submission_id, details.status)
+            if details.status == "PENDING" and not wait_until(moved, min(withdraw_at, deadline)):
+                self._withdraw(submission_id)
+            if not wait_until(moved, deadline):
                 return False
-            details = self.find(submission_id)
         return details is None or not self.wait_for_release(details, deadline)
+
+    def _has_moved(self, submission_id: str, status: Any) -> bool:
+        details = self.find(submission_id)
+        return details is None or details.status.is_terminal() or details.status != status
+
+    def _withdraw(self, submission_id: str) -> None:
+        """End a job's supervisor, the actor that waits for the job's resources, through a job that needs none."""
+        code = WITHDRAW.format(submission_id=submission_id)
+        try:
+            self.submit_job(
+                entrypoint=shlex.join(["python", "-c", code]),
+                submission_id=f"{submission_id}-withdraw-{time.time_ns()}",
+                metadata={"withdraws": submission_id},
+            )
+        except RuntimeError as error:  # the caller sees that the job stays
+            logging.getLogger(__name__).debug("withdrawing %s: %s", submission_id, error)
 
     def wait_for_release(self, details: JobDetails, deadline: float) -> list[str]:
         """Wait for the leftovers of an ended job; returns what is still there at the deadline (``time.monotonic``)."""
@@ -117,41 +140,68 @@ class RayClient(JobSubmissionClient):
     def _state(self) -> "StateApiClient":
         from ray.util.state import StateApiClient
 
-        return StateApiClient(self.get_address(), headers=dict(self._headers))
+        state = StateApiClient.__new__(StateApiClient)  # its constructor knows no CA file, and RAY_ADDRESS overrules it
+        state.__dict__.update(_address=self._address, _do_request=self._do_request)
+        return state
 
     def leftovers(self, details: JobDetails) -> list[str]:
         """Actors and placement groups of a job that still hold resources, such as ``actor TrainWorker 0f3a…``."""
-        from ray.util.state.common import ListApiOptions, StateResource
-
         if not (job_id := details.job_id):
             return []
-
-        def alive(resource: StateResource, job_key: str, end: str) -> list[Any]:
-            options = ListApiOptions(limit=1000, filters=[(job_key, "=", job_id), ("state", "!=", end)])
-            return self._state.list(resource, options, raise_on_missing_output=False)
-
-        try:
-            actors = alive(StateResource.ACTORS, "job_id", "DEAD")
-            groups = alive(StateResource.PLACEMENT_GROUPS, "creator_job_id", "REMOVED")
-        except Exception as error:
-            raise RayUnreachable(f"{self.get_address()} does not list actors: {error}") from error
+        actors = self._list("actors", ("job_id", "=", job_id), ("state", "!=", "DEAD"))
+        groups = self._list("placement_groups", ("creator_job_id", "=", job_id), ("state", "!=", "REMOVED"))
         found = [f"actor {a.class_name} {a.actor_id[:8]}" for a in actors]
         return found + [f"placement group {g.placement_group_id[:8]}" for g in groups]
+
+    def _list(self, kind: str, *filters: tuple[str, str, str], detail: bool = False) -> list[Any]:
+        from ray.util.state.common import ListApiOptions, StateResource
+
+        options = ListApiOptions(limit=1000, filters=list(filters), detail=detail)
+        try:
+            return list(self._state.list(StateResource(kind), options, raise_on_missing_output=False))
+        except (RayUnreachable, RayRefused):
+            raise
+        except Exception as error:
+            raise RayUnreachable(f"{self.get_address()} does not list {kind}: {error}") from error
 
     def short_log(self, submission_id: str) -> str | None:
         """The whole log, or None where it is longer than SHORT_LOG_BYTES or gone."""
         received = bytearray()
+        for chunk in self._log_chunks(submission_id):
+            received += chunk
+            if len(received) > SHORT_LOG_BYTES:
+                return None
+        return str(json.loads(received)["logs"]) if received else None
+
+    def log_end(self, submission_id: str, limit: int) -> str:
+        """At least the last ``limit`` bytes of the log, from the start of a line; empty where it is gone."""
+        received = bytearray()
+        cut = False
+        for chunk in self._log_chunks(submission_id):
+            received += chunk
+            if len(received) > 8 * limit:  # escaped in JSON, a character takes up to six bytes
+                del received[: -6 * limit]
+                cut = True
+        if not cut:
+            return str(json.loads(received)["logs"]) if received else ""
+        # The middle of a JSON string: it can be read from the end of a line on, which may itself be an escaped backslash.
+        text = received.decode("ascii", errors="replace").rstrip()
+        while text:
+            _, _, text = text.partition("\\n")
+            try:
+                return str(json.loads('{"logs":"' + text)["logs"])
+            except ValueError:
+                continue
+        return ""
+
+    def _log_chunks(self, submission_id: str) -> Iterator[bytes]:
         with self._do_request("GET", f"/api/jobs/{submission_id}/logs", stream=True) as answer:
             if answer.status_code != 200:
-                return None
+                return
             try:
-                for chunk in answer.iter_content(1 << 16):
-                    received += chunk
-                    if len(received) > SHORT_LOG_BYTES:
-                        return None
+                yield from answer.iter_content(1 << 16)
             except requests.RequestException as error:
                 raise RayUnreachable(f"{self.get_address()} broke off: {type(error).__name__}") from error
-        return str(json.loads(received)["logs"])
 
     def version(self) -> str:
         """Version of Ray on the cluster."""
@@ -163,21 +213,20 @@ class RayClient(JobSubmissionClient):
 
     def nodes(self) -> list[dict[str, float]]:
         """What each node has in all, used or not, such as ``{"CPU": 32.0, "GPU": 4.0, "memory": 1.3e11}``."""
+        return [{name: total for name, (_, total) in node.items()} for node in self._usage()]
+
+    def free(self) -> list[dict[str, tuple[float, float]]]:
+        """Free and total amounts of each node, such as ``{"CPU": (0.0, 2.0)}``."""
+        return [{name: (total - used, total) for name, (used, total) in node.items()} for node in self._usage()]
+
+    def _usage(self) -> list[dict[str, tuple[float, float]]]:
         status = self._do_request("GET", "/api/cluster_status").json()["data"]["clusterStatus"]
-        usage = status["loadMetricsReport"]["usageByNode"] or {}
-        return [{name: total for name, (_, total) in node.items()} for node in usage.values()]
+        return list((status["loadMetricsReport"]["usageByNode"] or {}).values())
 
     def labels(self) -> dict[str, dict[str, str]]:
         """Labels of each living node, by its address; what its ``ray start`` was given, and Ray's own."""
-        from ray.util.state.common import ListApiOptions, StateResource
-
-        options = ListApiOptions(limit=1000, filters=[("state", "=", "ALIVE")], detail=True)
-        try:
-            nodes = self._state.list(StateResource.NODES, options, raise_on_missing_output=False)
-        except Exception as error:
-            raise RayUnreachable(f"{self.get_address()} does not list nodes: {error}") from error
-        found: list[Any] = list(nodes)
-        return {node.node_ip: dict(node.labels or {}) for node in found}
+        nodes = self._list("nodes", ("state", "=", "ALIVE"), detail=True)
+        return {node.node_ip: dict(node.labels or {}) for node in nodes}
 
     def resources(self) -> str:
         """What the cluster has, such as ``2 nodes, 64 CPU, 8 GPU``."""

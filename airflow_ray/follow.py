@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_ray.errors import RayJobLost, RayUnreachable
+from airflow_ray.result import TAIL_LINES
+from airflow_ray.waiting import Waiting
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
 
     from airflow_ray.client import RayClient
 
-TAIL_LINES = 15
 LINE_CHARACTERS = 20_000  # of a line without an end: longer ones are shown in pieces, which bounds memory
 # What a raylet that dies writes of itself, hundreds of lines, into the log of each job there.
 STATE_DUMP = "[state-dump]"
@@ -34,6 +35,7 @@ class Follower:
         remember: called with the position after complete lines, every few seconds and at the end.
         patience_seconds: for how long the cluster may stay silent.
         poll_seconds: between looks at the job's state.
+        asks: what the driver needs to start, by resource.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class Follower:
         remember: Callable[[int], Awaitable[None]] | None = None,
         patience_seconds: float = 300,
         poll_seconds: float = 1,
+        asks: dict[str, float] | None = None,
     ) -> None:
         self._client, self._job = client, submission_id
         self._emit, self._log, self._remember = emit, log, remember
         self._patience, self._poll = patience_seconds, poll_seconds
+        self._waiting = Waiting(client, asks or {}, log)
         self._shown = position  # characters received, the incomplete line among them
         self._rest = ""
         self._remembered = (time.monotonic(), position)
@@ -76,6 +80,8 @@ class Follower:
                     await self._read_the_rest(reader)
                     await self._note_position(force=True)
                     return details
+                if details.status == "PENDING":
+                    await asyncio.to_thread(self._waiting.tell)
                 await self._note_position()
                 await asyncio.sleep(self._poll)
             return None

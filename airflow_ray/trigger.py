@@ -10,9 +10,13 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_ray.cluster import Cluster
-from airflow_ray.errors import RayJobLost, RayUnreachable
+from airflow_ray.errors import RayJobLost, RayRefused, RayUnreachable
 from airflow_ray.follow import Follower
 from airflow_ray.work import LOG_KEY
+
+# A task that goes on before the scheduler has seen the end of the process that deferred it is taken for killed
+# (apache/airflow issue 72716). The scheduler looks about once a second, less often under load.
+EARLIEST_SECONDS = 10.0
 
 
 class RayJobTrigger(BaseTrigger):
@@ -28,6 +32,7 @@ class RayJobTrigger(BaseTrigger):
         poll_interval: seconds between looks at the job.
         patience_seconds: for how long the cluster may stay silent.
         stop_seconds: for how long a job may take to end once it is stopped.
+        asks: what its driver needs to start, by resource.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class RayJobTrigger(BaseTrigger):
         poll_interval: float,
         patience_seconds: float,
         stop_seconds: float,
+        asks: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.conn_id = conn_id
@@ -48,6 +54,7 @@ class RayJobTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.patience_seconds = patience_seconds
         self.stop_seconds = stop_seconds
+        self.asks = asks or {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -60,19 +67,22 @@ class RayJobTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "patience_seconds": self.patience_seconds,
                 "stop_seconds": self.stop_seconds,
+                "asks": self.asks,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fires once: ``outcome`` is ``ended``, ``timeout``, ``unreachable`` or ``lost``."""
         tail: list[str] = []
+        earliest = time.monotonic() + EARLIEST_SECONDS
         try:
             details, tail = await self._follow()
             outcome, message = ("ended", "") if details else ("timeout", "")
         except RayUnreachable as error:
             outcome, message = "unreachable", str(error)
-        except RayJobLost as error:
+        except (RayJobLost, RayRefused) as error:
             outcome, message = "lost", str(error)
+        await asyncio.sleep(earliest - time.monotonic())
         yield TriggerEvent({"submission_id": self.submission_id, "outcome": outcome, "message": message, "tail": tail})
 
     async def on_kill(self) -> None:
@@ -82,10 +92,12 @@ class RayJobTrigger(BaseTrigger):
         await asyncio.to_thread(lambda: client().stop_and_wait(self.submission_id, self.stop_seconds))
 
     async def _cluster(self) -> Cluster:
-        return Cluster.from_connection(await BaseHook.aget_connection(self.conn_id))
+        # In a thread: masking the connection's secrets waits for the supervisor.
+        return await asyncio.to_thread(Cluster.from_connection, await BaseHook.aget_connection(self.conn_id))
 
     async def _follow(self) -> tuple[Any, list[str]]:
         client = await asyncio.to_thread((await self._cluster()).client)
+        self.log.info("following Ray job %s in the triggerer", self.submission_id)
         follower = Follower(
             client,
             self.submission_id,
@@ -95,6 +107,7 @@ class RayJobTrigger(BaseTrigger):
             remember=self._remember,
             patience_seconds=self.patience_seconds,
             poll_seconds=self.poll_interval,
+            asks=self.asks,
         )
         details = await follower.run(until=lambda: self.deadline is not None and time.time() > self.deadline)
         return details, list(follower.tail)

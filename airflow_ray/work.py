@@ -86,6 +86,7 @@ def settle(
     *,
     stop_seconds: float,
     log: Any,
+    durable: bool = True,
 ) -> Settled:
     """Find this work's job, or submit one. There is never a second job.
 
@@ -99,13 +100,15 @@ def settle(
         submit: submits a job of the given name, or finds it submitted.
         stop_seconds: how long a job that is left over may take to end.
         log: says what was found.
+        durable: whether this attempt goes on with an earlier attempt's job; else that job is stopped and a new one is
+            submitted.
 
     Raises:
         RuntimeError: a job that is left over does not end; or Ray refuses the job.
         RayUnreachable: no answer.
     """
     saved = state_store.get(JOB_KEY) or {}
-    ours = saved if saved.get("clear_number") == work.clear_number else {}
+    ours = saved if durable and saved.get("clear_number") == work.clear_number else {}
     for other in client.list_jobs():
         if (
             work.is_of_same_task(other)
@@ -113,7 +116,9 @@ def settle(
             and other.submission_id != ours.get("submission_id")
         ):
             log.warning(
-                "job %s of this task, from before it was cleared, is still there: stopping it", other.submission_id
+                "job %s of this task, from before it was %s, is still there: stopping it",
+                other.submission_id,
+                "cleared" if durable else "tried again",
             )
             if not client.stop_and_wait(str(other.submission_id), stop_seconds):
                 raise RuntimeError(

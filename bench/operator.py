@@ -15,6 +15,8 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -184,6 +186,32 @@ def _quietly(call: Any, *arguments: Any) -> None:
         assert "stopped" in str(error)
 
 
+@contextmanager
+def cluster() -> Iterator[None]:
+    """``ray_default`` reaches the cluster of AIRFLOW_CONN_RAY_DEFAULT, else one that runs only here."""
+    from airflow.sdk import BaseHook, Connection
+
+    def connect(settings: dict[str, Any]) -> None:
+        connection = Connection(conn_id="ray_default", **settings)
+        BaseHook.get_connection = classmethod(lambda cls, conn_id: connection)  # type: ignore[method-assign, assignment]
+
+    if given := os.environ.get("AIRFLOW_CONN_RAY_DEFAULT"):
+        connect(json.loads(given))
+        yield
+        return
+    from orchestration.services import Services
+
+    os.environ["BATON_HOME"] = tempfile.mkdtemp(prefix="bench-operator-home-")
+    services = Services()
+    connect(json.loads(services.environment()["AIRFLOW_CONN_RAY_DEFAULT"]))
+    try:
+        services.launch("ray")
+        services.wait_for_ray()
+        yield
+    finally:
+        services.stop()
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=10, help="runs of each side of the overhead")
@@ -192,31 +220,20 @@ def main() -> None:
     )
     options.add_argument("--shards", type=int, default=3, help="tasks that run at once")
     chosen = options.parse_args()
-    home = tempfile.mkdtemp(prefix="bench-operator-home-")
-    os.environ.update(BATON_HOME=home, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
-
-    from airflow.sdk import BaseHook, Connection
+    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
 
     from airflow_ray.hook import RayHook
     from handoff.machine import describe_machine
-    from orchestration.services import Services
 
-    services = Services()
-    settings = json.loads(services.environment()["AIRFLOW_CONN_RAY_DEFAULT"])
-    connection = Connection(conn_id="ray_default", **settings)
-    BaseHook.get_connection = classmethod(lambda cls, conn_id: connection)  # type: ignore[method-assign, assignment]
-    try:
-        services.launch("ray")
-        services.wait_for_ray()
+    with cluster():
         client = RayHook().get_conn()
         client.submit_once(entrypoint="true", submission_id="warm-up")
         reach(client, "warm-up", "SUCCEEDED")
         machine = describe_machine()
         print(f"{machine['Processor']}, {machine['Cores']} cores, load {os.getloadavg()[0]:.1f}\n")
-        overhead(client, chosen.runs)
+        if chosen.runs:
+            overhead(client, chosen.runs)
         random_kills(client, chosen.kills, chosen.shards)
-    finally:
-        services.stop()
 
 
 if __name__ == "__main__":

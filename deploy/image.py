@@ -1,7 +1,7 @@
 """``python -m deploy.image [JAVA_HOME]``: the last step of an image's build, once the code is in it.
 
-Installs the project without its packages, which are there already: Airflow finds the provider and the plugin by the
-project's entry points. With JAVA_HOME it also writes the launcher for the packaged Java there.
+Installs the project and its Ray provider without their packages, which are there already: Airflow finds provider and
+plugin by entry points. With JAVA_HOME it also writes the launcher for the packaged Java there.
 """
 
 import subprocess
@@ -14,7 +14,7 @@ from etl.java import find_java_home
 def main(arguments: list[str]) -> None:
     uv = str(Path(sys.executable).with_name("uv"))
     install = ["pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--no-build-isolation"]
-    subprocess.run([uv, *install, "--offline", "--editable", "."], check=True)
+    subprocess.run([uv, *install, "--offline", "--editable", ".", "--editable", "./airflow_ray"], check=True)
     subprocess.run([sys.executable, "-m", "compileall", "-q", "-x", r"\.venv", "."], check=True)
     for java_home in arguments:
         home = Path(find_java_home(Path(java_home).parent))  # writes <parent>/java where the image has no other Java

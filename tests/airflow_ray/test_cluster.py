@@ -7,11 +7,12 @@ import pytest
 from airflow.sdk import Connection
 
 from airflow_ray.cluster import Cluster
+from airflow_ray.operator import RayJobOperator
 from airflow_ray.provider import get_provider_info
 
 
 def connection(**settings: Any) -> Connection:
-    if "extra" in settings:
+    if not isinstance(settings.get("extra", ""), str):
         settings["extra"] = json.dumps(settings["extra"])
     return Connection(**{"conn_id": "ray_x", "conn_type": "ray", "host": "127.0.0.1", **settings})
 
@@ -67,13 +68,61 @@ def test_a_runtime_environment_comes_as_text_of_the_form_or_as_json(runtime_env:
     [
         ({"host": None}, "names no host"),
         ({"schema": "ftp"}, "Remedy: http or https"),
+        ({"host": "http://ray.example.com:8265"}, "host is a URL. Remedy: set host ray.example.com, scheme http and"),
+        ({"host": "ray.example.com:8265"}, "host is 'ray.example.com:8265', no name or address of a machine"),
+        ({"host": "ray.example.com/jobs"}, "no name or address"),
+        ({"host": "ray example"}, "no name or address"),
+        ({"host": "me:word@ray"}, "host holds an @, no name"),
+        ({"host": "[::1"}, "no name or address"),
+        ({"port": 0}, "port 0. Remedy: a number from 1 to 65535"),
+        ({"port": 70000}, "port 70000"),
+        ({"password": "secret-token\n"}, "password .the token. holds a space, a line's end"),
+        ({"password": "secret-tökén"}, "password .the token. holds"),
+        ({"extra": "{'verify': false}"}, "extra is no JSON .*double quotes"),
+        ({"extra": "[1]"}, "extra is a list"),
+        ({"extra": {"verfy": "/ca.pem"}}, "unknown key 'verfy'. Remedy: write 'verify'"),
+        ({"extra": {"pool": 3}}, "unknown key 'pool'. Remedy: take it out; the keys are allow_insecure, verify"),
         ({"extra": {"runtime_env": "{"}}, "runtime_env is no JSON"),
         ({"extra": {"runtime_env": "[1]"}}, "runtime_env is no JSON object"),
+        ({"extra": {"verify": 3}}, "verify is 3"),
+        ({"extra": {"allow_insecure": "maybe"}, "host": "ray.example.com"}, "allow_insecure is 'maybe'"),
+        ({"extra": {"namespace": 3}}, "namespace is a int"),
+        ({"extra": {"working_dir": ["/x"]}}, "working_dir is a list"),
+        ({"extra": {"dashboard_url": "javascript:alert(1)"}}, "dashboard_url is 'javascript"),
+        ({"extra": {"headers": {"X-Key": "secret-1\r\nX: y"}}}, "headers has 'X-Key', whose name or value"),
+        ({"extra": {"headers": {"X Key": "secret-1"}}}, "headers has 'X Key'"),
+        ({"extra": {"headers": {"X-Key": 1}}}, "headers has 'X-Key', a int. Remedy: set texts"),
+        ({"extra": {"headers": {"Cookie": "a=secret-1"}}}, "cookies belong into the field cookies"),
+        ({"password": "secret-1", "extra": {"headers": {"authorization": "secret-2"}}}, "Authorization beside"),
+        ({"extra": {"cookies": {"a": "secret-1; b=c"}}}, "cookies has a name or value"),
+        ({"extra": {"cookies": {"a b": "secret-1"}}}, "cookies has a name or value"),
     ],
 )
-def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Cluster.from_connection(connection(**settings))
+def test_a_wrong_setting_is_named_with_its_remedy_and_not_tried_again(settings: dict[str, Any], message: str) -> None:
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowFailException
+
+    made = connection(**settings)
+    with pytest.raises(ValueError, match=message) as caught:
+        Cluster.from_connection(made)
+    assert "Remedy: " in str(caught.value) and "connection ray_x" in str(caught.value)
+    assert "secret-" not in str(caught.value)
+    operator = RayJobOperator(task_id="job", entrypoint=["x"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseHook, "get_connection", classmethod(lambda cls, conn_id: made))
+        with pytest.raises(AirflowFailException, match=message):
+            operator.execute({})  # type: ignore[typeddict-item]
+
+
+def test_the_form_has_a_field_for_every_key_and_secrets_are_not_printed() -> None:
+    """A secret is masked in logs as soon as the connection is read."""
+    from airflow.sdk._shared.secrets_masker import redact
+
+    extra = {"headers": {"X-Key": "secret-header"}, "cookies": {"session": "secret-cookie"}}
+    found = Cluster.from_connection(connection(password="secret-token", extra=extra))
+    assert found.headers == extra["headers"] and found.cookies == extra["cookies"]
+    assert "secret-" not in repr(found)
+    assert "secret-" not in str(redact("a line with secret-header and secret-cookie"))
 
 
 def test_airflow_takes_the_form_and_the_link_from_the_installed_provider() -> None:

@@ -135,8 +135,11 @@ def baton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baton]:
         "BATON_HOME": str(home),
         "BATON_UI_PORT": str(any_free_port()),
         "BATON_RAY_PORT": str(any_free_port()),
-        # Beside the project's DAGs those that the fault tests break; dead workers are noticed sooner.
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle(PROJECT / "dags"), bundle(HERE / "dags")]),
+        # Beside the project's DAGs the provider's examples and those that the fault tests break; dead workers are noticed
+        # sooner.
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(
+            [bundle(d) for d in (PROJECT / "dags", HERE / "dags", PROJECT / "airflow_ray" / "examples")]
+        ),
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_DETECTION_INTERVAL": "5",
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from types import TracebackType
 
@@ -9,15 +10,15 @@ from types import TracebackType
 class CuttingProxy:
     """Forwards to a local port; cuts a stream (websocket) after so many bytes, the next after twice as many, and so on.
 
-    Gone at the end of ``with``.
+    Gone at the end of ``with``. With ``tls`` it takes TLS connections, and speaks plainly to the port behind it.
 
     Attributes:
         cut: streams that were cut.
         connections: connections that were made.
     """
 
-    def __init__(self, target: int, after_bytes: int | None = None) -> None:
-        self._target, self._after = target, after_bytes
+    def __init__(self, target: int, after_bytes: int | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._target, self._after, self._tls = target, after_bytes, tls
         self.cut = self.connections = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -25,7 +26,7 @@ class CuttingProxy:
     def __enter__(self) -> "CuttingProxy":
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop
+            asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls), self._loop
         ).result()
         self.port = self._server.sockets[0].getsockname()[1]
         return self

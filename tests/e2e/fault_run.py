@@ -67,6 +67,11 @@ class Run:
     def wait_for(self, state: str) -> None:
         wait_until(lambda: self.state() == state, f"the task is {state}", self.seen)
 
+    def wait_for_the_trigger(self) -> None:
+        """Until the triggerer follows the job: before that nobody hears of what a user does to the deferred task."""
+        self.wait_for("deferred")
+        wait_until(lambda: "in the triggerer" in self.log(1), "the triggerer follows the job", self.seen)
+
     def wait_for_the_run_to_end(self) -> None:
         """Until the scheduler has closed the run.
 

@@ -121,7 +121,7 @@ def test_a_task_that_is_marked_stops_its_job(start: Callable[[str], Run], dag_id
     run = start(dag_id)
     run.wait_for_job()
     if dag_id == "faults_triggerer":
-        run.wait_for("deferred")
+        run.wait_for_the_trigger()
     run.set_state(state)
     wait_until(lambda: run.statuses() == ["STOPPED"], "the job is stopped", run.statuses)
     run.wait_for(state)

@@ -26,9 +26,11 @@ def test_a_worker_that_takes_over_follows_the_job_that_is_there(
     killed.vanish()
     assert task.jobs() == {"c0-n0": "RUNNING"}, "the fault did not happen"
     capsys.readouterr()
+    attempt = task.attempt(code)
+    attempt.start()
+    wait_until(lambda: attempt.operator._job is not None, "the new attempt has its job")  # before that job can end
     go.touch()
-    attempt = task.attempt(code).ended()
-    assert attempt.error is None and task.jobs() == {"c0-n0": "SUCCEEDED"}
+    assert attempt.ended().error is None and task.jobs() == {"c0-n0": "SUCCEEDED"}
     printed = capsys.readouterr().out
     assert "following it" in printed and "after" in printed
     assert not re.search(r"^.*\bbefore$", printed, re.M), "shown twice"
