@@ -24,8 +24,8 @@ from airflow.sdk import DAG
 
 from airflow_ray.operator import RayJobOperator
 from orchestration.assets import PROMOTED_MODEL
+from orchestration.ending import ReportOperator, close_with
 from orchestration.form_fields import INFERENCE
-from orchestration.local_job import JobOperator
 from orchestration.plan_task import RUN_DIR, PlanOperator
 from orchestration.policy import DEFAULT_ARGS, RAY_POOL, TAGS
 
@@ -58,11 +58,11 @@ with DAG(
         pool=RAY_POOL,
         execution_timeout=PREDICT_TIMEOUT,
     )
-    report = JobOperator(
+    report = ReportOperator(
         task_id="report",
-        doc_md="Writes `report.html`, also after a failure. It is a teardown: the stages before it decide the run's state.",
+        doc_md="Writes `report.html`, also after a failure, and fails if any task of the run ended badly.",
         module="reporting.report",
-        run_dir=RUN_DIR,
-    ).as_teardown()
+    )
 
-    plan >> predict >> report
+    plan >> predict
+    close_with(report)

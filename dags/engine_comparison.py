@@ -22,6 +22,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
+from orchestration.ending import ReportOperator, close_with
 from orchestration.form_fields import COMPARISON
 from orchestration.local_job import JobOperator
 from orchestration.plan_task import RUN_DIR, PlanOperator
@@ -56,11 +57,11 @@ with DAG(
         run_dir=RUN_DIR,
         execution_timeout=COMPARE_TIMEOUT,
     )
-    report = JobOperator(
+    report = ReportOperator(
         task_id="report",
-        doc_md="Writes `report.html`, also after a failure. It is a teardown: the stages before it decide the run's state.",
+        doc_md="Writes `report.html`, also after a failure, and fails if any task of the run ended badly.",
         module="comparison.report",
-        run_dir=RUN_DIR,
-    ).as_teardown()
+    )
 
-    plan >> compare >> report
+    plan >> compare
+    close_with(report)

@@ -28,6 +28,7 @@ from airflow.sdk import DAG
 from airflow_ray.operator import RayJobOperator
 from orchestration.approval import PromotionApproval
 from orchestration.assets import CORPUS_SNAPSHOT, PROMOTED_MODEL, describe_model, describe_snapshot
+from orchestration.ending import ReportOperator, close_with
 from orchestration.form_fields import TRAINING
 from orchestration.local_job import JobOperator
 from orchestration.plan_task import RUN_DIR, PlanOperator
@@ -107,11 +108,11 @@ with DAG(
         pool=RAY_POOL,
         execution_timeout=RAY_TIMEOUT,
     )
-    report = JobOperator(
+    report = ReportOperator(
         task_id="report",
-        doc_md="Writes `report.html`, also after a failure. It is a teardown: the stages before it decide the run's state.",
+        doc_md="Writes `report.html`, also after a failure, and fails if any task of the run ended badly.",
         module="reporting.report",
-        run_dir=RUN_DIR,
-    ).as_teardown()
+    )
 
-    plan >> corpus >> train >> evaluate >> approve >> promote >> predict >> report
+    plan >> corpus >> train >> evaluate >> approve >> promote >> predict
+    close_with(report)

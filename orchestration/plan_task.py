@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # What the tasks after the plan are given: a path that the plan composed, never a text of the request. Jinja renders this
 # line once, and what it yields is not rendered again.
 RUN_DIR = "{{ ti.xcom_pull(task_ids='plan') }}"
+SKIPPED_KEY = "skipped_because"  # XCom of a plan that skips its run; a skip by hand leaves none
 
 
 class PlanOperator(BaseOperator):
@@ -59,6 +60,7 @@ class PlanOperator(BaseOperator):
             return plans[self.flow](request)
         except NothingToDo as reason:
             self.log.info("%s", reason)
+            context["ti"].xcom_push(key=SKIPPED_KEY, value=str(reason))
             raise AirflowSkipException(str(reason)) from None
         except Exception as error:
             cause = cause_of(error)

@@ -96,7 +96,7 @@ def test_the_task_says_the_thing_and_the_remedy(
     assert "Remedy: " in ran.printed and "Traceback" not in ran.printed
     assert published(baton) == before
     if task == "plan":
-        assert states["report"]["state"] == "skipped" and not Path(ran.directory.uri).exists()
+        assert states["report"]["state"] == "failed" and not Path(ran.directory.uri).exists()
 
 
 def published(baton: Baton) -> set[Path]:

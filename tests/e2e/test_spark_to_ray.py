@@ -194,7 +194,9 @@ def scheduled(baton: Baton, first: Ran, conf: dict[str, Any]) -> str:
 def test_a_scheduled_run_with_nothing_new_is_skipped_and_green(baton: Baton, scheduled: str) -> None:
     api = baton.api()
     assert api.run_state("spark_to_ray", scheduled) == "success"
-    assert set(api.task_states("spark_to_ray", scheduled).values()) == {"skipped"}
+    states = api.task_states("spark_to_ray", scheduled)
+    assert (states.pop("begin"), set(states.values())) == ("success", {"skipped"})
+    assert "no report: plan skipped this run" in api.task_log("spark_to_ray", scheduled, "report")
     log = api.task_log("spark_to_ray", scheduled, "plan")
     assert "those of tiny version 1" in log and "nothing to do" in log
 
@@ -250,7 +252,7 @@ def test_a_failed_gate_stops_before_promotion(baton: Baton, first: Ran, conf: di
     assert ran.code == 1
     states = baton.api().task_states("spark_to_ray", ran.run_id)
     assert (states["evaluate"], states["promote"], states["predict"], states["report"]) == (
-        "failed", "upstream_failed", "upstream_failed", "success",
+        "failed", "upstream_failed", "upstream_failed", "failed",
     )  # fmt: skip
     error = ran.directory.record("evaluate").error
     assert "0.01" in error and len(re.findall(r"\d+\.\d+", error)) >= 3
