@@ -20,7 +20,7 @@ class Cluster:
 
     Attributes:
         url: of the Jobs API, ``http(s)://host:port``.
-        dashboard: the same for people's browsers.
+        dashboard: the same for people's browsers; empty where no address is known that one could resolve.
         token: sent as ``Authorization: Bearer``; never printed.
         verify: whether, or with which CA file, the certificate of an https cluster is checked.
         namespace: name of this Airflow on the cluster; two Airflows never take each other's jobs for their own.
@@ -62,7 +62,8 @@ class Cluster:
         url = f"{scheme}://{connection.host}:{connection.port or DEFAULT_PORT}"
         return cls(
             url=url,
-            dashboard=str(extra.get("dashboard_url", url)).rstrip("/"),
+            # A head's name means something inside its network. Only loopback is the same for a browser.
+            dashboard=str(extra.get("dashboard_url", url if _is_loopback(connection.host) else "")).rstrip("/"),
             token=connection.password or None,
             verify=extra.get("verify", True),
             namespace=str(extra.get("namespace", cls.namespace)),
@@ -71,8 +72,8 @@ class Cluster:
         )
 
     def job_url(self, submission_id: str) -> str:
-        """The job's page on the dashboard."""
-        return f"{self.dashboard}/#/jobs/{quote(submission_id)}"
+        """The job's page on the dashboard; empty where browsers do not reach that."""
+        return f"{self.dashboard}/#/jobs/{quote(submission_id)}" if self.dashboard else ""
 
     def client(self) -> "RayClient":
         """A client of this cluster.

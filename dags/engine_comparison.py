@@ -30,6 +30,7 @@ from orchestration.policy import DEFAULT_ARGS, TAGS, at
 
 # -- to edit
 SCHEDULE = "@weekly"
+LATEST_START = timedelta(hours=3)  # a scheduled run that begins later is skipped; None: it catches up
 PRESET = "first"  # of scheduled runs, and what the form starts from
 COMPARE_TIMEOUT = timedelta(hours=26)  # above the time budget of the preset `full`
 # --
@@ -49,6 +50,7 @@ with DAG(
         task_id="plan",
         doc_md="Validates the request, checks engines, disk and source, writes `run.json`.",
         flow="comparison",
+        latest_start=LATEST_START,
     )
     compare = JobOperator(
         task_id="compare",

@@ -22,6 +22,9 @@ POOLS = {
     RAY_POOL: (1, "jobs on Ray at one time"),
 }
 
+# A scheduled run that begins later than this after its time is skipped by *plan* (orchestration/days.py).
+LATEST_START = timedelta(hours=3)
+
 log = logging.getLogger(__name__)
 
 

@@ -42,7 +42,7 @@ class Mutation:
 
 
 TASK = 'task_id="train",'
-ON_RAY = """RayJobOperator(
+ON_RAY = """RayStageOperator(
         task_id="predict",
         doc_md="Ray Data: an actor pool answers the prompts with the tuned model.",
         entrypoint=["python", "-m", "inference.job", RUN_DIR],"""
