@@ -157,6 +157,16 @@ def ends_with_a_report_that_decides_the_run(file: DagFile) -> list[str]:
     return found
 
 
+def leads_to_the_report(file: DagFile) -> list[str]:
+    """Whoever looks at a task that failed finds the run's page there."""
+    return [
+        f"{file.name}: task {task.task_id} has no link Report. Remedy: take RayStageOperator, SparkJobOperator or JobOperator, "
+        "or add ReportLink() to operator_extra_links"
+        for task in file.dag.tasks
+        if not task.is_setup and "Report" not in [link.name for link in task.operator_extra_links]
+    ]
+
+
 def begins_with_the_plan(file: DagFile) -> list[str]:
     """No task can start before the request was validated."""
     plans = {task.task_id for task in file.dag.tasks if type(task).__name__ == "PlanOperator"}
@@ -266,6 +276,7 @@ RULES: tuple[Rule, ...] = (
     tells_of_a_failure,
     bounds_its_runs,
     ends_with_a_report_that_decides_the_run,
+    leads_to_the_report,
     begins_with_the_plan,
     renders_the_run_directory_only,
     imports_orchestration_only,

@@ -73,6 +73,7 @@ MUTATIONS = [
     Mutation("ends_with_a_report_that_decides_the_run", CLOSED, "    predict >> report\n", "task plan ends"),
     Mutation("ends_with_a_report_that_decides_the_run", CLOSED, CLOSED + "    report.on_failure_fail_dagrun = False\n", "report"),
     Mutation("ends_with_a_report_that_decides_the_run", CLOSED, CLOSED + LATE, "late"),
+    Mutation("leads_to_the_report", "from orchestration.ray import", "from airflow_ray.operator import RayJobOperator as", "train"),
     Mutation("begins_with_the_plan", "    plan >> corpus", "    corpus", "corpus"),
     Mutation("renders_the_run_directory_only", '"training.job", RUN_DIR]', '"training.job", "{{ params.source }}"]', "train"),
     Mutation("renders_the_run_directory_only", "    catchup=False,", "    catchup=False,\n    render_template_as_native_obj=True,", "rendered"),
