@@ -309,7 +309,7 @@ def test_hostile_text_through_the_real_way_in_runs_nothing(baton: Baton, tmp_pat
         api.trigger("spark_to_ray", "hostile", conf)
         assert baton.wait("spark_to_ray", "hostile", state={"success", "failed"}) == "failed"
     log = api.task_log("spark_to_ray", "hostile", "plan")
-    for path in ("corpus.source.uri", "training.base.source", "inference.prompts", "corpus.source.encoding",
-                 "corpus.source.members", "training.base.revision"):  # fmt: skip
+    for path in ('"Corpus"', '"Base model"', '"Prompts"', "corpus.source.encoding", "corpus.source.members",
+                 "training.base.revision"):  # fmt: skip
         assert f"- {path}: " in log, path
     assert not canary.exists() and not Path(baton.directory("spark_to_ray", "hostile").uri).exists()
