@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from handoff.run_dir import StageRecord
 
-UNSAID = "failed in Airflow and left no error of its own: it was marked so, ran out of time, or its worker died"
+UNSAID = "failed in Airflow and left no error of its own: it was marked so, ran out of time, or its worker died. Its log may say more"
 REMOVED = "was removed from the DAG while the run was under way"
 NOT_STARTED = "did not start, because a task before it had failed"
 BY_HAND = "was skipped, and nothing in the run says why: somebody ended the run by hand"

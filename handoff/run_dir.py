@@ -79,6 +79,15 @@ class RunDir:
             raise ConfigError(f"{self.uri} has no run.json. Remedy: run the plan stage, or correct the path") from None
 
     @property
+    def exists(self) -> bool:
+        """Whether a plan has made this directory."""
+        try:
+            self._document()
+        except ConfigError:
+            return False
+        return True
+
+    @property
     def config(self) -> dict[str, Any]:
         return self._document()["config"]
 

@@ -35,7 +35,7 @@ class ReportOperator(JobOperator):
 
         states = self._states(context)
         if not names_a_directory(self.run_dir):
-            self._without_a_run(context, states)
+            self.run_dir = self._directory_of_before(context, states)
         run = RunDir(self.run_dir)
         run.save_tasks(states)
         super().execute(context)
@@ -54,11 +54,17 @@ class ReportOperator(JobOperator):
             if task != self.task_id
         }
 
-    def _without_a_run(self, context: "Context", states: dict[str, str]) -> None:
-        """There is no run directory, and so nothing to report. Always raises."""
+    def _directory_of_before(self, context: "Context", states: dict[str, str]) -> str:
+        """The plan made none: that of an earlier plan of this run, whose page must not stay as it is. Else raises."""
+        from handoff.run_dir import RunDir
+        from orchestration.paths import run_key, run_uri
+
         state = states.get("plan")
         if state == "skipped" and (reason := context["ti"].xcom_pull(task_ids="plan", key=SKIPPED_KEY)):
             raise AirflowSkipException(f"no report: plan skipped this run, because {reason}")
+        run = RunDir(run_uri(self.dag_id, run_key(context["run_id"])))
+        if run.exists:
+            return run.uri
         raise AirflowFailException(
             f"no report: plan {'was skipped by hand' if state == 'skipped' else 'failed'}, so the run has no directory and "
             "made nothing. Remedy: see the last line of plan's log; then clear plan with what follows, or trigger a new run"
