@@ -61,7 +61,9 @@ class ReportOperator(JobOperator):
 
         state = states.get("plan")
         if state == "skipped" and (reason := context["ti"].xcom_pull(task_ids="plan", key=SKIPPED_KEY)):
-            raise AirflowSkipException(f"no report: plan skipped this run, because {reason}")
+            told = f"no report: plan skipped this run, because {reason}"
+            self.log.info("%s", told)  # Airflow stores the reason of a skip apart from the line
+            raise AirflowSkipException(told)
         run = RunDir(run_uri(self.dag_id, run_key(context["run_id"])))
         if run.exists:
             return run.uri

@@ -222,13 +222,19 @@ def test_a_backfill_makes_a_corpus_of_each_day_and_does_not_train(
     baton: Baton, scheduled: str, conf: dict[str, Any], tmp_path: Path
 ) -> None:
     days = [datetime.now(UTC) - timedelta(days=n) for n in (3, 2)]
-    pages = sorted((PROJECT / "docs").glob("*.md"))
+    pages = sorted((PROJECT / "docs").glob("*.md"), key=lambda page: -page.stat().st_size)  # each day others
     for number, day in enumerate(days):
         of_the_day = tmp_path / f"{day:%Y-%m-%d}"
         of_the_day.mkdir()
-        for page in pages[number::2]:
-            shutil.copy(page, of_the_day)
-    conf = {**conf, "source": f"{tmp_path}/{{{{ ds }}}}/*.md"}
+        for place, page in enumerate(pages[number::2]):
+            shutil.copy(page, of_the_day / f"page{place}.md")
+    split = {
+        "validation_documents": ["page0*"],
+        "test_documents": ["page1*"],
+        "validation_fraction": 0,
+        "test_fraction": 0,
+    }
+    conf = {**conf, "source": f"{tmp_path}/{{{{ ds }}}}/*.md", "overrides": {"corpus": {"split": split}}}
     first, last = (f"{day:%Y-%m-%d}T00:00:00Z" for day in days)
     with baton.unpaused("spark_to_ray") as api:
         api._call(
