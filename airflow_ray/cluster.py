@@ -28,7 +28,7 @@ class Cluster:
 
     Attributes:
         url: of the Jobs API, ``http(s)://host:port``.
-        dashboard: the same for people's browsers.
+        dashboard: the same for people's browsers; empty where no address is known that one could resolve.
         token: sent as ``Authorization: Bearer``; never printed.
         headers: sent with every request, such as those that an authenticating proxy wants; never printed.
         cookies: the same as cookies; never printed.
@@ -80,7 +80,8 @@ class Cluster:
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         return cls(
             url=url,
-            dashboard=_dashboard(extra.get("dashboard_url", url), wrong),
+            # A head's name means something inside its network. Only loopback is the same for a browser.
+            dashboard=_dashboard(extra.get("dashboard_url", url if _is_loopback(host) else ""), wrong),
             token=token,
             headers=headers,
             cookies=cookies,
@@ -92,8 +93,8 @@ class Cluster:
         )
 
     def job_url(self, submission_id: str) -> str:
-        """The job's page on the dashboard."""
-        return f"{self.dashboard}/#/jobs/{quote(submission_id)}"
+        """The job's page on the dashboard; empty where browsers do not reach that."""
+        return f"{self.dashboard}/#/jobs/{quote(submission_id)}" if self.dashboard else ""
 
     def client(self) -> "RayClient":
         """A client of this cluster.
@@ -193,6 +194,8 @@ def _verify(extra: dict[str, Any], wrong: Wrong) -> bool | str:
 
 
 def _dashboard(value: Any, wrong: Wrong) -> str:
+    if value == "":
+        return ""
     if not isinstance(value, str) or urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
         wrong(f"dashboard_url is {value!r}", "set a whole address such as https://ray.example.com")
     return value.rstrip("/")

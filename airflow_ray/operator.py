@@ -16,6 +16,7 @@ from airflow_ray.follow import Follower
 from airflow_ray.hook import RayHook
 from airflow_ray.job import RayJob
 from airflow_ray.links import RayJobLink
+from airflow_ray.patience import optional
 from airflow_ray.result import END_BYTES, failure, result
 from airflow_ray.trigger import RayJobTrigger
 from airflow_ray.work import LOG_KEY, Settled, Work, settle
@@ -190,7 +191,9 @@ class RayJobOperator(RayJob):
     def _show_link(self, context: "Context", cluster: Cluster, job: str) -> None:
         # Airflow stores links when a task ends; people want this one while the job runs.
         self.job_url = cluster.job_url(job)
-        context["ti"].xcom_push(key=RayJobLink().xcom_key, value=self.job_url)
+        if link := self.job_url:
+            instance = context["ti"]
+            optional(lambda: instance.xcom_push(key=RayJobLink().xcom_key, value=link), self.log, "the link to the job")
 
     def _run(self, context: "Context", cluster: Cluster, settled: Settled, started: float | None = None) -> Any:
         """Follow a settled job to its end, here or in the triggerer."""
@@ -204,7 +207,8 @@ class RayJobOperator(RayJob):
         state_store = context["task_state_store"]
 
         async def remember(position: int) -> None:
-            state_store.set(LOG_KEY, {"submission_id": settled.submission_id, "position": position})
+            shown: dict[str, Any] = {"submission_id": settled.submission_id, "position": position}
+            optional(lambda: state_store.set(LOG_KEY, shown), self.log, "how much of the job's log was shown")
 
         follower = Follower(
             self._client,

@@ -40,7 +40,7 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     },
     "dashboard_url": {
         "label": "Dashboard for people",
-        "description": "Address that links in the UI use, where browsers reach Ray by another one.",
+        "description": "Address under which browsers reach Ray's dashboard. Without it only a Ray on loopback has links.",
         "schema": {"type": ["string", "null"], "format": "url"},
     },
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import BaseHook
 from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_ray.cluster import Cluster
@@ -130,4 +131,7 @@ class RayJobTrigger(BaseTrigger):
         return max(self.position, saved["position"] if saved.get("submission_id") == self.submission_id else 0)
 
     async def _remember(self, position: int) -> None:
-        await BaseXCom.aset(value={"submission_id": self.submission_id, "position": position}, **self._cursor())
+        try:
+            await BaseXCom.aset(value={"submission_id": self.submission_id, "position": position}, **self._cursor())
+        except AirflowRuntimeError as error:  # the job goes on without it
+            self.log.warning("how much of the job's log was shown was not saved: %s", error)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_ray.patience import PatientStore
+
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails
 
@@ -107,6 +109,7 @@ def settle(
         RuntimeError: a job that is left over does not end; or Ray refuses the job.
         RayUnreachable: no answer.
     """
+    state_store = PatientStore(state_store, log)
     saved = state_store.get(JOB_KEY) or {}
     ours = saved if durable and saved.get("clear_number") == work.clear_number else {}
     for other in client.list_jobs():

@@ -15,19 +15,19 @@
 | **Pools** | `ray` must exist: `airflow pools set ray 1 "Ray jobs" --include-deferred` |
 
 *plan* finds the model (in MLflow or the store), reads the first prompts and checks Ray, in seconds. *predict* runs on Ray
-(`ray_default`). *report* always runs; its page is the **Report** link of *plan* and *report*.
+(`ray_default`). *report* always runs, and fails if any task ended badly; its page is the tab **Report** of the run.
 """
 
 from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from airflow_ray.operator import RayJobOperator
 from orchestration.assets import PROMOTED_MODEL
+from orchestration.ending import ReportOperator, close_with
 from orchestration.form_fields import INFERENCE
-from orchestration.local_job import JobOperator
 from orchestration.plan_task import RUN_DIR, PlanOperator
 from orchestration.policy import DEFAULT_ARGS, RAY_POOL, TAGS
+from orchestration.ray import RayStageOperator
 
 # -- to edit
 SCHEDULE = [PROMOTED_MODEL]
@@ -51,18 +51,18 @@ with DAG(
         doc_md="Finds the model, checks prompts and Ray, writes `run.json`.",
         flow="inference",
     )
-    predict = RayJobOperator(
+    predict = RayStageOperator(
         task_id="predict",
         doc_md="Ray Data: an actor pool answers the prompts with the model.",
         entrypoint=["python", "-m", "inference.job", RUN_DIR],
         pool=RAY_POOL,
         execution_timeout=PREDICT_TIMEOUT,
     )
-    report = JobOperator(
+    report = ReportOperator(
         task_id="report",
-        doc_md="Writes `report.html`, also after a failure. It is a teardown: the stages before it decide the run's state.",
+        doc_md="Writes `report.html`, also after a failure, and fails if any task of the run ended badly.",
         module="reporting.report",
-        run_dir=RUN_DIR,
-    ).as_teardown()
+    )
 
-    plan >> predict >> report
+    plan >> predict
+    close_with(report)

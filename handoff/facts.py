@@ -207,7 +207,7 @@ class PredictionFacts(Facts):
     completion_lengths: dict[str, int] = {}  # answers by class of their tokens
     tokens_per_second: float | None = None
     throughput: list[float] = []  # tokens per second, in equal intervals
-    seconds: float | None = None  # in which anything was answered
+    seconds: float | None = None  # from the first answer to the last, less times without a replica
     pool: PoolUse | None = None
     restarts: int | None = None  # of actors
     baseline_prompts: int | None = None

@@ -79,6 +79,15 @@ class RunDir:
             raise ConfigError(f"{self.uri} has no run.json. Remedy: run the plan stage, or correct the path") from None
 
     @property
+    def exists(self) -> bool:
+        """Whether a plan has made this directory."""
+        try:
+            self._document()
+        except ConfigError:
+            return False
+        return True
+
+    @property
     def config(self) -> dict[str, Any]:
         return self._document()["config"]
 
@@ -119,6 +128,18 @@ class RunDir:
 
     def save(self, record: StageRecord) -> None:
         self._files.write(f"stages/{record.stage}.json", record.model_dump_json(indent=2).encode())
+
+    def save_tasks(self, states: dict[str, str]) -> None:
+        """Keep Airflow's state of each task, in the order of the flow: what a record cannot tell, such as a mark by hand."""
+        self._files.write("tasks.json", json.dumps(states, indent=2).encode())
+
+    @property
+    def tasks(self) -> dict[str, str]:
+        """Airflow's states as the report task found them; empty where no report was made yet, or only by hand."""
+        try:
+            return json.loads(self._files.read("tasks.json"))
+        except FileNotFoundError:
+            return {}
 
     def skip(self, stage: str, reason: str) -> None:
         """Record that a stage was left out on purpose, and why."""

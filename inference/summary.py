@@ -75,17 +75,25 @@ def most_common(causes: Counter[str]) -> dict[str, int]:
 
 
 def throughput(shards: Sequence[Summary]) -> tuple[list[float], float]:
-    """Tokens per second in equal intervals of the time in which any shard was answered, and the seconds of that time.
+    """Tokens per second in equal intervals of the time in which any replica worked or waited for work, and its seconds.
 
-    Times when nothing ran, as between a kill and the next attempt, are left out. A shard's tokens are spread evenly
-    over its own time.
+    That is the wall-clock time from the first shard to the last, as the progress line counts it. Only the time in which
+    there was no replica, as between a kill and the next attempt, is left out. A shard's tokens are spread evenly over
+    its own time.
     """
-    spans = sorted((s.begun, s.ended, s.tokens) for s in shards if s.ended > s.begun)
+    seen: set[str] = set()
+    spans = []
+    for s in sorted((s for s in shards if s.ended > s.begun), key=lambda s: s.begun):
+        waited = (
+            s.waited_input + s.waited_output if s.actor in seen else 0.0
+        )  # before the first is loading and start-up
+        seen.add(s.actor)
+        spans.append((s.begun - waited, s.begun, s.ended, s.tokens))
     placed: list[tuple[float, float, int]] = []  # on an axis without the gaps
     covered, edge = 0.0, float("-inf")
-    for begun, ended, tokens in spans:
-        if begun > edge:
-            shift, edge = covered - begun, begun
+    for since, begun, ended, tokens in sorted(spans):
+        if since > edge:
+            shift, edge = covered - since, since
         placed.append((begun + shift, ended + shift, tokens))
         if ended > edge:
             covered, edge = ended + shift, ended

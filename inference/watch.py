@@ -31,7 +31,7 @@ class Watch:
         self._label, self._rows, self._most = label, rows, config.most_errors(rows)
         self._errors: Counter[str] = Counter()
         self._first: list[str] = []
-        self._tokens, self._begun = 0, 0.0
+        self._tokens, self._begun, self._ended = 0, 0.0, 0.0
         self._progress: Progress | None = None
         with ThreadPoolExecutor(max_workers=8) as pool:
             before = [Summary.model_validate(told) for told in pool.map(answers.summary, answers.done())]
@@ -49,7 +49,8 @@ class Watch:
             ago = max(time.time() - summary.begun, 0.0)
             self._progress = Progress(self._label, "rows", self._rows, started_ago=ago, done_before=self.done_before)
         self._tokens += summary.tokens
-        rate = self._tokens / max(time.time() - self._begun, 1e-9)
+        self._ended = max(self._ended, summary.ended)
+        rate = self._tokens / max(self._ended - self._begun, 1e-9)  # of this attempt, as inference.summary.throughput
         self._count(summary)
         self._progress.add(summary.stop - summary.start, f"{rate:,.1f} tokens/s")
         self._refuse()

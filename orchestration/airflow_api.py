@@ -60,7 +60,8 @@ class AirflowApi:
         return {t["task_id"]: t["state"] for t in self.task_instances(dag_id, run_id)}
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
-        """A task's log, a line per event, as the UI shows it."""
+        """A task's log, a line per event, without the marks of the groups that the UI folds."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
         events = self._call("GET", path, headers={"Accept": "application/json"})["content"]
-        return "\n".join(str(e.get("event", "")) if isinstance(e, dict) else str(e) for e in events)
+        lines = [str(e.get("event", "")) if isinstance(e, dict) else str(e) for e in events]
+        return "\n".join(line for line in lines if not line.startswith(("::group::", "::endgroup::")))

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
+from orchestration.links import ReportLink
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -19,6 +21,7 @@ class PromotionApproval(ApprovalOperator):
         run_dir: the run's directory; a template.
     """
 
+    operator_extra_links = (ReportLink(),)
     template_fields: Collection[str] = ("run_dir",)  # the question holds figures and names: nothing to render
 
     def __init__(self, *, run_dir: str, **kwargs: Any) -> None:

@@ -3,13 +3,16 @@
 import contextlib
 import difflib
 import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from handoff.errors import ConfigError
+from orchestration.days import for_day
 from orchestration.text_rules import request_problem, text_problems
 
 if TYPE_CHECKING:
@@ -104,12 +107,16 @@ class Form(Generic[Config]):
         if "items" in schema:
             keywords["items"] = {"type": _item_type(schema["items"])}
         said = schema["description"]
-        empty = "Not touched" if schema["type"] == "boolean" else "Empty"
         values = self._preset_values(known.paths[0])
-        description = f"{said[0].upper()}{said[1:]}. {empty}: {values}."
+        description = f"{said[0].upper()}{said[1:]}. Empty: {values}."
+        # Airflow draws every field of type boolean as a switch, which shows an empty one as off. Without a type it draws
+        # the choices as long as none is made, the empty one with its meaning.
+        types: dict[str, Any] = {"type": ["null", schema["type"]]}
+        if schema["type"] == "boolean":
+            types = {"enum": [None, True, False], "values_display": {None: values, "true": "yes", "false": "no"}}
         return Param(
             None,
-            type=["null", schema["type"]],
+            **types,
             section=known.section,
             title=known.title,
             description_md=description,
@@ -121,17 +128,19 @@ class Form(Generic[Config]):
         names: dict[str, list[str]] = {}
         for name, make in self.presets.items():
             value = _at(make().model_dump(mode="json"), path)
-            names.setdefault("unset" if value is None else str(value), []).append(name)
+            shown = ("yes" if value else "no") if isinstance(value, bool) else "unset" if value is None else str(value)
+            names.setdefault(shown, []).append(name)
         if len(self.presets) == 1:
             return next(iter(names))
         listed = " · ".join(f"{', '.join(presets)}: {value}" for value, presets in names.items())
         return f"as in the preset ({listed})"
 
-    def build(self, request: dict[str, Any]) -> Config:
+    def build(self, request: dict[str, Any], day: date | None = None) -> Config:
         """The configuration for a request, be it from the form, the API, the CLI or an asset's event.
 
         Args:
             request: fields of the form (None: as in the preset) and ``overrides`` (nested settings).
+            day: that the run is for, which paths and URIs may name (:func:`orchestration.days.for_day`).
 
         Raises:
             ConfigError: naming every unknown key with the nearest known one, every value out of range and every text
@@ -160,7 +169,7 @@ class Form(Generic[Config]):
             for path in known_field.paths:
                 _set(settings, path, request[name])
         self._unset_followers(settings, preset, request, overrides)
-        settings = _merged(settings, overrides)
+        settings = for_day(_merged(settings, overrides), day)
         problems = text_problems(settings)
         try:
             config = self.config.model_validate(settings)
@@ -169,6 +178,13 @@ class Form(Generic[Config]):
         if problems:
             raise ConfigError(_message(problems))
         return config
+
+    def in_labels(self, text: str) -> str:
+        """A message for people, each setting that the form has a field for under that field's label."""
+        labels = {path: known.title for known in self.fields.values() for path in known.paths}
+        return re.sub(
+            r"(?<![\w./])[a-z_]+(?:\.[a-z_]+)+", lambda m: f'"{labels[m[0]]}"' if m[0] in labels else m[0], text
+        )
 
     def _unset_followers(
         self, settings: dict[str, Any], preset: str, request: dict[str, Any], overrides: dict[str, Any]

@@ -1,15 +1,15 @@
 """Links from a task's page in the Airflow UI to a run's report and to a running Spark's own pages."""
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
-
-from orchestration.paths import run_key
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
 REPORT_URL_PREFIX = "/baton"
+REPORT_URL = REPORT_URL_PREFIX + "/runs/{DAG_ID}/{RUN_ID}/report.html"  # Airflow's UI fills in the same names
 
 
 class ReportLink(BaseOperatorLink):
@@ -18,7 +18,7 @@ class ReportLink(BaseOperatorLink):
     name = "Report"
 
     def get_link(self, operator: "BaseOperator", *, ti_key: Any) -> str:
-        return f"{REPORT_URL_PREFIX}/runs/{ti_key.dag_id}/{run_key(ti_key.run_id)}/report.html"
+        return REPORT_URL.format(DAG_ID=quote(ti_key.dag_id), RUN_ID=quote(ti_key.run_id))
 
 
 class SparkUiLink(BaseOperatorLink):

@@ -1,6 +1,5 @@
 """JobOperator: run one of the project's jobs as a process of the Airflow worker."""
 
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,11 @@ from orchestration.links import ReportLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+def names_a_directory(run_dir: str) -> bool:
+    """Whether a plan handed on a directory: an absent XCom renders as the text "None"."""
+    return "/" in run_dir
 
 
 class JobOperator(BaseOperator):
@@ -39,7 +43,7 @@ class JobOperator(BaseOperator):
         self._hook = SubprocessHook()
 
     def execute(self, context: "Context") -> None:
-        if not re.search(r"/", self.run_dir):  # an absent XCom renders as the text "None"
+        if not names_a_directory(self.run_dir):
             raise AirflowSkipException("the plan made no run directory")
         done = self._hook.run_command([sys.executable, "-m", self.module, self.run_dir])
         if done.exit_code == EXIT_USER_ERROR:

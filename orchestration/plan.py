@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import yaml
@@ -11,20 +12,22 @@ from handoff.errors import ConfigError
 from handoff.manifest import now
 from handoff.packages import cache_dir
 from handoff.run_dir import RunDir, StageRecord
-from handoff.stages import flow
+from handoff.stages import Flow, flow
 from orchestration import preflight
 from orchestration.chosen_model import find_model, settings_of
 from orchestration.form_fields import COMPARISON, INFERENCE, TRAINING
+from orchestration.forms import Form
 from orchestration.paths import run_key, run_uri, storage_root
 from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
 from orchestration.unchanged import stamp_of, unchanged_since
 
 log = logging.getLogger(__name__)
+FORMS: Mapping[Flow, Form[Any]] = {"training": TRAINING, "inference": INFERENCE, "comparison": COMPARISON}
 AnyRunConfig = RunConfig | InferenceRunConfig | ComparisonRunConfig
 
 
 class NothingToDo(Exception):
-    """A run that nobody asked for in person would repeat what is already promoted; the message has the reason."""
+    """A run that nobody asked for in person comes too late, or would repeat what is promoted; the message has the reason."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Request:
         values: what the form, the API or the CLI sent.
         promoted: extras of the newest events of the promoted model's asset, newest first; asked only if needed.
         trigger: extra of the newest event that started this run, where an asset did.
+        day: that the run is for.
     """
 
     dag_id: str
@@ -46,6 +50,7 @@ class Request:
     values: Mapping[str, Any]
     promoted: Callable[[], Iterable[Mapping[str, Any]]] = field(default=tuple)
     trigger: Mapping[str, Any] | None = None
+    day: date | None = None
 
 
 def plan_training(request: Request) -> str:
@@ -60,7 +65,7 @@ def plan_training(request: Request) -> str:
     """
     started = now()
     log.info("plan · run %s", run_key(request.run_id))
-    config = TRAINING.build(dict(request.values))
+    config = TRAINING.build(dict(request.values), request.day)
     show(config)
     if request.run_type == "scheduled" and (reason := unchanged_since(request.promoted(), config)):
         raise NothingToDo(reason)
@@ -86,7 +91,7 @@ def plan_inference(request: Request) -> str:
     values = dict(request.values)
     if request.trigger is not None:
         values |= {"model": _directory_of(request.trigger), "model_name": None, "version": None}
-    config = INFERENCE.build(values)
+    config = INFERENCE.build(values, request.day)
     show(config)
     model, label = find_model(config.model)
     found = [label, *preflight.check_inference(config, settings_of(model))]
@@ -106,7 +111,7 @@ def plan_comparison(request: Request) -> str:
     """
     started = now()
     log.info("plan · run %s", run_key(request.run_id))
-    config = COMPARISON.build(dict(request.values))
+    config = COMPARISON.build(dict(request.values), request.day)
     show(config)
     found = preflight.check_comparison(config, cache_dir())
     record = StageRecord(stage="plan", started=started, headline=f"preset {config.preset}; " + "; ".join(found))

@@ -1,6 +1,7 @@
 """PlanOperator: the first task of a DAG, which makes a run's directory out of a request, or says what is wrong with it."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -9,7 +10,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from handoff.causes import cause_of, safe_traceback
 from handoff.stages import Flow
 from orchestration.assets import PROMOTED_MODEL, newest_extras
+from orchestration.days import day_of, too_late
 from orchestration.links import ReportLink
+from orchestration.policy import LATEST_START
 from orchestration.task_context import run_type_of
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 # What the tasks after the plan are given: a path that the plan composed, never a text of the request. Jinja renders this
 # line once, and what it yields is not rendered again.
 RUN_DIR = "{{ ti.xcom_pull(task_ids='plan') }}"
+SKIPPED_KEY = "skipped_because"  # XCom of a plan that skips its run; a skip by hand leaves none
 
 
 class PlanOperator(BaseOperator):
@@ -25,22 +29,24 @@ class PlanOperator(BaseOperator):
 
     Args:
         flow: what is planned: ``training`` (raw text to predictions), ``inference`` (predictions alone) or ``comparison``.
+        latest_start: how long after its time a scheduled run may begin; None: whenever.
 
     Raises:
         AirflowFailException: the request or its inputs must be corrected.
-        AirflowSkipException: a scheduled run has nothing new to work on; the tasks after it are skipped as well.
+        AirflowSkipException: a scheduled run comes too late, or has nothing new to work on; all after it is skipped.
         AirflowException: an engine does not answer; the task is tried again.
     """
 
     operator_extra_links = (ReportLink(),)
     template_fields: Sequence[str] = ()
 
-    def __init__(self, *, flow: Flow, **kwargs: Any) -> None:
+    def __init__(self, *, flow: Flow, latest_start: timedelta | None = LATEST_START, **kwargs: Any) -> None:
         super().__init__(inlets=[PROMOTED_MODEL], **kwargs)
         self.flow = flow
+        self.latest_start = latest_start
 
     def execute(self, context: "Context") -> str:
-        from orchestration.plan import NothingToDo, Request, plan_comparison, plan_inference, plan_training
+        from orchestration.plan import FORMS, NothingToDo, Request, plan_comparison, plan_inference, plan_training
 
         run = context["dag_run"]
         events = [event for asset in context["triggering_asset_events"].values() for event in asset]
@@ -51,17 +57,22 @@ class PlanOperator(BaseOperator):
             values={**context["params"], **(run.conf or {})},
             promoted=lambda: newest_extras(context["inlet_events"][PROMOTED_MODEL]),
             trigger=max(events, key=lambda event: event.timestamp).extra if events else None,
+            day=day_of(context),
         )
         if len(events) > 1:
             self.log.info("%d models were promoted since the last run: the newest answers", len(events))
         try:
+            if request.run_type == "scheduled" and (late := too_late(run, self.latest_start)):
+                raise NothingToDo(late)
             plans = {"training": plan_training, "inference": plan_inference, "comparison": plan_comparison}
             return plans[self.flow](request)
         except NothingToDo as reason:
             self.log.info("%s", reason)
+            context["ti"].xcom_push(key=SKIPPED_KEY, value=str(reason))
             raise AirflowSkipException(str(reason)) from None
         except Exception as error:
             cause = cause_of(error)
             if not cause.explained:
                 self.log.error("%s", safe_traceback(error))
-            raise (AirflowException if cause.retry_helps else AirflowFailException)(cause.sentence) from None
+            told = FORMS[self.flow].in_labels(cause.sentence)
+            raise (AirflowException if cause.retry_helps else AirflowFailException)(told) from None

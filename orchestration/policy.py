@@ -22,6 +22,9 @@ POOLS = {
     RAY_POOL: (1, "jobs on Ray at one time"),
 }
 
+# A scheduled run that begins later than this after its time is skipped by *plan* (orchestration/days.py).
+LATEST_START = timedelta(hours=3)
+
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +41,7 @@ def at(cron: str) -> CronTriggerTimetable:
 def notify_failure(context: "Context") -> None:
     """Called for every failed task. It writes to the log; add a pager or a chat message here."""
     instance = context["task_instance"]
+    log.info("::endgroup::")  # of "Post Execute", which Airflow's UI folds: the error is what one looks for
     log.error("task %s of run %s failed: %s", instance.task_id, instance.run_id, context.get("exception"))
 
 

@@ -13,7 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -31,6 +33,8 @@ USER = "admin"
 LAPTOP_ROOTS = "/"  # whoever triggers a run here also started the services, and may read what they may
 START_TIMEOUT_SECONDS = 180
 STOP_TIMEOUT_SECONDS = 30
+STARTED = "=== started "
+LARGEST_LOG_BYTES = 64 << 20  # at a start; the log before it is kept as .log.1
 OBJECT_STORE_BYTES = 1 << 30  # of Ray; it spills to disk past that
 
 
@@ -83,7 +87,7 @@ class Services:
         environment = self.environment()
         self._ensure_user()
         self.launch("ray")  # Airflow's database is made meanwhile
-        with (self.logs / "airflow-db.log").open("w") as log:
+        with self._log("airflow-db") as log:
             subprocess.run(
                 ["airflow", "db", "migrate"], env=environment, check=True, stdout=log, stderr=subprocess.STDOUT
             )
@@ -111,8 +115,7 @@ class Services:
             "scheduler": ["airflow", "scheduler", "--skip-serve-logs"],
             "triggerer": ["airflow", "triggerer", "--skip-serve-logs"],
         }
-        self.logs.mkdir(parents=True, exist_ok=True)
-        with (self.logs / f"{name}.log").open("w") as log:
+        with self._log(name) as log:
             child = subprocess.Popen(
                 commands[name],
                 env=self.environment(),
@@ -124,16 +127,31 @@ class Services:
         recorded = {n: (p.pid, p.create_time()) for n, p in self.running().items()}
         self._state.write_text(json.dumps({**recorded, name: (child.pid, psutil.Process(child.pid).create_time())}))
 
+    def _log(self, name: str) -> IO[str]:
+        """A service's log, to append to: what it wrote before it was started again is what one then looks for."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        path = self.logs / f"{name}.log"
+        if path.exists() and path.stat().st_size > LARGEST_LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        log = path.open("a")
+        log.write(f"{STARTED}{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+        log.flush()
+        return log
+
+    def _said(self, name: str) -> str:
+        """What a service has written since its last start."""
+        return (self.logs / f"{name}.log").read_text(errors="replace").rsplit(STARTED, 1)[-1]
+
     def _ray_is_up(self) -> bool:
         """Whether Ray is complete: its dashboard listens earlier, and ends again if the rest does not start."""
-        return "--block" in (self.logs / "ray.log").read_text(errors="replace") and not _is_free(self.ray_port)
+        return "--block" in self._said("ray") and not _is_free(self.ray_port)
 
     def _wait_until(self, name: str, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not ready():
             dead = name not in self.running()
             if dead or time.monotonic() > deadline:
-                tail = (self.logs / f"{name}.log").read_text(errors="replace").strip().split("\n")[-1]
+                tail = self._said(name).strip().split("\n")[-1]
                 self.stop()
                 raise EngineUnavailable(
                     f"{name} {'ended' if dead else 'did not answer'} during its start: {tail}. "

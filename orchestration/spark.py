@@ -1,7 +1,6 @@
 """SparkJobOperator: runs one of the project's jobs through spark-submit; its exit code decides whether to retry."""
 
 import os
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from etl.spark_conf import quiet_conf
 from handoff.home import baton_home
-from orchestration.links import SparkUiLink
+from orchestration.links import ReportLink, SparkUiLink
 from orchestration.paths import runs_root
 from orchestration.ports import any_free_port
 
@@ -39,7 +38,7 @@ class SparkJobOperator(SparkSubmitOperator):
     """
 
     template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "run_dir")
-    operator_extra_links = (SparkUiLink(),)
+    operator_extra_links = (SparkUiLink(), ReportLink())
 
     def __init__(self, *, job: str, run_dir: str, stage: str | None = None, **kwargs: Any) -> None:
         super().__init__(application=str(PROJECT / job), application_args=[run_dir], conf=spark_conf(run_dir), **kwargs)
@@ -57,12 +56,17 @@ class SparkJobOperator(SparkSubmitOperator):
             raise self._explained(error, started) from error
 
     def _show_ui(self, context: "Context") -> None:
-        """Choose the port of the driver's UI and store its link now: Airflow itself stores links when a task ends."""
+        """Choose the port of the driver's UI and store its link now, where browsers reach it: with ``SPARK_PUBLIC_DNS``, or on
+        loopback. Airflow itself stores links when a task ends.
+        """
         extra = BaseHook.get_connection(self._conn_id or "spark_default").extra_dejson
         if (self._deploy_mode or extra.get("deploy-mode")) == "cluster":
             return  # the driver runs elsewhere: only the cluster manager knows its address
+        local = os.environ.get("SPARK_LOCAL_IP", "")
+        host = os.environ.get("SPARK_PUBLIC_DNS") or (local if local.startswith("127.") else "")
+        if not host:
+            return  # this machine's own name means nothing to a browser elsewhere: no link is better than a dead one
         port = any_free_port("")
-        host = os.environ.get("SPARK_PUBLIC_DNS") or os.environ.get("SPARK_LOCAL_IP") or socket.getfqdn()
         self.conf = {**(self.conf or {}), "spark.ui.port": str(port)}
         self.ui_url = f"http://{host}:{port}"
         self.log.info("Spark UI while the job runs: %s", self.ui_url)

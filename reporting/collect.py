@@ -67,9 +67,9 @@ class Collected:
 
     @property
     def failed(self) -> Stage | None:
-        """The stage that ended the run: it failed, was killed, or never started though all before it succeeded."""
+        """The stage that ended the run: it failed, was killed or marked, or never started though all before succeeded."""
         stages = list(self.stages.values())[:-1]  # the report itself is still being written
-        broken = [s for s in stages if s.state in ("failed", "unfinished")]
+        broken = [s for s in stages if s.state in ("failed", "unfinished", "stopped", "removed")]
         return next(iter(broken or [s for s in stages if s.state == "absent"]), None)
 
 
@@ -77,7 +77,7 @@ def collect(run: RunDir) -> Collected:
     """Read a run, as far as its stages have records and its artifacts can be opened."""
     config, config_why = _config(run)
     store = run.store if config else None
-    stages = {s.name: s for s in stages_of(run.records(), run.stages)}
+    stages = {s.name: s for s in stages_of(run.records(), run.stages, run.tasks)}
     model = _part(store, stages.get("train") or stages["plan"], ModelFacts, "model")  # the plan of inference chose it
     predictions = _part(store, stages["predict"], PredictionFacts, "predictions")
     samples, samples_why = _samples(predictions)

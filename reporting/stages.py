@@ -1,9 +1,10 @@
 """The stages of a run as the report shows them: state, engine, time, and their place on one time line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from handoff.endings import bad_endings
 from handoff.run_dir import Phase, StageRecord
 from handoff.stages import declared, flow
 
@@ -19,6 +20,8 @@ STATES = {
     "unfinished": "… no end recorded",
     "absent": "– not run",
     "skipped": "– skipped",
+    "stopped": "✗ skipped by hand",
+    "removed": "✗ removed",
     "writing": "✓ this page",
 }
 
@@ -47,7 +50,13 @@ class Stage:
     @property
     def ended_how(self) -> str:
         """How a stage that did not do its work ended, after its name."""
-        return {"failed": "failed", "unfinished": "did not end", "absent": "did not start"}[self.state]
+        return {
+            "failed": "failed",
+            "unfinished": "did not end",
+            "absent": "did not start",
+            "stopped": "was skipped by hand",
+            "removed": "was removed from the DAG",
+        }[self.state]
 
     @property
     def seconds(self) -> float | None:
@@ -55,34 +64,76 @@ class Stage:
         return None if self.record is None or self.state in ("absent", "unfinished", "skipped") else self.record.seconds
 
 
-def stages_of(records: Sequence[StageRecord], names: Sequence[str] = flow("training")) -> list[Stage]:
-    """All stages named, in order, the ones without a record too. What follows a skipped stage is skipped with it."""
-    by_name = {r.stage: r for r in records}
-    broken = next((r.stage for r in records if r.status == "failed" and r.stage != "report"), None)
-    skipped = next((r.stage for r in records if r.status == "skipped"), None)
+def stages_of(
+    records: Sequence[StageRecord], names: Sequence[str] = flow("training"), tasks: Mapping[str, str] | None = None
+) -> list[Stage]:
+    """All stages named, in order, the ones without a record too, and every other task that ended badly.
+
+    Airflow's state of a task counts before its record, which may be of an earlier attempt, or of work whose task was then
+    marked as failed. What follows a skipped stage is skipped with it.
+
+    Args:
+        records: of the stages that have started.
+        names: of the run's stages.
+        tasks: Airflow's states, in the order of the flow; empty where they are not known.
+    """
+    by_name, states = {r.stage: r for r in records}, tasks or {}
+    bad = {name: how for name, how in bad_endings(states, by_name).items() if name != "report"}
+    order = list(states) or list(names)
+    shown = [*names, *(name for name in bad if name not in names)]
+    shown.sort(key=lambda name: order.index(name) if name in order else len(order))
+    ended = [n for n in shown if n in bad and states[n] != "upstream_failed"]
+    ended += [
+        r.stage for r in records if r.status == "failed" and r.stage != "report" and states.get(r.stage) != "success"
+    ]
+    broken = next((n for n in shown if n in ended), None)
+    skipped = next((n for n in shown if states.get(n) == "skipped" and n not in bad), None) or next(
+        (r.stage for r in records if r.status == "skipped"), None
+    )
     found: list[Stage] = []
-    for name in names:
+    for name in shown:
         record = by_name.get(name)
-        if record is None and skipped and not broken and name != "report":
-            found.append(Stage(name, "skipped", None, f"the {skipped} stage was skipped before it"))
-        elif record is None:
-            first = not broken and all(s.state != "absent" for s in found)
-            why = f"the {broken} stage failed before it" if broken else "the stages before it did not finish"
-            found.append(
-                Stage(name, "absent", None, "it did not start, see the task's log in Airflow" if first else why)
-            )
-        elif name == "report":
-            found.append(Stage(name, "writing", record))
-        elif record.status == "skipped":
-            found.append(Stage(name, "skipped", record, record.headline))
-        elif record.status == "failed":
-            found.append(Stage(name, "failed", record, f"the {name} stage failed"))
-        elif record.status == "running":
-            found.append(Stage(name, "unfinished", record, "its end was not recorded: it was killed, or still runs"))
-        else:
-            made = "reused" if record.reused else "made" if declared(name).publishes else "done"
-            found.append(Stage(name, made, record))
+        told = _by_airflow(name, states.get(name), record, bad.get(name), broken, skipped)
+        first = not broken and all(s.state != "absent" for s in found)
+        found.append(told or _by_record(name, record, broken, skipped, first))
     return found
+
+
+def _by_airflow(
+    name: str, state: str | None, record: StageRecord | None, how: str | None, broken: str | None, skipped: str | None
+) -> Stage | None:
+    """The stage as Airflow's state has it, where that says more than the record; else None."""
+    if state == "failed" and how and not (record and record.status == "failed"):
+        return Stage(name, "failed", record, f"the {name} task {how}")
+    if state == "removed" and how:
+        return Stage(name, "removed", None, f"the {name} task {how}")
+    if state == "upstream_failed":
+        return Stage(
+            name, "absent", None, f"the {broken} stage failed before it" if broken else "a task before it failed"
+        )
+    if state == "skipped" and how:
+        return Stage(name, "stopped", None, f"the {name} task {how}")
+    if state == "skipped" and not (record and record.status == "skipped"):
+        why = f"the {broken} stage ended badly before it" if broken else f"the {skipped} stage was skipped before it"
+        return Stage(name, "skipped", None, why)
+    return None
+
+
+def _by_record(name: str, record: StageRecord | None, broken: str | None, skipped: str | None, first: bool) -> Stage:
+    if record is None and skipped and not broken and name != "report":
+        return Stage(name, "skipped", None, f"the {skipped} stage was skipped before it")
+    if record is None:
+        why = f"the {broken} stage failed before it" if broken else "the stages before it did not finish"
+        return Stage(name, "absent", None, "it did not start, see the task's log in Airflow" if first else why)
+    if name == "report":
+        return Stage(name, "writing", record)
+    if record.status == "skipped":
+        return Stage(name, "skipped", record, record.headline)
+    if record.status == "failed":
+        return Stage(name, "failed", record, f"the {name} stage failed")
+    if record.status == "running":
+        return Stage(name, "unfinished", record, "its end was not recorded: it was killed, or still runs")
+    return Stage(name, "reused" if record.reused else "made" if declared(name).publishes else "done", record)
 
 
 @dataclass(frozen=True)

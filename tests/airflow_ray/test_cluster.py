@@ -57,6 +57,14 @@ def test_a_safe_remote_cluster() -> None:
     assert "secret-token" not in repr(found)
 
 
+def test_a_link_has_an_address_that_a_browser_can_resolve_or_there_is_none() -> None:
+    inside = {"allow_insecure": True}
+    assert Cluster.from_connection(connection(host="ray-head", extra=inside)).job_url("a") == ""
+    shown = Cluster.from_connection(connection(host="ray-head", extra={**inside, "dashboard_url": "http://ray.lan/"}))
+    assert shown.job_url("a") == "http://ray.lan/#/jobs/a"
+    assert Cluster.from_connection(connection()).job_url("a") == "http://127.0.0.1:8265/#/jobs/a"
+
+
 @pytest.mark.parametrize("runtime_env", ['{"env_vars": {"A": "1"}}', {"env_vars": {"A": "1"}}])
 def test_a_runtime_environment_comes_as_text_of_the_form_or_as_json(runtime_env: Any) -> None:
     found = Cluster.from_connection(connection(extra={"runtime_env": runtime_env}))

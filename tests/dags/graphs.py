@@ -22,14 +22,17 @@ def drawn(dag: Any) -> str:
         *_params(dag),
     ]
     for task in dag.topological_sort():
-        after = ", ".join(sorted(task.upstream_task_ids)) or "–"
+        others = len(dag.tasks) - 1
+        after = "all" if len(task.upstream_task_ids) == others else ", ".join(sorted(task.upstream_task_ids)) or "–"
         notes = [f"retries {task.retries}", f"limit {task.execution_timeout}"]
         if getattr(task, "response_timeout", None):
             notes.append(f"answer within {task.response_timeout} or {task.defaults[0]}")
         if task.outlets:
             notes.append("emits " + ", ".join(asset.name for asset in task.outlets))
+        if task.is_setup:
+            notes.append("setup")
         if task.is_teardown:
-            notes.append("teardown")
+            notes.append("teardown that decides the run" if task.on_failure_fail_dagrun else "teardown")
         lines.append(
             f"  {task.task_id:<9} after {after:<9} {type(task).__name__:<18} {task.pool:<13} {', '.join(notes)}"
         )

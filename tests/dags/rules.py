@@ -142,24 +142,40 @@ def bounds_its_runs(file: DagFile) -> list[str]:
     return found
 
 
-def ends_with_a_report_that_decides_nothing(file: DagFile) -> list[str]:
-    """The report is written after a failure too; with on_failure_fail_dagrun it would be the leaf that decides."""
+def ends_with_a_report_that_decides_the_run(file: DagFile) -> list[str]:
+    """Airflow decides a run by its last tasks. The report is the only one, after all others, and fails if one ended badly."""
+    remedy = "Remedy: make all tasks, then report = ReportOperator(…), and as the last line close_with(report)"
     found = []
-    leaves = [task for task in file.dag.tasks if not task.downstream_task_ids]
-    for task in leaves:
-        if task.task_id != "report" or not task.is_teardown or task.on_failure_fail_dagrun:
-            found.append(
-                f"{file.name}: task {task.task_id} ends the flow. Remedy: end it with report = JobOperator(…).as_teardown()"
-            )
+    for task in file.dag.tasks:
+        if task.task_id != "report" and "report" not in task.downstream_task_ids:
+            found.append(f"{file.name}: the run does not depend on how task {task.task_id} ends. {remedy}")
+    for task in (task for task in file.dag.tasks if not task.downstream_task_ids):
+        kinds = [kind.__name__ for kind in type(task).__mro__]
+        setups = [name for name in task.upstream_task_ids if file.dag.get_task(name).is_setup]
+        if "ReportOperator" not in kinds or not (task.is_teardown and task.on_failure_fail_dagrun and setups):
+            found.append(f"{file.name}: task {task.task_id} ends the flow. {remedy}")
     return found
+
+
+def leads_to_the_report(file: DagFile) -> list[str]:
+    """Whoever looks at a task that failed finds the run's page there."""
+    return [
+        f"{file.name}: task {task.task_id} has no link Report. Remedy: take RayStageOperator, SparkJobOperator or JobOperator, "
+        "or add ReportLink() to operator_extra_links"
+        for task in file.dag.tasks
+        if not task.is_setup and "Report" not in [link.name for link in task.operator_extra_links]
+    ]
 
 
 def begins_with_the_plan(file: DagFile) -> list[str]:
     """No task can start before the request was validated."""
+    plans = {task.task_id for task in file.dag.tasks if type(task).__name__ == "PlanOperator"}
     return [
         f"{file.name}: task {task.task_id} does not wait for the plan. Remedy: put it behind plan in the arrow line"
         for task in file.dag.tasks
-        if not task.upstream_task_ids and type(task).__name__ != "PlanOperator"
+        if task.task_id not in plans
+        and not task.is_setup
+        and not plans & {above.task_id for above in task.get_flat_relatives(upstream=True)}
     ]
 
 
@@ -259,7 +275,8 @@ RULES: tuple[Rule, ...] = (
     retries_as_the_policy_says,
     tells_of_a_failure,
     bounds_its_runs,
-    ends_with_a_report_that_decides_nothing,
+    ends_with_a_report_that_decides_the_run,
+    leads_to_the_report,
     begins_with_the_plan,
     renders_the_run_directory_only,
     imports_orchestration_only,

@@ -42,11 +42,13 @@ class Mutation:
 
 
 TASK = 'task_id="train",'
-ON_RAY = """RayJobOperator(
+ON_RAY = """RayStageOperator(
         task_id="predict",
         doc_md="Ray Data: an actor pool answers the prompts with the tuned model.",
         entrypoint=["python", "-m", "inference.job", RUN_DIR],"""
 IN_THE_WORKER = 'JobOperator(task_id="predict", doc_md="x", module="inference.job", run_dir=RUN_DIR,'
+CLOSED = "    close_with(report)\n"
+LATE = '    plan >> JobOperator(task_id="late", doc_md="x", module="x", run_dir=RUN_DIR)\n'
 MUTATIONS = [
     Mutation("says_what_it_is", "| **Owner** | data-platform |\n", "", "**Owner**"),
     Mutation("says_what_it_is", "    doc_md=__doc__,\n", "", "**Input**"),
@@ -67,9 +69,11 @@ MUTATIONS = [
     Mutation("bounds_its_runs", "    max_active_runs=1,\n", "", "max_active_runs"),
     Mutation("bounds_its_runs", "max_active_runs=1", "max_active_runs=16", "16 runs"),
     Mutation("bounds_its_runs", "is_paused_upon_creation=True", "is_paused_upon_creation=False", "starts by itself"),
-    Mutation("ends_with_a_report_that_decides_nothing", ".as_teardown()", "", "report"),
-    Mutation("ends_with_a_report_that_decides_nothing", ".as_teardown()", ".as_teardown(on_failure_fail_dagrun=True)", "report"),
-    Mutation("ends_with_a_report_that_decides_nothing", "predict >> report", "[predict, report]", "predict"),
+    Mutation("ends_with_a_report_that_decides_the_run", CLOSED, "", "report"),
+    Mutation("ends_with_a_report_that_decides_the_run", CLOSED, "    predict >> report\n", "task plan ends"),
+    Mutation("ends_with_a_report_that_decides_the_run", CLOSED, CLOSED + "    report.on_failure_fail_dagrun = False\n", "report"),
+    Mutation("ends_with_a_report_that_decides_the_run", CLOSED, CLOSED + LATE, "late"),
+    Mutation("leads_to_the_report", "from orchestration.ray import", "from airflow_ray.operator import RayJobOperator as", "train"),
     Mutation("begins_with_the_plan", "    plan >> corpus", "    corpus", "corpus"),
     Mutation("renders_the_run_directory_only", '"training.job", RUN_DIR]', '"training.job", "{{ params.source }}"]', "train"),
     Mutation("renders_the_run_directory_only", "    catchup=False,", "    catchup=False,\n    render_template_as_native_obj=True,", "rendered"),

@@ -26,7 +26,7 @@ def nothing_there(here: Path, model: Path) -> tuple[Conf, list[str]]:
 
 def keys_and_ranges(here: Path, model: Path) -> tuple[Conf, list[str]]:
     conf = {"overrides": {"training": {"max_stepz": 1, "learning_rate": 7}, "corpus": {"passage_chars": 1}}}
-    return conf, ["training.learning_rate", "training.max_stepz", "max_steps", "corpus.passage_chars"]
+    return conf, ['"Learning rate"', "training.max_stepz", "max_steps", "corpus.passage_chars"]
 
 
 def binary_text_and_no_causal_model(here: Path, model: Path) -> tuple[Conf, list[str]]:
@@ -65,7 +65,7 @@ def everything_filtered(here: Path, model: Path) -> tuple[Conf, list[str]]:
 
 def more_workers_than_the_cluster_has(here: Path, model: Path) -> tuple[Conf, list[str]]:
     conf = {"base_model": str(model), "num_workers": 64, "overrides": {"inference": {"num_actors": 48}}}
-    return conf, ["needs 64 workers x 1 CPU", "lower training.num_workers", "needs 48 actors x 1 CPU"]
+    return conf, ["needs 64 workers x 1 CPU", 'lower "Training workers"', "needs 48 actors x 1 CPU"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_task_says_the_thing_and_the_remedy(
     assert "Remedy: " in ran.printed and "Traceback" not in ran.printed
     assert published(baton) == before
     if task == "plan":
-        assert states["report"]["state"] == "skipped" and not Path(ran.directory.uri).exists()
+        assert states["report"]["state"] == "failed" and not Path(ran.directory.uri).exists()
 
 
 def published(baton: Baton) -> set[Path]:

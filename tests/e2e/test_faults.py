@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.conftest import Baton
@@ -31,6 +32,14 @@ def start(baton: Baton, tmp_path: Path) -> Iterator[Callable[[str], Run]]:
         run.go()
         for job in run.jobs():
             run.client.stop_and_wait(job.submission_id, 30)
+
+
+def answers(run: Run) -> bool:
+    try:
+        run.state()
+    except (httpx.HTTPError, RuntimeError):
+        return False
+    return True
 
 
 # -- machines die
@@ -86,6 +95,26 @@ def test_a_killed_scheduler_loses_nothing(start: Callable[[str], Run], baton: Ba
     run.no_two_alive()
     run.nothing_left()
     run.succeeds_when_cleared()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("dag_id", ["faults_worker", "faults_triggerer"])
+def test_an_api_server_that_is_away_costs_no_attempt(start: Callable[[str], Run], baton: Baton, dag_id: str) -> None:
+    run = start(dag_id)
+    run.wait_for_job()
+    if dag_id == "faults_triggerer":
+        run.wait_for("deferred")
+    server = baton.services.running()["api-server"]
+    kill([*server.children(recursive=True), server])
+    time.sleep(20)
+    assert run.statuses() == ["RUNNING"]
+    baton.services.launch("api-server")
+    wait_until(lambda: answers(run), "the API server is back")
+    run.go()
+    run.wait_for("success")
+    assert run.statuses() == ["SUCCEEDED"] and run.starts() == 1
+    assert "last line" in run.log(1) and run.log(2) == ""
+    run.nothing_left()
 
 
 @pytest.mark.faults

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ import pytest
 from handoff.artifact import open_artifact
 from handoff.stages import flow
 from handoff.verify import main as verify
-from tests.e2e.conftest import Baton, Ran
+from tests.e2e.conftest import PROJECT, Baton, Ran
 
 LONGEST_LOG_LINES = 300
 
@@ -176,50 +177,87 @@ with create_session() as session:
 """
 
 
-@pytest.fixture(scope="module")
-def scheduled(baton: Baton, first: Ran, conf: dict[str, Any]) -> str:
-    """Today's scheduled run, made as the scheduler makes it, but with this module's request; returns its id.
-
-    Scheduled runs take the form's defaults, which would be the demo. It is there before any backfill: Airflow begins to
-    schedule a DAG once it has had a run with a date.
-    """
-    run_id, moment = "scheduled__today", f"{datetime.now(UTC):%Y-%m-%d}T00:00:00+00:00"
-    command = [sys.executable, "-c", CREATE_SCHEDULED_RUN, run_id, moment, json.dumps(conf)]
+def create_scheduled_run(baton: Baton, run_id: str, moment: datetime, conf: dict[str, Any]) -> str:
+    """A scheduled run that was due at a moment, as the scheduler makes it, but with a request; runs it, returns its id."""
+    command = [sys.executable, "-c", CREATE_SCHEDULED_RUN, run_id, moment.isoformat(), json.dumps(conf)]
     subprocess.run(command, env=baton.services.environment(), check=True, capture_output=True)
     with baton.unpaused("spark_to_ray"):
         baton.wait("spark_to_ray", run_id, state={"success", "failed"})
     return run_id
 
 
+@pytest.fixture(scope="module")
+def scheduled(baton: Baton, first: Ran, conf: dict[str, Any]) -> str:
+    """A scheduled run that is due now; returns its id.
+
+    Scheduled runs take the form's defaults, which would be the demo. It is there before any backfill: Airflow begins to
+    schedule a DAG once it has had a run with a date.
+    """
+    return create_scheduled_run(baton, "scheduled__today", datetime.now(UTC), conf)
+
+
 def test_a_scheduled_run_with_nothing_new_is_skipped_and_green(baton: Baton, scheduled: str) -> None:
     api = baton.api()
     assert api.run_state("spark_to_ray", scheduled) == "success"
-    assert set(api.task_states("spark_to_ray", scheduled).values()) == {"skipped"}
+    states = api.task_states("spark_to_ray", scheduled)
+    assert (states.pop("begin"), set(states.values())) == ("success", {"skipped"})
+    assert "no report: plan skipped this run" in api.task_log("spark_to_ray", scheduled, "report")
     log = api.task_log("spark_to_ray", scheduled, "plan")
     assert "those of tiny version 1" in log and "nothing to do" in log
 
 
-def test_a_backfill_makes_the_corpus_and_does_not_train(baton: Baton, scheduled: str, conf: dict[str, Any]) -> None:
-    day = f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}T00:00:00Z"
+def test_a_scheduled_run_that_begins_long_after_its_time_is_skipped(
+    baton: Baton, scheduled: str, conf: dict[str, Any]
+) -> None:
+    """What the timetable makes of a DAG that was paused over its time; nothing of it is looked at."""
+    run_id = create_scheduled_run(baton, "scheduled__late", datetime.now(UTC) - timedelta(hours=15), conf)
+    api = baton.api()
+    assert api.run_state("spark_to_ray", run_id) == "success"
+    log = api.task_log("spark_to_ray", run_id, "plan")
+    assert re.search(r"it was due at .* and began 15:00:\d\d later", log) and "preset" not in log
+    assert "it was due at" in api.task_log("spark_to_ray", run_id, "report")
+
+
+def test_a_backfill_makes_a_corpus_of_each_day_and_does_not_train(
+    baton: Baton, scheduled: str, conf: dict[str, Any], tmp_path: Path
+) -> None:
+    days = [datetime.now(UTC) - timedelta(days=n) for n in (3, 2)]
+    pages = sorted((PROJECT / "docs").glob("*.md"), key=lambda page: -page.stat().st_size)  # each day others
+    for number, day in enumerate(days):
+        of_the_day = tmp_path / f"{day:%Y-%m-%d}"
+        of_the_day.mkdir()
+        for place, page in enumerate(pages[number::2]):
+            shutil.copy(page, of_the_day / f"page{place}.md")
+    split = {
+        "validation_documents": ["page0*"],
+        "test_documents": ["page1*"],
+        "validation_fraction": 0,
+        "test_fraction": 0,
+    }
+    conf = {**conf, "source": f"{tmp_path}/{{{{ ds }}}}/*.md", "overrides": {"corpus": {"split": split}}}
+    first, last = (f"{day:%Y-%m-%d}T00:00:00Z" for day in days)
     with baton.unpaused("spark_to_ray") as api:
         api._call(
             "POST",
             "/api/v2/backfills",
-            json={"dag_id": "spark_to_ray", "from_date": day, "to_date": day, "dag_run_conf": conf},
+            json={"dag_id": "spark_to_ray", "from_date": first, "to_date": last, "dag_run_conf": conf},
         )
         found = api._call("GET", "/api/v2/dags/spark_to_ray/dagRuns", params={"run_type": "backfill"})["dag_runs"]
-        run_id = found[0]["dag_run_id"]
-        assert baton.wait("spark_to_ray", run_id, state={"success", "failed"}) == "success"
-    states = api.task_states("spark_to_ray", run_id)
-    assert {t: states[t] for t in ("plan", "corpus", "report")} == dict.fromkeys(
-        ("plan", "corpus", "report"), "success"
-    )
-    left_out = ("train", "evaluate", "approve", "promote", "predict")
-    assert {t: states[t] for t in left_out} == dict.fromkeys(left_out, "skipped")
-    assert "a backfill makes the corpus only" in api.task_log("spark_to_ray", run_id, "train")
+        runs = [run["dag_run_id"] for run in sorted(found, key=lambda run: run["logical_date"])]
+        assert [baton.wait("spark_to_ray", run, state={"success", "failed"}) for run in runs] == ["success"] * 2
+    for run_id in runs:
+        states = api.task_states("spark_to_ray", run_id)
+        made, left_out = ("plan", "corpus", "report"), ("train", "evaluate", "approve", "promote", "predict")
+        assert {t: states[t] for t in made} == dict.fromkeys(made, "success")
+        assert {t: states[t] for t in left_out} == dict.fromkeys(left_out, "skipped")
+        assert "a backfill makes the corpus only" in api.task_log("spark_to_ray", run_id, "train")
+    directories = [baton.directory("spark_to_ray", run_id) for run_id in runs]
+    sources = [run.config["corpus"]["source"]["uri"] for run in directories]
+    assert sources == [f"{tmp_path}/{day:%Y-%m-%d}/*.md" for day in days]
+    assert len({run.artifact("corpus").id for run in directories}) == 2
     with pytest.raises(RuntimeError, match="non-periodic schedule that does not support backfills"):
-        api._call("POST", "/api/v2/backfills", json={"dag_id": "batch_inference", "from_date": day, "to_date": day})
-    assert b"a backfill makes the corpus only" in baton.directory("spark_to_ray", run_id).read("report.html")
+        api._call("POST", "/api/v2/backfills", json={"dag_id": "batch_inference", "from_date": first, "to_date": last})
+    assert b"a backfill makes the corpus only" in directories[0].read("report.html")
 
 
 @pytest.mark.faults
@@ -250,7 +288,7 @@ def test_a_failed_gate_stops_before_promotion(baton: Baton, first: Ran, conf: di
     assert ran.code == 1
     states = baton.api().task_states("spark_to_ray", ran.run_id)
     assert (states["evaluate"], states["promote"], states["predict"], states["report"]) == (
-        "failed", "upstream_failed", "upstream_failed", "success",
+        "failed", "upstream_failed", "upstream_failed", "failed",
     )  # fmt: skip
     error = ran.directory.record("evaluate").error
     assert "0.01" in error and len(re.findall(r"\d+\.\d+", error)) >= 3
@@ -277,7 +315,7 @@ def test_hostile_text_through_the_real_way_in_runs_nothing(baton: Baton, tmp_pat
         api.trigger("spark_to_ray", "hostile", conf)
         assert baton.wait("spark_to_ray", "hostile", state={"success", "failed"}) == "failed"
     log = api.task_log("spark_to_ray", "hostile", "plan")
-    for path in ("corpus.source.uri", "training.base.source", "inference.prompts", "corpus.source.encoding",
-                 "corpus.source.members", "training.base.revision"):  # fmt: skip
+    for path in ('"Corpus"', '"Base model"', '"Prompts"', "corpus.source.encoding", "corpus.source.members",
+                 "training.base.revision"):  # fmt: skip
         assert f"- {path}: " in log, path
     assert not canary.exists() and not Path(baton.directory("spark_to_ray", "hostile").uri).exists()

@@ -117,6 +117,13 @@ def test_throughput_leaves_out_the_time_between_a_kill_and_the_next_attempt() ->
     assert speeds[-1] == pytest.approx(30, abs=0.1) and throughput([]) == ([], 0.0)
 
 
+def test_throughput_counts_the_time_in_which_a_replica_waited_for_work() -> None:
+    """The progress line counts it too: one speed, not two."""
+    shards = [summary(0, 4, 100), summary(10, 14, 100, waited_input=5.0, waited_output=1.0)]
+    speeds, seconds = throughput(shards)
+    assert seconds == pytest.approx(14) and sum(speeds) * seconds / len(speeds) == pytest.approx(200, abs=1)
+
+
 def test_the_pools_time_is_shared_out() -> None:
     shards = [summary(0, 4, 1), summary(6, 10, 1, waited_input=1.5, waited_output=0.5), summary(0, 10, 1, "b")]
     use = pool_use(shards)

@@ -1,6 +1,7 @@
 """Whatever comes by form, API or CLI becomes one validated configuration, or one message that names every fault."""
 
 import itertools
+from datetime import date
 from typing import Any
 
 import pytest
@@ -117,7 +118,59 @@ def test_every_field_has_a_group_a_title_and_a_readable_choice(which: str) -> No
     for name, param in params.items():
         assert param.schema["title"] and param.schema["description_md"], name
         if "enum" in param.schema:
-            assert set(param.schema["values_display"]) == set(param.schema["enum"]), f"{name}: a choice has no label"
+            labels, choices = param.schema["values_display"], param.schema["enum"]
+            named = {str(c).lower() if isinstance(c, bool) else c for c in choices}  # as JavaScript writes them
+            assert set(labels) == named, f"{name}: a choice has no label"
+
+
+def test_a_switch_that_nobody_touched_shows_what_it_means() -> None:
+    """Airflow draws a field of type boolean as a switch that shows "off"; without a type, as a choice."""
+    use_gpu = TRAINING.params("demo")["use_gpu"]
+    assert "type" not in use_gpu.schema
+    assert use_gpu.schema["values_display"][None] == "as in the preset (demo, tiny: no · gptj: yes)"
+    assert [use_gpu.resolve(value) for value in (None, True, False)] == [None, True, False]
+
+
+def test_a_message_names_settings_as_the_form_does() -> None:
+    told = TRAINING.in_labels(
+        "training.base.source: no such file. Remedy: lower training.num_workers, /a/training.max_steps"
+    )
+    assert told == '"Base model": no such file. Remedy: lower "Training workers", /a/training.max_steps'
+    assert TRAINING.in_labels("training.lora.rank: 0") == "training.lora.rank: 0", "a setting that only overrides reach"
+    assert TRAINING.in_labels("inference.use_gpu") == '"Use GPUs"'
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("/data/{{ ds }}/*.jsonl", "/data/2026-11-30/*.jsonl"),
+        ("s3://bucket/day={{ds_nodash}}/{{ ds }}.txt", "s3://bucket/day=20261130/2026-11-30.txt"),
+    ],
+)
+def test_a_source_names_the_runs_day(source: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATON_ALLOWED_ROOTS", "/data,s3://bucket")
+    day = date(2026, 11, 30)
+    overrides = {"corpus": {"source": {"name": "a"}, "more_sources": [{"uri": source, "name": "b"}]}}
+    built = TRAINING.build({"source": source, "prompts": source, "overrides": overrides}, day)
+    assert [s.uri for s in built.corpus.sources] == [expected, expected] and built.inference.prompts == expected
+    assert (
+        TRAINING.build({"source": source}, date(2026, 12, 1)).corpus != TRAINING.build({"source": source}, day).corpus
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["/data/{{ dss }}/a", "/data/{{ ds.__class__ }}", "/data/{{ ds | upper }}", "/data/{{ params.x }}", "/data/{% ds %}"]
+)  # fmt: skip
+def test_no_other_expression_is_filled_in(text: str) -> None:
+    for request in ({"source": text}, {"overrides": {"corpus": {"source": {"text_column": "{{ ds }}"}}}}):
+        with pytest.raises(ConfigError, match="looks like a template"):
+            TRAINING.build(request, date(2026, 11, 30))
+
+
+def test_a_day_stays_inside_of_the_allowed_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATON_ALLOWED_ROOTS", "/data/2026-11-29")
+    with pytest.raises(ConfigError, match="outside of the allowed places"):
+        TRAINING.build({"source": "/data/{{ ds }}/*.txt"}, date(2026, 11, 30))
 
 
 def test_params_carry_bounds_and_choices_of_the_configuration() -> None:

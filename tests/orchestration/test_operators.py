@@ -1,7 +1,7 @@
 """What becomes of a task when its job fails, when there is nothing to do, in a backfill, and when a person is asked."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -119,8 +119,14 @@ def test_the_plans_end(error: Exception | None, expected: str, monkeypatch: pyte
 
 
 def context(run_type: str, run: RunDir | None = None, **others: Any) -> Any:
-    instance = SimpleNamespace(xcom_pull=lambda task_ids: run.uri if run else None)
-    dag_run = SimpleNamespace(run_type=run_type, conf=None)
+    pushed: dict[str, Any] = {}
+    instance = SimpleNamespace(
+        xcom_pull=lambda task_ids: run.uri if run else None, xcom_push=lambda key, value: pushed.update({key: value})
+    )
+    due = datetime(2026, 11, 30, tzinfo=UTC)
+    dag_run = SimpleNamespace(
+        run_type=run_type, conf=None, logical_date=due, run_after=due, start_date=due, clear_number=0
+    )
     return {
         "dag_run": dag_run, "run_id": "r", "params": {}, "ti": instance, "triggering_asset_events": {},
         "inlet_events": {}, **others,

@@ -99,3 +99,28 @@ def test_a_link_in_the_place_of_rays_directory_is_refused(
     private.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(EngineUnavailable, match="not this user's own"):
         services._ray_command()
+
+
+def test_a_restarted_service_appends_to_its_log(services: Services) -> None:
+    for words in ("--block, and then it died", "starting"):
+        with services._log("ray") as log:
+            log.write(words)
+    text = (services.logs / "ray.log").read_text()
+    assert "then it died" in text and text.count("=== started ") == 2
+    assert "--block" not in services._said("ray"), "what an earlier Ray said does not tell that this one is up"
+
+
+def test_the_airflow_command_talks_to_these_services(services: Services) -> None:
+    environment = {**os.environ, "BATON_HOME": str(services.home)}
+    command = [
+        sys.executable,
+        "-m",
+        "orchestration.local",
+        "airflow",
+        "config",
+        "get-value",
+        "database",
+        "sql_alchemy_conn",
+    ]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert str(services.home) in done.stdout

@@ -58,3 +58,27 @@ def test_what_follows_a_skipped_stage_is_skipped_with_it_and_says_why() -> None:
 
 def test_a_flow_of_its_own() -> None:
     assert [s.name for s in stages_of([], ("plan", "predict", "report"))] == ["plan", "predict", "report"]
+
+
+FLOW = ("plan", "corpus", "train", "evaluate", "promote", "predict", "report")
+STATES = dict.fromkeys(("plan", "corpus", "train", "evaluate", "approve", "promote", "predict"), "success")
+MADE = [record(stage, n, 1) for n, stage in enumerate(FLOW)]
+
+
+@pytest.mark.parametrize(
+    ("airflow", "expected"),
+    [
+        ({}, {"train": "made", "predict": "made"}),
+        ({"train": "failed"}, {"train": "failed", "evaluate": "made"}),  # marked after its work, or cleared alone
+        ({"train": "failed", "predict": "upstream_failed"}, {"train": "failed", "predict": "absent"}),
+        ({"train": "removed"}, {"train": "removed", "predict": "made"}),
+        ({"promote": "skipped", "predict": "skipped"}, {"promote": "stopped", "predict": "skipped"}),
+        ({"approve": "failed", "promote": "upstream_failed"}, {"approve": "failed", "promote": "absent"}),
+    ],
+)
+def test_airflows_state_counts_before_a_record_of_earlier(airflow: dict[str, str], expected: dict[str, str]) -> None:
+    found = stages_of(MADE, FLOW, {**STATES, **airflow})
+    assert [s.name for s in found if s.name in FLOW] == list(FLOW)
+    states = {s.name: s.state for s in found}
+    assert {name: states[name] for name in expected} == expected
+    assert all(s.why for s in found if s.state in ("failed", "absent", "stopped", "removed", "skipped"))
