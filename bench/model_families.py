@@ -26,17 +26,40 @@ LARGEST = 20_000_000  # parameters of a model that counts as small
 SIZES: dict[str, Any] = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 128,
-    "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0,
+    "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0, "first_k_dense_replace": 1, "index_topk": 8,
 }  # fmt: skip
-OLDER: dict[str, Any] = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128, "rotary_dim": 8, "d_model": 64}
+OLDER: dict[str, Any] = {
+    "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128, "rotary_dim": 8, "d_model": 64,
+    **dict.fromkeys(("encoder_layers", "decoder_layers"), 2), **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 128),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+}  # fmt: skip
 EXPERTS: dict[str, Any] = {
     "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
     "n_shared_experts": 1, "shared_expert_intermediate_size": 64, "n_group": 1, "topk_group": 1, "q_lora_rank": 16,
     "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 16, "first_k_dense_replace": 1,
 }  # fmt: skip
+# Short enough for the rows that are tried. Only of families that have them: the cache of any would keep to a window.
+WINDOWS = dict.fromkeys(("sliding_window", "attention_window_size", "window_size", "local_attention"), 16)
+WINDOWS |= dict.fromkeys(("chunk_size", "mamba_chunk_size"), 8)
+# A list with an entry for each layer that says of what kind it is; small models get one layer of each kind.
+LAYERS = ("layer_types", "layers_block_type", "mlp_layer_types")
+# Of families that say it otherwise, or whose class' own defaults leave a kind out.
+OWN: dict[str, dict[str, Any]] = {
+    "bamba": {"attn_layer_indices": [1]},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "llama4_text": {"attention_chunk_size": 16},
+    "mamba2": {"num_heads": 8, "head_dim": 16, "expand": 2},
+    "recurrent_gemma": {"num_hidden_layers": 3, "lru_width": 64},
+    "rwkv": {"attention_hidden_size": 64, "context_length": 128},
+}
 WITHOUT_GROUPS = {"num_key_value_heads": 4}
 VARIANTS: tuple[dict[str, Any], ...] = (
     SIZES, SIZES | OLDER, SIZES | OLDER | EXPERTS, SIZES | WITHOUT_GROUPS, SIZES | OLDER | EXPERTS | WITHOUT_GROUPS,
+    SIZES | OLDER | EXPERTS | WITHOUT_GROUPS | {"head_dim": 8},
 )  # fmt: skip
 IDS = np.random.default_rng(0).integers(5, 60, 48).astype(np.int32)
 POSITIONS = np.concatenate([np.arange(20), np.arange(28)]).astype(np.int32)
@@ -71,7 +94,8 @@ def build(family: str, directory: Path) -> Path:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     tokenizer = digits()
-    for sizes in VARIANTS:
+    own = OWN.get(family, {})
+    for sizes in [sizes | more for more in (_layers(family) | own, own) for sizes in VARIANTS]:
         try:
             settings = AutoConfig.for_model(family, vocab_size=tokenizer.get_vocab_size(), **sizes)
             with torch.device("meta"):
@@ -80,13 +104,29 @@ def build(family: str, directory: Path) -> Path:
             torch.manual_seed(0)
             model: Any = AutoModelForCausalLM.from_config(settings).eval()
             with torch.no_grad():
-                model(input_ids=torch.from_numpy(IDS.astype(np.int64))[None], use_cache=False)
+                model(input_ids=torch.from_numpy(IDS.astype(np.int64)).expand(2, -1), use_cache=False)
             model.save_pretrained(directory)
         except Exception:  # each family has its own way to say that a size does not suit it
             continue
         write_tokenizer(directory, tokenizer)
         return directory
     raise ValueError(family)
+
+
+def _layers(family: str) -> dict[str, Any]:
+    """Settings of a model with one layer of each kind that the family's own configuration has, and short windows."""
+    from transformers import AutoConfig
+
+    try:
+        settings = AutoConfig.for_model(family).get_text_config()
+    except Exception:  # it has no configuration by itself
+        return {}
+    lists = {name: getattr(settings, name, None) for name in LAYERS}
+    kinds = {name: list(dict.fromkeys(value)) for name, value in lists.items() if isinstance(value, list)}
+    layers = max([2, *map(len, kinds.values())])
+    several = {name: [own[n % len(own)] for n in range(layers)] for name, own in kinds.items() if len(own) > 1}
+    windows = {name: size for name, size in WINDOWS.items() if getattr(settings, name, None)}
+    return several | windows | {"num_hidden_layers": layers}
 
 
 def try_family(family: str, base: Path, scratch: Path) -> Found:

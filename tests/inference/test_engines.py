@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from engines.alone import Limits
+from engines.batching import by_budget, shared_prefix
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.engines.base import before_stop
-from inference.engines.batching import by_budget, shared_prefix
 from inference.engines.load import load_engine
 from inference.engines.transformers import SHORTEST_PREFIX, TransformersEngine
 
@@ -43,13 +44,13 @@ def alone(one: TransformersEngine, asked: list[list[int]]) -> list[Any]:
 
 def test_a_batch_stays_within_its_budget_and_rows_are_of_like_length() -> None:
     lengths = [random.Random(1).randrange(1, 100) for _ in range(200)]
-    batches = by_budget(lengths, 20, 1000)
+    batches = by_budget(lengths, 20, 1000, Limits())
     assert sorted(i for batch in batches for i in batch) == list(range(200))
     assert all(len(b) * (max(lengths[i] for i in b) + 20) <= 1000 for b in batches)
     in_turn = [lengths[i] for batch in batches for i in batch]
     assert in_turn == sorted(lengths, reverse=True)
-    assert by_budget([5000, 3], 20, 1000) == [[0], [1]]  # a row too long for the budget is still answered
-    assert by_budget([], 20, 1000) == []
+    assert by_budget([5000, 3], 20, 1000, Limits()) == [[0], [1]]  # a row too long for the budget is still answered
+    assert by_budget([], 20, 1000, Limits()) == []
 
 
 @pytest.mark.parametrize("temperature", [0, 1.0])
