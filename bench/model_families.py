@@ -27,12 +27,10 @@ SIZES: dict[str, Any] = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 128,
     "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0, "first_k_dense_replace": 1, "index_topk": 8,
-}  # fmt: skip
-OLDER: dict[str, Any] = {
-    "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128, "rotary_dim": 8, "d_model": 64,
     **dict.fromkeys(("encoder_layers", "decoder_layers"), 2), **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 128),
     **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
 }  # fmt: skip
+OLDER: dict[str, Any] = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128, "rotary_dim": 8, "d_model": 64}
 EXPERTS: dict[str, Any] = {
     "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
     "n_shared_experts": 1, "shared_expert_intermediate_size": 64, "n_group": 1, "topk_group": 1, "q_lora_rank": 16,
@@ -40,7 +38,7 @@ EXPERTS: dict[str, Any] = {
 }  # fmt: skip
 # Short enough for the rows that are tried. Only of families that have them: the cache of any would keep to a window.
 WINDOWS = dict.fromkeys(("sliding_window", "attention_window_size", "window_size", "local_attention"), 16)
-WINDOWS |= dict.fromkeys(("chunk_size", "mamba_chunk_size"), 8)
+WINDOWS |= dict.fromkeys(("chunk_size", "mamba_chunk_size", "block_size"), 8)
 # A list with an entry for each layer that says of what kind it is; small models get one layer of each kind.
 LAYERS = ("layer_types", "layers_block_type", "mlp_layer_types")
 # Of families that say it otherwise, or whose class' own defaults leave a kind out.
@@ -104,7 +102,7 @@ def build(family: str, directory: Path) -> Path:
             torch.manual_seed(0)
             model: Any = AutoModelForCausalLM.from_config(settings).eval()
             with torch.no_grad():
-                model(input_ids=torch.from_numpy(IDS.astype(np.int64)).expand(2, -1), use_cache=False)
+                model(input_ids=torch.from_numpy(IDS.astype(np.int64)).expand(2, -1))
             model.save_pretrained(directory)
         except Exception:  # each family has its own way to say that a size does not suit it
             continue

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, get_args
 
 from engines.alone import STEPS, Limits, Trick, over_lengths, rows_of, same
+from handoff.causes import safe_text
 from inference.engines.base import Sampling
 from inference.engines.decoding import Chooser, Writing
 
@@ -51,7 +52,7 @@ class Forced:
 def generating_limits(engine: Tried, longest: int) -> Limits:
     """What of the engine's tricks does not hold for its model.
 
-    A model that cannot answer a row alone is put through all of them: its rows will say what is wrong.
+    A model that fails on a row alone gets its rows one by one: each will say what is wrong.
 
     Args:
         engine: with its model loaded.
@@ -60,12 +61,16 @@ def generating_limits(engine: Tried, longest: int) -> Limits:
     probe = _Probe(engine)
     try:
         return over_lengths(engine.model, longest, probe.try_rows, BATCHING)
-    except _FailsAlone:
-        return Limits()
+    except _FailsAlone as failure:
+        return Limits().limited(BATCHING, 0, str(failure))
 
 
 class _FailsAlone(Exception):
     """The model raises on a row alone, or its logits are no numbers."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        reason = "its logits are not numbers" if error is None else f"{type(error).__name__}: {safe_text(error, 200)}"
+        super().__init__(f"the model fails on a row alone ({reason.splitlines()[0]})")
 
 
 class _Probe:
@@ -107,9 +112,9 @@ class _Probe:
         try:
             found = [self._run([row], use & {"cache"})[0] for row in rows]
         except Exception as error:  # whatever a model's code says of a row
-            raise _FailsAlone from error
+            raise _FailsAlone(error) from error
         if any(bool(step.isnan().any()) for steps in found for step in steps):
-            raise _FailsAlone
+            raise _FailsAlone()
         return found
 
     def _plain(self, row: list[int]) -> list[Any]:
@@ -122,7 +127,7 @@ class _Probe:
                 steps = range(len(row) - STEPS, len(row))
                 return [self._engine.model(input_ids=ids[:, :end], **self._last).logits[0, -1].float() for end in steps]
         except Exception as error:
-            raise _FailsAlone from error
+            raise _FailsAlone(error) from error
 
     def _holds(self, rows: Sequence[list[int]], use: set[Trick], expected: Logits) -> bool:
         """Whether rows that are computed together, with these tricks, have the expected logits."""
