@@ -1,8 +1,9 @@
 """Which model families can be tuned, packed and served: every causal model type that transformers knows, tried small.
 
 ``make model-families`` builds each with random weights, loads it as training does, changes what would be trained,
-exports it and compares the export with the changed module, fully tuned and with LoRA. It prints the table of
-docs/model-families.md. Types that these general sizes do not build at all are listed as not tried.
+exports it and compares the export with the changed module, fully tuned and with LoRA. It also loads each into the
+transformers engine, which finds what it cannot do with batches of it. It prints the tables of docs/model-families.md. Types
+that these general sizes do not build at all are listed as not tried. Names of types as arguments: those alone.
 """
 
 import sys
@@ -14,7 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from engines.alone import Trick
+from engines.likelihood import scoring_limits
 from handoff.errors import BatonError
+from handoff.tokenizer import ModelTokenizer
+from inference.config import InferenceConfig
+from inference.engines.decoding import plain_attention
+from inference.engines.transformers import TransformersEngine
 from tests.tokenizers import digits, write_tokenizer
 from training.config import BaseModelConfig, TrainingConfig
 from training.export.check import measure, weight_problems
@@ -61,6 +68,9 @@ VARIANTS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 IDS = np.random.default_rng(0).integers(5, 60, 48).astype(np.int32)
 POSITIONS = np.concatenate([np.arange(20), np.arange(28)]).astype(np.int32)
+
+TRICKS: tuple[Trick, ...] = ("together", "padding", "cache", "leaving", "prefix")
+ASPECTS = ("equal lengths", "padding", "cache", "ended rows leave", "shared prefix", "scoring")
 
 Method = Literal["full", "lora"]
 
@@ -134,7 +144,8 @@ def try_family(family: str, base: Path, scratch: Path) -> Found:
         model = load_model(str(base), config, 1)
         check_causal(model, model, config, "cpu")
     except BatonError as refusal:
-        reason = "its tokens see those after them" if "see those after" in str(refusal) else _short(refusal)
+        encoder = "see those after" in str(refusal) or "sees those after" in str(refusal)
+        reason = "its tokens see those after them" if encoder else _short(refusal)
         return Found(family, f"refused: {reason}")
     except Exception as error:
         return Found(family, f"fails: {type(error).__name__}: {_short(error)}")
@@ -144,6 +155,30 @@ def try_family(family: str, base: Path, scratch: Path) -> Found:
     except Exception:  # refused, or the model cannot compute where positions start again
         blocks = "padded"
     return Found(family, blocks, *(exported(base, scratch / method, method, blocks) for method in ("full", "lora")))
+
+
+def in_batches(base: Path) -> tuple[str, ...]:
+    """What of a batch leaves the rows of the model of ``base`` as they are alone, for each of ``ASPECTS``: ``yes``, ``no`` (so
+    the engine does not do it), or ``unused`` where the engine does not do it with a model of its kind.
+    """
+    import torch
+
+    config = InferenceConfig(temperature=0, max_prompt_tokens=60, max_new_tokens=20)
+    try:
+        tokenizer = ModelTokenizer.of_directory(base)
+        engine = TransformersEngine(config, str(base), tokenizer)
+        scoring = scoring_limits(engine.model, tokenizer.end_id, 80)
+        with torch.inference_mode():
+            cache = engine.model(input_ids=torch.from_numpy(IDS.astype(np.int64))[None]).get("past_key_values")
+    except Exception as error:
+        return (f"fails: {type(error).__name__}: {_short(error)}", *[""] * (len(ASPECTS) - 1))
+    if why := next((why for why in engine.limits.why.values() if "alone (" in why), ""):
+        return (why, *[""] * (len(ASPECTS) - 1))
+    used = {"leaving": plain_attention(cache), "prefix": engine.shares_prefixes}
+    found = [
+        "no" if not engine.limits.allow(trick, 24) else "yes" if used.get(trick, True) else "unused" for trick in TRICKS
+    ]
+    return (*found, "yes" if not scoring.longest else "no")
 
 
 def exported(base: Path, directory: Path, method: Any, blocks: str) -> str:
@@ -181,8 +216,9 @@ def main() -> None:
     transformers_logging.set_verbosity(transformers_logging.CRITICAL)
     transformers_logging.disable_progress_bar()
     absent = []
-    outcomes: dict[tuple[str, str, str], list[str]] = {}
-    for family in sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
+    outcomes: dict[tuple[str, ...], list[str]] = {}
+    batches: dict[tuple[str, ...], list[str]] = {}
+    for family in sys.argv[1:] or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
         with tempfile.TemporaryDirectory() as scratch:
             try:
                 base = build(family, Path(scratch, "base"))
@@ -190,12 +226,18 @@ def main() -> None:
                 absent.append(family)
                 continue
             found = try_family(family, base, Path(scratch))
+            alone = in_batches(base)
         outcomes.setdefault((found.blocks, found.full, found.lora), []).append(family)
-        print(f"{family}: {found.blocks}; full {found.full}; LoRA {found.lora}", file=sys.stderr, flush=True)
-    print("| blocks | full | LoRA | families |\n|---|---|---|---|")
-    for outcome, families in sorted(outcomes.items(), key=lambda item: -len(item[1])):
-        print(f"| {' | '.join(outcome)} | {len(families)}: {', '.join(families)} |")
-    print(f"\nNot tried, as the general sizes build none of at most 20 M parameters: {', '.join(absent)}")
+        if not found.blocks.startswith("refused"):
+            batches.setdefault(alone, []).append(family)
+        told = f"{found.blocks}; full {found.full}; LoRA {found.lora}; in batches {', '.join(alone)}"
+        print(f"{family}: {told}", file=sys.stderr, flush=True)
+    for heads, rows in (("blocks", "full", "LoRA (`all-linear`)"), outcomes), (ASPECTS, batches):
+        print(f"| {' | '.join(heads)} | families |\n{'|---' * (len(heads) + 1)}|")
+        for outcome, families in sorted(rows.items(), key=lambda item: -len(item[1])):
+            print(f"| {' | '.join(outcome)} | {len(families)}: {', '.join(families)} |")
+        print()
+    print(f"Not tried, as the general sizes build none of at most 20 M parameters: {', '.join(absent)}")
 
 
 if __name__ == "__main__":
