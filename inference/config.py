@@ -48,6 +48,11 @@ class InferenceConfig(Frozen):
         pattern=r"(?s)^.*\{prompt\}.*$",
     )
     chat: bool = Field(default=False, description="put that text into the tokenizer's chat template, as the user's")
+    special_tokens: Literal["refuse", "escape", "allow"] = Field(
+        default="refuse",
+        description="special tokens in a row's own text, under chat: refuse makes a row with an error; escape puts a zero-width "
+        "space into them, so that they are words; allow lets them end the user's turn or begin another",
+    )
     max_prompt_tokens: int = Field(default=512, description="longer prompts become rows with an error", ge=1)
     max_new_tokens: int = Field(
         default=64, description="longest completion; longer given ones become rows with an error", ge=1

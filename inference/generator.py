@@ -21,11 +21,11 @@ from inference.engines.base import Answer
 from inference.engines.load import load_engine
 from inference.engines.sampling import row_seed
 from inference.pool import join
+from inference.quarantine import described
 from inference.shards import Answers, Shard
 from inference.text_stages import ModelReference
 
 DEATHS_LOADING = 2  # in a row, after which an actor is given up; Ray would start it again for ever
-ERROR_CHARACTERS = 500  # of an engine's message that a row keeps
 EXIT_UNUSABLE = 70  # of a process whose device or engine answers nothing any more; EX_SOFTWARE of sysexits.h
 
 ANSWERS = pa.list_(
@@ -210,12 +210,6 @@ class _Work:
 
     def told(self) -> list[list[dict[str, Any]] | None]:
         return [None if answers is None else [vars(a) for a in answers] for answers in self.answers]
-
-
-def described(error: BaseException) -> str:
-    """An engine's error as a row keeps it: class and first line."""
-    text = safe_text(error, ERROR_CHARACTERS).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 def unusable(error: BaseException) -> bool:
