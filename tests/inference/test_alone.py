@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from bench.model_families import build
@@ -10,8 +11,19 @@ from engines import alone
 from engines.alone import Limits, edges_of
 from engines.likelihood import scoring_limits, token_logprobs
 from handoff.tokenizer import ModelTokenizer
+from handoff.working import Working
 from inference.config import InferenceConfig
 from inference.engines.transformers import TransformersEngine
+from inference.gather import Tally
+from inference.generator import Generator
+from inference.outcome import count_facts, metrics
+from inference.pipeline import Task
+from inference.prompt_rows import PromptRows
+from inference.shards import Answers, Shard
+from inference.summary import Summary
+from inference.text_stages import ModelReference, finish
+from inference.watch import Watch
+from tests.inference.support import prompt_table
 from tests.tokenizers import digits, write_tokenizer
 
 NOT_AT_ALL = {"together", "padding", "leaving", "prefix"}
@@ -172,3 +184,27 @@ def test_rows_are_parted_by_what_a_model_allows() -> None:
     assert Limits({"padding": 0}).parts(lengths) == [[0, 2], [1, 3], [4, 5]]
     assert Limits({"padding": 9}).parts(lengths) == [[0, 1, 2, 3], [4, 5]]
     assert Limits({"together": 9, "padding": 9}).parts(lengths) == [[0, 1, 2, 3], [4], [5]]
+
+
+def test_what_is_left_out_is_told_in_the_log_the_record_and_the_report(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = engine(build("bart", tmp_path))
+    config = InferenceConfig(temperature=0, max_new_tokens=12)
+    table = prompt_table(*"abcd").append_column("prompt_ids", pa.array(prompts((3, 7, 7, 12)), pa.list_(pa.int32())))
+    table = table.append_column("error", pa.nulls(4, pa.string())).append_column(
+        "prompt_tokens", pa.array([3, 7, 7, 12])
+    )
+    stage = Generator.__new__(Generator)
+    stage._engine, stage._config, stage._answers = one, config, None
+    answered = stage.answer(table.append_column("rendered", table["prompt"]))
+    rows = finish(answered, one._tokenizer)
+    summary = Summary.of(Shard(0, 4), answered, rows)
+    assert summary.limits == one.limits.told() and (summary.batches, summary.fewest_batches) == (3, 1)
+    answers = Answers(Working(str(tmp_path / "store"), "predictions-1"), "answers")
+    with caplog.at_level("WARNING"):
+        Watch("tuned model", config, 8, answers)(summary)
+    assert "tuned model: the engine's padding left out: a row that is padded comes out otherwise" in caplog.text
+    told = Task(PromptRows("", "", 4, 4), ModelReference("", "model-1"), None, config, answers)
+    facts = count_facts(Tally(rows=4, summaries=[summary]), told, None)
+    assert metrics(facts)["limits"] == one.limits.told() and metrics(facts)["batches"] == 3
