@@ -4,8 +4,9 @@ Each engine tries what it does with batches on the model itself, once, when it h
 model is left out for it, from the length on at which it fails.
 """
 
+import contextlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ COMMON = 3  # first tokens that all these rows have
 ROUNDING = {"float32": (1e-4, 1.0), "bfloat16": (5e-2, 0.5), "float16": (1e-2, 0.5)}
 # Operations that trying one more length may take, by the kind of device: some seconds.
 AFFORDED = {"cpu": 2e12, "cuda": 1e15}
+COPIED = {"cpu": 2**31, "cuda": 2**34}  # bytes of a float32 copy of 16-bit weights, made to try them
 PASSES = 12  # over the longest row, which trying one length takes
 
 
@@ -82,9 +84,9 @@ def rows_of(settings: Any, lengths: Sequence[int], common: int = COMMON) -> list
     return [first + [draw.choice(words) for _ in range(length - common)] for length in lengths]
 
 
-def edges_of(settings: Any, longest: int) -> list[int]:
-    """Lengths below ``longest`` at which a model changes, by its configuration: windows of attention, and where the
-    scale of its rotary positions switches.
+def edges_of(settings: Any, longest: int) -> dict[int, bool]:
+    """Lengths below ``longest`` at which a model changes, by its configuration, in order: windows of attention, and (true)
+    where the scale of its rotary positions switches with the longest row of a batch.
     """
     found: set[int] = set()
 
@@ -96,10 +98,12 @@ def edges_of(settings: Any, longest: int) -> list[int]:
             elif isinstance(value, int) and value > 1 and name in WINDOWS:
                 found.add(value)
         if (part.get("rope_type") or part.get("type")) in ("longrope", "dynamic"):
-            found.update(v for v in (part.get("original_max_position_embeddings"), limit) if v)
+            switches.add(part.get("original_max_position_embeddings") or limit or 0)
 
+    switches: set[int] = set()
     look(settings.to_dict(), None)
-    return sorted(edge for edge in found if max(LENGTHS) < edge < longest)
+    edges = found | switches
+    return {edge: edge in switches for edge in sorted(edges) if max(LENGTHS) < edge < longest}
 
 
 WINDOWS = frozenset(
@@ -120,6 +124,27 @@ def affordable(model: Any, tokens: int) -> bool:
     return 2.0 * sum(p.numel() for p in model.parameters()) * tokens * PASSES <= AFFORDED[kind]
 
 
+@contextlib.contextmanager
+def in_float32(model: Any) -> Iterator[None]:
+    """The model with 16-bit weights as float32, where there is room for the copy and it is not split: what a trick changes stands out from
+    rounding there, which in 16 bits hides small changes and looks like one in deep models.
+    """
+    import torch
+
+    narrow = [t for t in (*model.parameters(), *model.buffers()) if t.dtype in (torch.bfloat16, torch.float16)]
+    kind = "cuda" if model.device.type == "cuda" else "cpu"
+    if 4 * sum(t.numel() for t in narrow) > COPIED[kind] or any(type(t.data) is not torch.Tensor for t in narrow):
+        narrow = []
+    own = [t.data for t in narrow]
+    try:
+        for tensor in narrow:
+            tensor.data = tensor.data.float()
+        yield
+    finally:
+        for tensor, data in zip(narrow, own, strict=True):
+            tensor.data = data
+
+
 def over_lengths(
     model: Any, longest: int, try_rows: Callable[[Sequence[int], Limits, int], Limits], batching: Sequence[Trick]
 ) -> Limits:
@@ -131,10 +156,21 @@ def over_lengths(
         try_rows: takes lengths, the limits so far and the limit of what fails; returns the limits with that.
         batching: what is left out past a length that cannot be tried in reasonable time.
     """
+    with in_float32(model):
+        return _over_lengths(model, longest, try_rows, batching)
+
+
+def _over_lengths(
+    model: Any, longest: int, try_rows: Callable[[Sequence[int], Limits, int], Limits], batching: Sequence[Trick]
+) -> Limits:
     least = COMMON + 1 + STEPS
     fitting = [max(least, min(length, longest)) for length in LENGTHS]
     found = try_rows(fitting, Limits(), 0)
-    for edge in edges_of(model.config, longest):
+    for edge, switch in edges_of(model.config, longest).items():
+        if switch:  # in 16 bits its rounding may hide it
+            found = found.limited(
+                ["padding", "prefix"], edge, "the longest row of a batch switches the positions of all"
+            )
         if not affordable(model, edge):
             return found.limited(batching, edge, f"the model changes at {edge:,} tokens, too many to be tried")
         found = try_rows([*fitting[:2], min(edge + PAST + STEPS, longest)], found, edge)

@@ -93,8 +93,6 @@ def scoring_limits(model: Any, pad_id: int, longest: int) -> Limits:
     """
     import torch
 
-    dtype = str(model.dtype).removeprefix("torch.")
-
     def scores(rows: Sequence[Sequence[int]]) -> list[list[Any]]:
         return [[torch.tensor(row)] for row in token_logprobs(model, rows, pad_id)]
 
@@ -106,6 +104,7 @@ def scoring_limits(model: Any, pad_id: int, longest: int) -> Limits:
             raise
         except Exception:  # whatever a model's code says of a batch; of a row alone, its rows will say it
             return False
+        dtype = str(model.dtype).removeprefix("torch.")
         return all(same(found, expected, dtype) for found, expected in zip(together, alone, strict=True))
 
     def try_rows(lengths: Sequence[int], limits: Limits, upto: int) -> Limits:

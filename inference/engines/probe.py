@@ -76,7 +76,6 @@ class _FailsAlone(Exception):
 class _Probe:
     def __init__(self, engine: Tried) -> None:
         self._engine = engine
-        self._dtype = str(engine.model.dtype).removeprefix("torch.")
         takes = inspect.signature(engine.model.forward).parameters
         self._last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}  # of a long row the others fill memory
 
@@ -135,7 +134,8 @@ class _Probe:
 
         try:
             found = self._run(rows, use)
-            good = all(same(one, other[: len(one)], self._dtype) for one, other in zip(found, expected, strict=True))
+            dtype = str(self._engine.model.dtype).removeprefix("torch.")
+            good = all(same(one, other[: len(one)], dtype) for one, other in zip(found, expected, strict=True))
         except torch.OutOfMemoryError:
             raise
         except Exception:  # a model that cannot do it

@@ -105,15 +105,18 @@ def long_rope(directory: Path) -> Path:
 
 def test_a_long_prompt_does_not_switch_the_positions_of_those_beside_it(tmp_path: Path) -> None:
     one = engine(long_rope(tmp_path))
-    assert edges_of(one.model.config, 62) == [32] and edges_of(one.model.config, 32) == []
-    assert dict(one.limits.longest) == {"padding": 32}, "short rows go on together"
+    assert edges_of(one.model.config, 62) == {32: True} and edges_of(one.model.config, 32) == {}
+    assert dict(one.limits.longest) == {"padding": 32, "prefix": 32}, "short rows go on together"
     lengths = (3, 7, 12, 20, 20, 25, 41, 41, 50)
     batches = one.batches(lengths)
     assert sorted(sorted(lengths[n] for n in batch) for batch in batches) == [[3, 7, 12, 20, 20], [25], [41, 41], [50]]
     asked = prompts(lengths)
     together = [answers[0].token_ids for answers in one.generate(asked, range(len(asked)))]
     assert together == [one._tokenizer.until_stop(plain(one.model, prompt, 12)) for prompt in asked]
-    assert (told := one.limits.told()["padding"]).startswith("past 32 tokens: a row that is padded") and "equal" in told
+    assert one.limits.told()["padding"] == (
+        "past 32 tokens: the longest row of a batch switches the positions of all; "
+        "only rows of equal length are computed together"
+    )
 
 
 def test_a_length_that_is_too_dear_to_try_is_answered_row_by_row(
@@ -134,7 +137,7 @@ def test_a_score_does_not_depend_on_what_was_scored_before_or_beside(tmp_path: P
     model: Any = AutoModelForCausalLM.from_pretrained(directory).eval()
     rows = prompts((40, 90, 20, 45))
     limits = scoring_limits(model, 0, 100)
-    assert dict(limits.longest) == {"padding": 32}
+    assert dict(limits.longest) == {"padding": 32, "prefix": 32}
     fresh: Any = AutoModelForCausalLM.from_pretrained(directory).eval()
     expected = [own_logprobs(fresh, row) for row in rows[:1]]
     found = token_logprobs(model, rows, 0, limits=limits)
@@ -161,9 +164,19 @@ def test_several_samples_of_a_model_that_takes_no_batch_are_those_alone(tmp_path
 
 
 def test_in_16_bits_rounding_is_no_reason_to_leave_a_trick_out(tmp_path: Path) -> None:
-    for family, expected in (("llama", set()), ("olmoe", set()), ("bart", {"padding"}), ("rwkv", NOT_AT_ALL)):
+    import torch
+
+    for family, expected in (
+        ("llama", set()),
+        ("olmoe", set()),
+        ("bart", {"padding"}),
+        ("rwkv", NOT_AT_ALL),
+        ("recurrent_gemma", {"padding"}),
+        ("gpt_neo", {"prefix"}),
+    ):
         one = engine(build(family, tmp_path / family), dtype="bfloat16")
         assert set(one.limits.longest) == expected, family
+        assert {weights.dtype for weights in one.model.parameters()} == {torch.bfloat16}, "the copy has gone"
 
 
 def test_a_model_that_fails_alone_says_so(tmp_path: Path) -> None:
