@@ -51,6 +51,8 @@ class Settings:
     cpus_per_actor: int = 8
     tensor_parallel: int = 1
     through_onednn: bool = False
+    task: str = "generate"
+    max_prompt_tokens: int = 120
 
     @property
     def max_new_tokens(self) -> int:

@@ -24,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from bench.inference_data import HOME, make_run, tiny_model, write_prompts
+from engines.alone import Limits
 from engines.ray import connect
 from handoff.artifact import open_artifact
 from handoff.machine import describe_machine
@@ -103,13 +104,13 @@ class Device:
     """An engine that does nothing but hold the emulated device."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
-        self._clock, self._seconds = clock, seconds
+        self._clock, self._seconds, self.limits = clock, seconds, Limits()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         self._clock.use_device(self._seconds)
         return batch
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    def batches(self, lengths: Sequence[int], limits: Limits | None = None) -> list[list[int]]:
         return [list(range(len(lengths)))]
 
     def generate(self, prompts: Sequence[Any], seeds: Sequence[int]) -> list[list[Answer]]:

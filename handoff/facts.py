@@ -183,6 +183,7 @@ def gate_of(record: StageRecord | None) -> Gate | None:
 
 class EvaluationFacts(Facts):
     splits: dict[str, SplitResult] = {}
+    limits: dict[str, str] = {}  # by model, what of a batch does not hold for it: from where on, why, and what it costs
 
 
 class PoolUse(Facts):
@@ -210,6 +211,9 @@ class PredictionFacts(Facts):
     seconds: float | None = None  # from the first answer to the last, less times without a replica
     pool: PoolUse | None = None
     restarts: int | None = None  # of actors
+    limits: dict[str, str] = {}  # what the engine does not do with this model: from where on, why, and what it costs
+    batches: int | None = None
+    fewest_batches: int | None = None  # that there would have been without these limits
     baseline_prompts: int | None = None
 
     @property

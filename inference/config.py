@@ -48,6 +48,11 @@ class InferenceConfig(Frozen):
         pattern=r"(?s)^.*\{prompt\}.*$",
     )
     chat: bool = Field(default=False, description="put that text into the tokenizer's chat template, as the user's")
+    special_tokens: Literal["refuse", "escape", "allow"] = Field(
+        default="refuse",
+        description="special tokens in a row's own text, under chat: refuse makes a row with an error; escape puts a zero-width "
+        "space into them, so that they are words; allow lets them end the user's turn or begin another",
+    )
     max_prompt_tokens: int = Field(default=512, description="longer prompts become rows with an error", ge=1)
     max_new_tokens: int = Field(
         default=64, description="longest completion; longer given ones become rows with an error", ge=1
@@ -55,10 +60,12 @@ class InferenceConfig(Frozen):
     temperature: Generating[float] = Field(default=0.8, description="0: greedy; higher: more varied", ge=0, le=10)
     top_p: Generating[float] = Field(default=0.95, description="smallest probability mass to sample from", gt=0, le=1)
     seed: Generating[int] = Field(
-        default=0, description="the same model, prompt and seed give the same text", ge=0, lt=2**31
+        default=0, description="the same model, prompt, id of the prompt and seed give the same text", ge=0, lt=2**31
     )
     n: Generating[int] = Field(default=1, description="answers to each prompt, a row each", ge=1, le=128)
-    stop: Generating[tuple[str, ...]] = Field(default=(), description="texts that end a completion; they are cut off")
+    stop: Generating[tuple[Annotated[str, Field(min_length=1)], ...]] = Field(
+        default=(), description="texts that end a completion; they are cut off"
+    )
     logprobs: bool = Field(default=False, description="record the log-probability of each token of a completion")
     max_errored_rows: Limit[float | None] = Field(
         default=0.5,

@@ -1,6 +1,7 @@
 """The model stage: an actor that loads the model once and answers shard after shard."""
 
 import gc
+import json
 import os
 import pickle
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from engines.alone import Limits
 from handoff.causes import safe_text
 from handoff.errors import InfrastructureError
 from handoff.tokenizer import ModelTokenizer
@@ -19,11 +21,11 @@ from inference.engines.base import Answer
 from inference.engines.load import load_engine
 from inference.engines.sampling import row_seed
 from inference.pool import join
+from inference.quarantine import described
 from inference.shards import Answers, Shard
 from inference.text_stages import ModelReference
 
 DEATHS_LOADING = 2  # in a row, after which an actor is given up; Ray would start it again for ever
-ERROR_CHARACTERS = 500  # of an engine's message that a row keeps
 EXIT_UNUSABLE = 70  # of a process whose device or engine answers nothing any more; EX_SOFTWARE of sysexits.h
 
 ANSWERS = pa.list_(
@@ -109,12 +111,16 @@ class Generator:
         Returns:
             The batch with ``answers`` (list of ``ANSWERS``, null with an error) and ``seconds`` (float64, wall time of
             the batch that a row was answered in); ``error`` says why a row has none. The schema's metadata has the
-            times of beginning and end and the seconds that the engine worked.
+            times of beginning and end and the seconds that the engine worked, what the engine does not do with this model, and
+            how many batches there were, and would have been if it did.
         """
         begun = time.time()
         work = _Work(self._engine, self._config, batch, self._attempts(batch))
         work.run()
-        told = {"begun": begun, "ended": time.time(), "busy": work.busy}
+        told = {
+            "begun": begun, "ended": time.time(), "busy": work.busy,
+            "limits": json.dumps(self._engine.limits.told()), "batches": work.batches, "fewest_batches": work.fewest_batches,
+        }  # fmt: skip
         at = batch.schema.get_field_index("error")
         return (
             batch.set_column(at, "error", pa.array(work.errors, pa.string()))
@@ -145,6 +151,7 @@ class _Work:
         self.seconds = [0.0] * len(batch)
         self.failed: set[int] = set()
         self.busy = 0.0
+        self.batches = self.fewest_batches = 0
 
     def run(self) -> None:
         """Suspects first, so that another death costs little of this shard; then the others in the engine's batches."""
@@ -154,7 +161,10 @@ class _Work:
             for rows in list(self._attempts.suspects):
                 self._batch(rows)
         rest = [n for n, ids in enumerate(self._prompts) if ids and self.answers[n] is None and n not in self.failed]
-        for group in self._engine.batches([len(self._prompts[n] or ()) for n in rest]):
+        lengths = [len(self._prompts[n] or ()) for n in rest]
+        groups = self._engine.batches(lengths)
+        self.batches, self.fewest_batches = len(groups), len(self._engine.batches(lengths, Limits()))
+        for group in groups:
             self._batch([rest[place] for place in group])
         if self._attempts:
             self._attempts.end()
@@ -200,12 +210,6 @@ class _Work:
 
     def told(self) -> list[list[dict[str, Any]] | None]:
         return [None if answers is None else [vars(a) for a in answers] for answers in self.answers]
-
-
-def described(error: BaseException) -> str:
-    """An engine's error as a row keeps it: class and first line."""
-    text = safe_text(error, ERROR_CHARACTERS).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 def unusable(error: BaseException) -> bool:

@@ -45,6 +45,9 @@ def count_facts(tally: Tally, tuned: Task, base: Task | None) -> PredictionFacts
         seconds=round(seconds, 3),
         pool=pool_use(tally.summaries),
         restarts=restarts(tuned.answers),
+        limits={trick: why for s in tally.summaries for trick, why in s.limits.items()},
+        batches=sum(s.batches for s in tally.summaries),
+        fewest_batches=sum(s.fewest_batches for s in tally.summaries),
         baseline_prompts=base.prompts.count if base else 0,
     )
 
@@ -60,7 +63,10 @@ def headline(facts: PredictionFacts) -> str:
 
 
 def metrics(facts: PredictionFacts) -> dict[str, Any]:
-    return {k: getattr(facts, k) for k in ("prompts", "errors", "completion_tokens", "tokens_per_second")}
+    told = {k: getattr(facts, k) for k in ("prompts", "errors", "completion_tokens", "tokens_per_second")}
+    if facts.limits:
+        told |= {k: getattr(facts, k) for k in ("limits", "batches", "fewest_batches")}
+    return told
 
 
 def show_samples(predictions: Artifact) -> None:

@@ -1,5 +1,6 @@
 """Prompts from .jsonl and .parquet files, a batch at a time, every fault named with its place."""
 
+import codecs
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ def _jsonl(filesystem: pafs.FileSystem, path: str, uri: str, columns: Columns) -
     rows: list[tuple[Any, ...]] = []
     with filesystem.open_input_stream(path) as stream, pa.PythonFile(stream, "r") as raw:
         for number, line in enumerate(_lines(raw), start=1):
+            if number == 1:
+                line = _without_mark(line, uri)
             if line.strip():
                 rows.append(_json_row(line, f"prompts {uri}, line {number}", columns))
             if len(rows) == BATCH_ROWS:
@@ -107,10 +110,11 @@ def _jsonl(filesystem: pafs.FileSystem, path: str, uri: str, columns: Columns) -
 
 
 def _json_row(line: bytes, place: str, columns: Columns) -> tuple[Any, ...]:
+    text = _utf8(line, place)
     try:
-        row = json.loads(line)
+        row = json.loads(text)
         named = {name: row[name] for name in columns.all}
-    except (ValueError, RecursionError):  # of bytes that are no UTF-8, too many digits, too many brackets
+    except (ValueError, RecursionError):  # of too many digits, too many brackets
         raise SourceError(f"{place}: not JSON. Remedy: {SCHEMA_REMEDY}") from None
     except (TypeError, KeyError):
         wanted = " and ".join(columns.all)
@@ -118,6 +122,35 @@ def _json_row(line: bytes, place: str, columns: Columns) -> tuple[Any, ...]:
     more = [_whole(_as_text(named[name]), f"{place}: {name}") for name in columns.more]
     texts = [_checked_text(named[column], f"{place}: {column}") for column in columns.texts.values()]
     return (_checked_id(named[columns.id], place), *texts, *more)
+
+
+def _without_mark(line: bytes, uri: str) -> bytes:
+    """The first line without UTF-8's byte order mark. Raises SourceError at a mark of UTF-16 or UTF-32, whose lines are others."""
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        wide = line.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE))
+        raise _not_utf8(
+            f"prompts {uri}", f"the file is {'UTF-32' if wide else 'UTF-16'}", "UTF-32" if wide else "UTF-16"
+        )
+    return line.removeprefix(codecs.BOM_UTF8)
+
+
+def _utf8(line: bytes, place: str) -> str:
+    """The text of a line. Raises SourceError where it is of another encoding, with that, as far as bytes tell it."""
+    if b"\0" in line:  # no JSON has one; every letter of UTF-16 does
+        raise _not_utf8(place, "it has zero bytes, as UTF-16 does", "UTF-16LE")
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        byte = (
+            f"byte 0x{line[error.start]:02x} at {error.start + 1} is not UTF-8; the file may be Latin-1 or Windows-1252"
+        )
+        raise _not_utf8(place, byte, "WINDOWS-1252") from None
+
+
+def _not_utf8(place: str, why: str, encoding: str) -> SourceError:
+    return SourceError(
+        f"{place}: {why}. Remedy: write it as UTF-8 (iconv -f {encoding} -t UTF-8 OLD > NEW, with the encoding that it has)"
+    )
 
 
 def _as_text(value: Any) -> str | None:
@@ -178,7 +211,13 @@ def _cast(batch: pa.RecordBatch, subject: str, passed: int, columns: Columns) ->
             f"Remedy: {SCHEMA_REMEDY}"
         )
     texts = {name: batch[column].cast(pa.string()) for name, column in columns.texts.items()}
-    return pa.table({"id": ids, **texts, **{name: batch[name] for name in columns.more}})
+    return pa.table({"id": ids, **texts, **{name: _plain(batch[name]) for name in columns.more}})
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """A column of views as one of the plain type: rows of views cannot be picked out by their places."""
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(column.type)
+    return column if plain is None else column.cast(plain)
 
 
 def _first_bad(batch: pa.RecordBatch) -> int:

@@ -169,7 +169,7 @@ def _write(tables: Iterator[pa.Table], place: Staging, subject: str) -> tuple[in
     writer: pq.ParquetWriter | None = None
     declared, rows = schema.PROMPTS, 0
     try:
-        for group in _regrouped(tables):
+        for group in _regrouped(tables, subject):
             hashes.add(group["id"])
             if rows == 0:
                 more = [f for f in group.schema if f.name not in schema.PROMPTS.names]
@@ -195,26 +195,37 @@ def _write_group(writer: pq.ParquetWriter, group: pa.Table, declared: pa.Schema,
     try:
         writer.write_table(group.select(declared.names).cast(declared), row_group_size=prompt_rows.GROUP_ROWS)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise SourceError(
-            f"prompts {subject}: a further column has other types in other files ({str(error).splitlines()[0]}). "
-            "Remedy: give it one type"
-        ) from None
+        raise _several_types(subject, error) from None
 
 
-def _regrouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of ``prompt_rows.GROUP_ROWS``."""
+def _several_types(subject: str, error: Exception) -> SourceError:
+    return SourceError(
+        f"prompts {subject}: a further column has other types in other files ({str(error).splitlines()[0]}). "
+        "Remedy: give it one type"
+    )
+
+
+def _regrouped(tables: Iterator[pa.Table], subject: str) -> Iterator[pa.Table]:
+    """The same rows in tables of ``prompt_rows.GROUP_ROWS``. Raises SourceError where they cannot be in one."""
     waiting: list[pa.Table] = []
     count = 0
     for table in tables:
         waiting.append(table)
         count += len(table)
         while count >= prompt_rows.GROUP_ROWS:
-            whole = pa.concat_tables(waiting, promote_options="permissive")
+            whole = _joined(waiting, subject)
             yield whole.slice(0, prompt_rows.GROUP_ROWS)
             waiting = [whole.slice(prompt_rows.GROUP_ROWS)]
             count -= prompt_rows.GROUP_ROWS
     if count:
-        yield pa.concat_tables(waiting, promote_options="permissive")
+        yield _joined(waiting, subject)
+
+
+def _joined(tables: list[pa.Table], subject: str) -> pa.Table:
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise _several_types(subject, error) from None
 
 
 def _ids(place: Staging) -> Iterator[pa.ChunkedArray]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from handoff import schema
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
+from inference.quarantine import row_by_row
 
 # A longer text is refused untokenised: few tokens are longer, and 10 million characters take gigabytes to tokenise.
 CHARACTERS_PER_TOKEN = 64
@@ -34,10 +35,15 @@ def completion_ids(
         Ids, null with an error, and the errors, those of the completions among them.
     """
     found = [why or _unfit(text, most) for text, why in zip(completions, errors, strict=True)]
-    rows = zip(prompts, completions, found, strict=True)
-    pairs = [("", "") if why else (prompt or "", text or "") for prompt, text, why in rows]
+    pairs = [(prompt or "", text or "") for prompt, text in zip(prompts, completions, strict=True)]
+    made, found = row_by_row(
+        lambda some: tokenizer.pairs(*map(list, zip(*some, strict=True)), end=False),
+        pairs,
+        found,
+        "the tokenizer fails",
+    )
     ids: list[list[int] | None] = []
-    for n, (whole, at) in enumerate(tokenizer.pairs(*map(list, zip(*pairs, strict=True)), end=False)):
+    for n, (whole, at) in enumerate(pair or ([], 0) for pair in made):
         if found[n] is None and len(whole) == at:
             found[n] = "the completion has no token that the tokenizer knows"
         elif found[n] is None and len(whole) - at > most:

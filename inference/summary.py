@@ -1,5 +1,6 @@
 """What is told of shards: counts, errors by cause, lengths, times; of one shard, and of all of them together."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ class Summary(BaseModel):
     waited_input: float  # before this shard
     waited_output: float  # after the shard before
     actor: str
+    limits: dict[str, str] = {}  # what the engine does not do with the model: from where on, why, and what it costs
+    batches: int = 0
+    fewest_batches: int = 0  # that there would have been without these limits
 
     @classmethod
     def of(cls, shard: Shard, batch: pa.Table, rows: pa.Table) -> "Summary":
@@ -54,6 +58,9 @@ class Summary(BaseModel):
             tokens=pc.sum(rows["completion_tokens"]).as_py() or 0,
             **{k: float(told.get(k, 0)) for k in ("begun", "ended", "busy", "waited_input", "waited_output")},
             actor=told.get("actor", ""),
+            limits=json.loads(told.get("limits", "{}")),
+            batches=int(told.get("batches", 0)),
+            fewest_batches=int(told.get("fewest_batches", 0)),
         )
 
     @property

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from handoff.errors import ConfigError
+from handoff.tokenizer import ModelTokenizer
 
+ZERO_WIDTH = "\u200b"  # space
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -64,3 +66,42 @@ class ChatTemplate:
             **specials,
         )
         return str(made[0][0])
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Keeps the tokens by which a chat template marks turns out of what a user says.
+
+    Attributes:
+        tokenizer: of the model that answers.
+        controls: text of each such token by its id.
+        escape: whether they are made words; they are refused otherwise.
+    """
+
+    tokenizer: ModelTokenizer
+    controls: dict[int, str]
+    escape: bool
+
+    @classmethod
+    def of(cls, tokenizer: ModelTokenizer, chat: ChatTemplate, escape: bool) -> "Guard":
+        """The tokenizer's special tokens, and those of its other added ones that the chat template names."""
+        added = json.loads(tokenizer.definition).get("added_tokens", ())
+        controls = {t["id"]: t["content"] for t in added if t.get("special") or t["content"] in chat.source}
+        return cls(tokenizer, controls, escape)
+
+    def safe(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """A row's values with no such token in them, and why it cannot be used: it has some, and they are not to be escaped,
+        or cannot be.
+        """
+        texts = {name: str(value) for name, value in row.items()}
+        if self.escape:
+            for token in self.controls.values():
+                apart = token[:1] + ZERO_WIDTH + token[1:]
+                texts = {name: text.replace(token, apart) for name, text in texts.items()}
+        for name, ids in zip(texts, self.tokenizer.rendered(list(texts.values())), strict=True):
+            if found := [self.controls[n] for n in ids if n in self.controls]:
+                how = (
+                    "which no zero-width space makes words" if self.escape else "and inference.special_tokens is refuse"
+                )
+                return texts, f"the column {name} holds the special token {found[0]!r}, {how}"
+        return texts, None

@@ -13,8 +13,9 @@ from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.engines.base import before_stop
+from inference.quarantine import row_by_row
 from inference.scoring import CHARACTERS_PER_TOKEN, completion_ids
-from inference.template import ChatTemplate, columns_of, fill
+from inference.template import ChatTemplate, Guard, columns_of, fill
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Renderer:
         max_prompt_tokens: the configured limit.
         positions: tokens that the model has room for before the completion; None: no limit known.
         given: the longest completion in tokens, where completions are given, to be scored; None where none are.
+        guard: keeps special tokens out of what is put into the chat template; None to let them in.
     """
 
     tokenizer: ModelTokenizer
@@ -51,14 +53,19 @@ class Renderer:
     max_prompt_tokens: int
     positions: int | None
     given: int | None = None
+    guard: Guard | None = None
 
     @classmethod
     def of(cls, directory: str, config: InferenceConfig, positions: int | None) -> "Renderer":
         """For the model in a directory, with room for ``positions`` tokens in all."""
+        tokenizer = ModelTokenizer.of_directory(directory)
+        chat = ChatTemplate.of_directory(directory) if config.chat else None
+        guarded = chat is not None and config.special_tokens != "allow"
         return cls(
-            tokenizer=ModelTokenizer.of_directory(directory),
+            tokenizer=tokenizer,
             template=config.template,
-            chat=ChatTemplate.of_directory(directory) if config.chat else None,
+            chat=chat,
+            guard=Guard.of(tokenizer, chat, config.special_tokens == "escape") if chat and guarded else None,
             max_prompt_tokens=config.max_prompt_tokens,
             positions=None if positions is None else positions - config.max_new_tokens,
             given=config.max_new_tokens if config.task == "score" else None,
@@ -75,23 +82,30 @@ class Renderer:
             ``prompt_tokens`` (int32) and ``error`` (string); with given completions ``completion_ids`` as well.
         """
         named = columns_of(self.template)
-        rows = batch.select(["prompt", *named]).to_pylist()
         limit, name = self.max_prompt_tokens, "max_prompt_tokens"
         if self.positions is not None and self.positions < limit:
             limit, name = self.positions, "the model's positions less max_new_tokens"
-        errors = [self._unfit(row, named, limit * CHARACTERS_PER_TOKEN) for row in rows]
-        texts = [None if why else self._text(row) for row, why in zip(rows, errors, strict=True)]
+        table = batch.select(["prompt", *named])
+        rows, errors = row_by_row(
+            lambda places: table.take(pa.array(places, pa.int64())).to_pylist(),
+            range(len(batch)), [None] * len(batch), "its columns cannot be read",
+        )  # fmt: skip
+        most = limit * CHARACTERS_PER_TOKEN
+        errors = [why or self._unfit(row or {}, named, most) for row, why in zip(rows, errors, strict=True)]
+        made, errors = row_by_row(self._texts, rows, errors, "the chat template fails")
+        texts, refused = zip(*(pair or (None, None) for pair in made), strict=True)
+        errors = [why or also for why, also in zip(errors, refused, strict=True)]
         encode = self.tokenizer.rendered if self.chat else self.tokenizer.prompts
-        tokens = encode([text or "" for text in texts])
+        tokens, errors = row_by_row(encode, texts, errors, "the tokenizer fails")
         ids: list[list[int] | None] = []
         counts: list[int] = []
-        for n, (text, made) in enumerate(zip(texts, tokens, strict=True)):
-            counts.append(0 if text is None else len(made))
-            if errors[n] is None and not made:
+        for n, found in enumerate(tokens):
+            counts.append(len(found or ()))
+            if errors[n] is None and not found:
                 errors[n] = "the prompt has no token that the tokenizer knows"
-            elif errors[n] is None and len(made) > limit:
-                errors[n] = f"the prompt has {len(made)} tokens, the limit is {limit} ({name})"
-            ids.append(None if errors[n] else made)
+            elif errors[n] is None and counts[n] > limit:
+                errors[n] = f"the prompt has {counts[n]} tokens, the limit is {limit} ({name})"
+            ids.append(None if errors[n] else found)
         if self.given is not None:
             given, errors = completion_ids(self.tokenizer, texts, batch["completion"].to_pylist(), errors, self.given)
             batch = batch.append_column("completion_ids", pa.array(given, pa.list_(pa.int32())))
@@ -112,9 +126,14 @@ class Renderer:
             return f"the prompt has {length} characters, more than {CHARACTERS_PER_TOKEN} for each token of the limit"
         return None
 
-    def _text(self, row: dict[str, Any]) -> str:
-        text = fill(self.template, row)
-        return self.chat.render(text) if self.chat else text
+    def _texts(self, rows: Sequence[dict[str, Any] | None]) -> list[tuple[str | None, str | None]]:
+        """The text of each row, or why it cannot be used."""
+        made: list[tuple[str | None, str | None]] = []
+        for row in filter(None, rows):
+            safe, why = self.guard.safe(row) if self.guard else (row, None)
+            text = fill(self.template, safe)
+            made.append((None, why) if why else (self.chat.render(text) if self.chat else text, None))
+        return made
 
 
 def finish(batch: pa.Table, tokenizer: ModelTokenizer, carry: Sequence[str] = (), stop: Sequence[str] = ()) -> pa.Table:

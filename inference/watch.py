@@ -47,6 +47,8 @@ class Watch:
         if self._progress is None:
             self._begun = summary.begun
             ago = max(time.time() - summary.begun, 0.0)
+            for trick, why in summary.limits.items():
+                log.warning("%s: the engine's %s %s", self._label, trick, why)
             self._progress = Progress(self._label, "rows", self._rows, started_ago=ago, done_before=self.done_before)
         self._tokens += summary.tokens
         self._ended = max(self._ended, summary.ended)

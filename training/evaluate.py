@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from engines.alone import Limits
+from engines.likelihood import scoring_limits
 from engines.ray import connect, require_room
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError, GateFailed
@@ -26,7 +28,7 @@ from training.scoring import passage_nll, perplexity
 
 log = logging.getLogger("baton")
 
-CODE_VERSION = 2  # raise it when the same models and passages give other figures
+CODE_VERSION = 3  # raise it when the same models and passages give other figures
 MODELS = ("base", "tuned")
 
 
@@ -59,14 +61,13 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
             connect()
             require_room(config.actors)
         with record.phase("score"):
-            splits = measure(models, passages, tokenizer, config)
+            scores = measure(models, passages, tokenizer, config)
         with record.phase("publish"), staging(run.store, "evaluation", settings, parents) as place:
-            scores = EvaluationFacts(splits=splits)
             place.store.write(f"{place.path}/metrics.json", json.dumps(scores.told(), indent=2).encode())
             evaluation = place.publish(facts=scores)
     scores = facts_of(evaluation.manifest, EvaluationFacts)
     decision = judge(scores, config)
-    record.artifact, record.metrics = evaluation.id, {"gate": decision.model_dump()}
+    record.artifact, record.metrics = evaluation.id, {"gate": decision.model_dump(), "limits": scores.limits}
     for line in table(scores):
         log.info("%s", line)
     log.info("evaluation: %s", evaluation.directory)
@@ -119,13 +120,14 @@ def measure(
     passages: dict[str, list[tuple[list[int], int]]],
     tokenizer: ModelTokenizer,
     config: EvaluationConfig,
-) -> dict[str, SplitResult]:
+) -> EvaluationFacts:
     """Score all passages under both models on one pool of actors.
 
     The batches of the base model come first: each actor holds one model at a time and changes once.
 
     Returns:
-        Per split: base and tuned, each with perplexity, tokens and passages, and their ratio.
+        Per split: base and tuned, each with perplexity, tokens and passages, and their ratio; and per model what of a
+        batch does not hold for it.
     """
     import ray
 
@@ -136,7 +138,7 @@ def measure(
     context.execution_options.preserve_order = True
     scored = ray.data.from_blocks(work).map_batches(
         Scorer,
-        fn_constructor_args=(models, tokenizer.end_id, "cuda" if config.use_gpu else "cpu"),
+        fn_constructor_args=(models, tokenizer.end_id, "cuda" if config.use_gpu else "cpu", config.max_tokens),
         batch_format="pyarrow",
         batch_size=None,
         compute=ray.data.ActorPoolStrategy(size=config.num_actors),
@@ -144,12 +146,17 @@ def measure(
         num_gpus=1 if config.use_gpu else 0,
     )
     scores: dict[tuple[str, str], list[tuple[float, int]]] = {}
+    limited: dict[str, str] = {}
     batch: Any
     for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in batch.to_pylist():
             scores.setdefault((row["split"], row["model"]), []).append((row["nll"], row["predicted"]))
+            if row["limits"] and row["model"] not in limited:
+                limited[row["model"]] = row["limits"]
+                log.warning("%s model: %s", row["model"], row["limits"])
         progress.add(batch.num_rows)
-    return {split: compare(split, {m: scores[split, m] for m in MODELS}) for split in passages}
+    splits = {split: compare(split, {m: scores[split, m] for m in MODELS}) for split in passages}
+    return EvaluationFacts(splits=splits, limits=limited)
 
 
 def batches(passages: dict[str, list[tuple[list[int], int]]], config: EvaluationConfig) -> Iterator[pa.Table]:
@@ -176,21 +183,23 @@ class Scorer:
     activations of many models leave, and all that comes after is not a number.
     """
 
-    def __init__(self, models: dict[str, Artifact], pad_id: int, device: str) -> None:
-        self._models, self._pad_id, self._device = models, pad_id, device
-        self._loaded, self._model = "", None
+    def __init__(self, models: dict[str, Artifact], pad_id: int, device: str, longest: int) -> None:
+        self._models, self._pad_id, self._device, self._longest = models, pad_id, device, longest
+        self._loaded, self._model, self._limits = "", None, Limits()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         name = batch["model"][0].as_py()
         if name != self._loaded:
             self._load(name)
         ids, prompts = batch["ids"].to_pylist(), batch["prompt"].to_pylist()
-        scores = passage_nll(self._model, ids, self._pad_id, prompts)
+        scores = passage_nll(self._model, ids, self._pad_id, prompts, self._limits)
+        told = "; ".join(f"{trick} {why}" for trick, why in self._limits.told().items())
         nll, predicted = zip(*scores, strict=True)
         return (
             batch.drop_columns("ids")
             .append_column("nll", pa.array(nll))
             .append_column("predicted", pa.array(predicted))
+            .append_column("limits", pa.array([told] * len(ids)))
         )
 
     def _load(self, name: str) -> None:
@@ -203,6 +212,7 @@ class Scorer:
         if model.dtype == torch.float16:
             model = model.to(torch.bfloat16 if self._device == "cuda" else torch.float32)
         self._model, self._loaded = model.to(self._device).eval(), name
+        self._limits = scoring_limits(self._model, self._pad_id, self._longest)
 
 
 def compare(split: str, scores: dict[str, list[tuple[float, int]]]) -> SplitResult:

@@ -4,22 +4,27 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from engines.alone import Limits
 from engines.likelihood import token_logprobs
 
 
 def passage_nll(
-    model: Any, passages: Sequence[Sequence[int]], pad_id: int, prompts: Sequence[int] | None = None
+    model: Any,
+    passages: Sequence[Sequence[int]],
+    pad_id: int,
+    prompts: Sequence[int] | None = None,
+    limits: Limits | None = None,
 ) -> list[tuple[float, int]]:
     """Score each passage by itself, from its second token on, or from its completion on.
 
     Args:
-        model, passages, pad_id: as :func:`engines.likelihood.token_logprobs` has them.
+        model, passages, pad_id, limits: as :func:`engines.likelihood.token_logprobs` has them.
         prompts: how many of each passage's first tokens are given; none but the first where left out.
 
     Returns:
         For each passage the summed negative log-likelihood in nats and the number of predicted tokens.
     """
-    rows = token_logprobs(model, passages, pad_id, prompts)
+    rows = token_logprobs(model, passages, pad_id, prompts, limits)
     return [(-math.fsum(row), len(row)) for row in rows]
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from engines.alone import Limits
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -43,13 +45,20 @@ class Answer:
 
 
 class Engine(Protocol):
-    """A loaded model."""
+    """A loaded model.
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    Attributes:
+        limits: what the engine does not do with this model, as its rows would come out otherwise than alone.
+    """
+
+    limits: Limits
+
+    def batches(self, lengths: Sequence[int], limits: Limits | None = None) -> list[list[int]]:
         """Which rows of a window to answer together: indexes into ``lengths``, each once.
 
         Args:
             lengths: tokens of each prompt.
+            limits: in place of the model's own.
         """
         ...
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
+from engines.alone import Limits
 from inference.engines.base import Answer
 
 ERROR_CHARACTERS = 2000  # of a process' last words, for the message of its end
@@ -39,9 +40,10 @@ class ChildEngine:
         self._name, self._command, self._setup, self._environments = name, list(command), dict(setup), environments
         self._processes: list[subprocess.Popen[bytes]] = []
         self._words: Any = None
+        self.limits = Limits()
         self._start()
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    def batches(self, lengths: Sequence[int], limits: Limits | None = None) -> list[list[int]]:
         """All rows in one batch."""
         return [list(range(len(lengths)))] if lengths else []
 
@@ -78,7 +80,7 @@ class ChildEngine:
             )
             for environment in self._environments()
         ]  # fmt: skip
-        self._ask(self._setup)
+        self.limits = Limits(**self._ask(self._setup))
 
     def _ask(self, request: Mapping[str, Any]) -> Any:
         if not self._processes:

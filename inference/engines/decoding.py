@@ -1,10 +1,9 @@
 """The decoding loop: one token per step for every row, rows that have ended leaving the batch."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from inference.engines.base import Answer, Sampling
-from inference.engines.sampling import Sampler
 
 # Ended rows are taken out once they are this share of the batch: taking some out copies the cache of those that stay,
 # which every step does once anyway, as transformers' dynamic cache grows by concatenation.
@@ -12,6 +11,18 @@ LEAVING_SHARE = 1 / 8
 # On a GPU the host looks at the tokens every so many steps: each look waits for the device. An ended row makes at most
 # that many tokens too many, which are cut off.
 STEPS_BETWEEN_LOOKS = 8
+
+
+class Chooser(Protocol):
+    """Chooses the next token of each row."""
+
+    def __call__(self, logits: Any) -> Any:
+        """Token ids [rows] from ``logits`` [rows, vocabulary]."""
+        ...
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows of the batch alone."""
+        ...
 
 
 class Writing:
@@ -50,12 +61,23 @@ class Decoding:
         sampling: lengths and whether log-probabilities are asked for.
         sampler: chooses tokens.
         agree: of models split over processes: makes all of them go on with the same tokens; None for one process.
+        seen: first tokens of the inputs that the cache has already.
+        leaving: whether ended rows leave the batch.
+        looks: steps between looks at the tokens on a GPU.
     """
 
     def __init__(
-        self, rows: list[Writing], sampling: Sampling, sampler: Sampler, agree: Callable[[Any], Any] | None = None
+        self,
+        rows: list[Writing],
+        sampling: Sampling,
+        sampler: Chooser,
+        agree: Callable[[Any], Any] | None = None,
+        seen: int = 0,
+        leaving: bool = True,
+        looks: int = STEPS_BETWEEN_LOOKS,
     ) -> None:
         self._rows, self._how, self._sampler, self._agree = rows, sampling, sampler, agree
+        self._seen, self._leaving, self._looks = seen, leaving, looks
 
     def __call__(
         self,
@@ -69,7 +91,7 @@ class Decoding:
         import torch
 
         live = self._rows  # of the tensors' rows
-        looks = STEPS_BETWEEN_LOOKS if input_ids.is_cuda else 1
+        looks = self._looks if input_ids.is_cuda else 1
         pending: list[tuple[Any, Any]] = []
         for step in range(self._how.max_new_tokens):
             new = self._length_of_new(input_ids, model_kwargs, step)
@@ -93,7 +115,8 @@ class Decoding:
             going = [place for place, row in enumerate(live) if row.reason is None]
             if not going:
                 break
-            if len(live) - len(going) >= LEAVING_SHARE * len(live) and can_select(model_kwargs):
+            leave = self._leaving and len(live) - len(going) >= LEAVING_SHARE * len(live)
+            if leave and can_select(model_kwargs):
                 index = torch.tensor(going, device=input_ids.device)
                 live, input_ids = [live[place] for place in going], input_ids[index]
                 model_kwargs = select(model_kwargs, index)
@@ -104,8 +127,7 @@ class Decoding:
         """How many of the last tokens the model has not seen; None for all of them."""
         if step:
             return 1 if model_kwargs.get("use_cache", True) else None
-        cache = model_kwargs.get("past_key_values")
-        return None if cache is None else int(input_ids.shape[1] - cache.get_seq_length())
+        return int(input_ids.shape[1]) - self._seen
 
     def _note(self, live: list[Writing], pending: list[tuple[Any, Any]]) -> None:
         """Hand the tokens of some steps to their answers."""

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engines.alone import Limits
+from engines.batching import by_budget
 from handoff.errors import ConfigError
 from handoff.model_shape import Shape
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
-from inference.engines.batching import by_budget
 from inference.engines.child import ChildEngine
 
 
@@ -55,9 +56,10 @@ class SplitEngine(ChildEngine):
         command = [sys.executable, "-m", "inference.engines.split_child"]
         super().__init__("transformers, split", command, setup, self._ranks)
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Rows of like length, as many as ``batch_tokens`` holds."""
-        return by_budget(lengths, self._config.max_new_tokens, self._config.batch_tokens // self._config.n)
+    def batches(self, lengths: Sequence[int], limits: Limits | None = None) -> list[list[int]]:
+        """Rows of like length that may be answered together, as many as ``batch_tokens`` holds."""
+        how = self._config
+        return by_budget(lengths, how.max_new_tokens, how.batch_tokens // how.n, limits or self.limits)
 
     def close(self) -> None:
         super().close()

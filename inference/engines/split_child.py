@@ -33,6 +33,9 @@ class Rank:
     def __init__(self, setup: dict[str, Any]) -> None:
         self._engine = load(setup)
 
+    def limits(self) -> dict[str, Any]:
+        return dataclasses.asdict(self._engine.limits)
+
     def generate(self, **request: Any) -> list[list[tuple[Any, ...]]]:
         return [[dataclasses.astuple(answer) for answer in answers] for answers in self._engine.generate(**request)]
 

@@ -1,14 +1,19 @@
 """Answers with Hugging Face transformers, in batches of a token budget."""
 
 import inspect
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from engines.likelihood import token_logprobs
-from inference.engines.base import Answer
-from inference.engines.batching import by_budget, shared_prefix
-from inference.engines.decoding import Decoding, Writing, plain_attention
+from engines.alone import Limits
+from engines.batching import by_budget, shared_prefix
+from engines.likelihood import forget_growth, scoring_limits, token_logprobs
+from handoff.positions import positions_of
+from inference.engines.base import Answer, Sampling
+from inference.engines.decoding import STEPS_BETWEEN_LOOKS, Chooser, Decoding, Writing, plain_attention
 from inference.engines.onednn import to_onednn
+from inference.engines.probe import generating_limits
 from inference.engines.sampling import Sampler, sample_seeds
 
 if TYPE_CHECKING:  # they need pydantic and pyarrow, which a machine that measures a GPU alone may lack
@@ -16,8 +21,7 @@ if TYPE_CHECKING:  # they need pydantic and pyarrow, which a machine that measur
     from inference.config import InferenceConfig
 
 SHORTEST_PREFIX = 16  # tokens in common that are worth a forward pass of their own
-LOGITS = 2**27  # of one forward pass when scoring: 0.5 GB in fp32, a few times that in passing
-TAIL_TOKENS = 4  # decoded beside a stop string's length, for characters that several tokens make up
+TAIL_TOKENS = 4  # decoded beside a stop string's own, which may begin within a token
 
 
 class TransformersEngine:
@@ -48,7 +52,7 @@ class TransformersEngine:
         self.model = load()
         if config.through_onednn and not to_onednn(self.model):
             self.model = load()
-        self._agree = agree if split else None
+        self.agree = agree if split else None
         # The model's own sampling defaults (temperature, penalties) must not mix with the configured ones.
         self.model.generation_config = GenerationConfig(
             max_new_tokens=config.max_new_tokens,
@@ -57,34 +61,67 @@ class TransformersEngine:
             eos_token_id=list(tokenizer.stop_ids),
         )
         # With position ids from the mask, padding may stand between a prefix and the rest; models without them count it.
-        self._takes_positions = "position_ids" in inspect.signature(self.model.forward).parameters
+        self.shares_prefixes = "position_ids" in inspect.signature(self.model.forward).parameters
+        longest = config.max_prompt_tokens + config.max_new_tokens
+        positions = positions_of(json.loads(Path(model_dir, "config.json").read_text())) or longest
+        if config.task == "score":
+            self.limits = scoring_limits(self.model, tokenizer.end_id, min(longest, positions))
+        else:
+            self.limits = generating_limits(self, min(longest, positions))
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Rows of like length, as many as ``batch_tokens`` holds."""
-        each = self._sampling.n
-        return by_budget(lengths, self._sampling.max_new_tokens, self._budget // each)
+    def batches(self, lengths: Sequence[int], limits: Limits | None = None) -> list[list[int]]:
+        """Rows of like length that may be answered together, as many as ``batch_tokens`` holds."""
+        how = self._sampling
+        return by_budget(lengths, how.max_new_tokens, self._budget // how.n, limits or self.limits)
 
     def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[list[Answer]]:
-        """One batch; padding is masked and takes no position."""
-        import torch
-
+        """One batch, in as many pieces as the model needs for each row to come out as it does alone."""
         how = self._sampling
         repeated = [prompt for prompt in prompts for _ in range(how.n)]
         rows = [Writing(self._tokenizer.stop_ids, self._stop_test(prompt)) for prompt in repeated]
         every = [seed for own in seeds for seed in sample_seeds(own, how.n)]
-        with torch.inference_mode():
-            shared, cache = self._prefix(repeated)
-            tokens, mask = self.padded(repeated, shared)
-            self.model.generate(
-                input_ids=tokens,
-                attention_mask=mask,
-                past_key_values=cache,
-                custom_generate=Decoding(
-                    rows, how, Sampler(how.temperature, how.top_p, every, self.device), self._agree
-                ),
-            )
+        for part in self.limits.parts([len(prompt) + how.max_new_tokens for prompt in repeated]):
+            sampler = Sampler(how.temperature, how.top_p, [every[n] for n in part], self.device)
+            self.decode([repeated[n] for n in part], [rows[n] for n in part], sampler, how, self.limits)
         answers = [row.answer(how.logprobs) for row in rows]
         return [answers[first : first + how.n] for first in range(0, len(answers), how.n)]
+
+    def decode(
+        self,
+        prompts: Sequence[Sequence[int]],
+        rows: list[Writing],
+        sampler: Chooser,
+        how: Sampling,
+        limits: Limits,
+        shortest: int = SHORTEST_PREFIX,
+        looks: int = STEPS_BETWEEN_LOOKS,
+    ) -> None:
+        """Write the answers of rows together; padding is masked and takes no position.
+
+        Args:
+            prompts: token ids.
+            rows: the answers, filled in place.
+            sampler: chooses tokens.
+            how: lengths, and whether log-probabilities are asked for.
+            limits: what may be done with rows of these lengths; here, anything but padding.
+            shortest: first tokens in common that are computed once.
+            looks: steps between looks at the tokens on a GPU.
+        """
+        import torch
+
+        tokens = max(map(len, prompts)) + how.max_new_tokens
+        leaving = limits.allow("leaving", tokens)
+        forget_growth(self.model)
+        with torch.inference_mode():
+            shared, cache = self._prefix(prompts, shortest) if limits.allow("prefix", tokens) else (0, None)
+            ids, mask = self.padded(prompts, shared)
+            self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                use_cache=limits.allow("cache", tokens),
+                custom_generate=Decoding(rows, how, sampler, self.agree, shared, leaving, looks),
+            )
 
     def padded(self, prompts: Sequence[Sequence[int]], shared: int) -> tuple[Any, Any]:
         """Token ids and mask [rows, tokens]: the shared tokens, padding, the rest of each prompt."""
@@ -100,17 +137,17 @@ class TransformersEngine:
             mask[row, width - len(ids) + shared :] = 1
         return tokens.to(self.device), mask.to(self.device)
 
-    def _prefix(self, prompts: Sequence[Sequence[int]]) -> tuple[int, Any]:
+    def _prefix(self, prompts: Sequence[Sequence[int]], shortest: int) -> tuple[int, Any]:
         """How many first tokens are computed once for all prompts, and the cache of them; 0 and None for none."""
         import torch
 
-        shared = shared_prefix(prompts) if self._takes_positions and len(prompts) > 1 else 0
-        if shared < SHORTEST_PREFIX:
+        shared = shared_prefix(prompts) if self.shares_prefixes and len(prompts) > 1 else 0
+        if shared < shortest:
             return 0, None
         ids = torch.tensor([prompts[0][:shared]], device=self.device)
         cache = self.model(input_ids=ids, use_cache=True).get("past_key_values")
         if not plain_attention(cache):
-            self._takes_positions = False
+            self.shares_prefixes = False
             return 0, None
         cache.batch_repeat_interleave(len(prompts))
         return shared, cache
@@ -120,19 +157,24 @@ class TransformersEngine:
         stop = self._sampling.stop
         if not stop:
             return None
-        last = max(map(len, stop)) + TAIL_TOKENS  # a token has a character or more, or is a part of one
-        return lambda ids: any(text in self._tokenizer.completion(prompt[-1:], ids[-last:]) for text in stop)
+        bytes_of_longest = max(len(text.encode()) for text in stop)
+        return lambda ids: any(text in self._tail(prompt, ids, bytes_of_longest) for text in stop)
+
+    def _tail(self, prompt: Sequence[int], ids: list[int], most_bytes: int) -> str:
+        """The end of an answer's text, of ``most_bytes`` bytes or more: a token is a byte or more, but for those
+        that stand for nothing.
+        """
+        last = most_bytes + TAIL_TOKENS
+        while len((text := self._tokenizer.completion(prompt[-1:], ids[-last:])).encode()) < most_bytes:
+            if last >= len(ids):
+                break
+            last *= 2
+        return text
 
     def score(self, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> list[list[float]]:
         """As many rows at a time as their logits leave room for."""
         whole = [[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)]
-        scores: list[list[float]] = [[] for _ in whole]
-        for rows in by_budget([len(ids) for ids in whole], 0, LOGITS // self.model.config.get_text_config().vocab_size):
-            given = [len(prompts[i]) for i in rows]
-            found = token_logprobs(self.model, [whole[i] for i in rows], self._tokenizer.end_id, given)
-            for i, values in zip(rows, found, strict=True):
-                scores[i] = values
-        return scores
+        return token_logprobs(self.model, whole, self._tokenizer.end_id, [len(p) for p in prompts], self.limits)
 
     def close(self) -> None:
         self.model = None

@@ -44,6 +44,10 @@ class Model:
             **setup["options"],
         )
 
+    def limits(self) -> dict[str, Any]:
+        """None: what vLLM does with batches is not tried here."""
+        return {}
+
     def generate(self, prompts: list[list[int]], seeds: list[list[int]]) -> list[Any]:
         from vllm import SamplingParams
 
@@ -89,7 +93,7 @@ def serve(load: Callable[[dict[str, Any]], Any]) -> None:
     """Answer requests, a line of JSON each, until standard input ends.
 
     Args:
-        load: makes the model of the first request; its ``generate`` and ``score`` return what JSON can hold.
+        load: makes the model of the first request; its ``limits``, ``generate`` and ``score`` return what JSON can hold.
     """
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not get between the answers
@@ -101,6 +105,7 @@ def serve(load: Callable[[dict[str, Any]], Any]) -> None:
         try:
             if model is None:
                 model = load(request)
+                result = model.limits()
             elif request.pop("task") == "generate":
                 result = model.generate(**request)
             else:

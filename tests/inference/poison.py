@@ -5,6 +5,7 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
+from engines.alone import Limits
 from inference.engines.sampling import row_seed
 from inference.generator import Generator
 
@@ -19,9 +20,10 @@ class Faulty:
     def __init__(self, engine: Any, raising: Sequence[int], killing: Sequence[int], poison: int = -1) -> None:
         self._poison = poison
         self._engine, self._raising, self._killing = engine, set(raising), set(killing)
+        self.limits: Limits = engine.limits
 
-    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        made: list[list[int]] = self._engine.batches(lengths)
+    def batches(self, lengths: Sequence[int], limits: Limits | None = None) -> list[list[int]]:
+        made: list[list[int]] = self._engine.batches(lengths, limits)
         return made
 
     def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> Any:

@@ -1,16 +1,21 @@
 """The transformers engine: answers and scores of a batch are those of each row alone."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from engines.alone import Limits
+from engines.batching import by_budget, shared_prefix
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.engines.base import before_stop
-from inference.engines.batching import by_budget, shared_prefix
+from inference.engines.decoding import Writing
 from inference.engines.load import load_engine
+from inference.engines.probe import Forced
 from inference.engines.transformers import SHORTEST_PREFIX, TransformersEngine
 
 GREEDY = InferenceConfig(max_new_tokens=24, temperature=0)
@@ -43,13 +48,13 @@ def alone(one: TransformersEngine, asked: list[list[int]]) -> list[Any]:
 
 def test_a_batch_stays_within_its_budget_and_rows_are_of_like_length() -> None:
     lengths = [random.Random(1).randrange(1, 100) for _ in range(200)]
-    batches = by_budget(lengths, 20, 1000)
+    batches = by_budget(lengths, 20, 1000, Limits())
     assert sorted(i for batch in batches for i in batch) == list(range(200))
     assert all(len(b) * (max(lengths[i] for i in b) + 20) <= 1000 for b in batches)
     in_turn = [lengths[i] for batch in batches for i in batch]
     assert in_turn == sorted(lengths, reverse=True)
-    assert by_budget([5000, 3], 20, 1000) == [[0], [1]]  # a row too long for the budget is still answered
-    assert by_budget([], 20, 1000) == []
+    assert by_budget([5000, 3], 20, 1000, Limits()) == [[0], [1]]  # a row too long for the budget is still answered
+    assert by_budget([], 20, 1000, Limits()) == []
 
 
 @pytest.mark.parametrize("temperature", [0, 1.0])
@@ -143,3 +148,22 @@ def test_a_stop_string_ends_an_answer(tiny_model: Path) -> None:
     assert answer.finish_reason == "stop" and len(answer.token_ids) < len(free.token_ids)
     assert text.startswith(made) and made.count(stop) == 1
     assert before_stop(made, (stop, "never said")) == text[: text.index(stop)]
+
+
+@pytest.mark.parametrize("stop", ["\U0001f389\U0001f389\U0001f389\U0001f389", "안녕하세요 여러분", "thee", "\n\n"])
+def test_a_stop_string_of_many_tokens_a_character_ends_an_answer_at_its_last_one(tiny_model: Path, stop: str) -> None:
+    one = engine(tiny_model, stop=(stop,))
+    tokenizer = ModelTokenizer.of_directory(tiny_model)
+    (asked,) = prompts(1)
+    (before, whole, after) = tokenizer.prompts(["so ", f"so {stop}", f"so {stop} and on"])
+    assert stop in ("thee", "\n\n") or len(whole) - len(before) > len(stop) + 4, "more tokens than characters"
+    answer = Writing(tokenizer.stop_ids, one._stop_test(asked))
+    how = replace(one._sampling, max_new_tokens=len(after))
+    one.decode([asked], [answer], Forced([after]), how, Limits())
+    assert answer.reason == "stop" and stop in tokenizer.completion(asked, answer.ids)
+    assert stop not in tokenizer.completion(asked, answer.ids[:-1]), "nothing was added to it"
+
+
+def test_a_stop_text_of_no_characters_is_refused() -> None:
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        InferenceConfig(stop=("",))

@@ -182,7 +182,7 @@ def test_a_file_that_is_missing_or_of_another_format_is_found_before_the_run(tmp
         "prompts.csv": "not a .jsonl or .parquet file",
         "torn.parquet": "cannot be read",
         "other.parquet": r"no column prompt \(it has id, text\)",
-        "binary.jsonl": "line 1: not JSON",
+        "binary.jsonl": "line 1: byte 0x80 at 1 is not UTF-8",
     }.items():
         with pytest.raises(SourceError, match=cause) as error:
             check_prompts(InferenceConfig(prompts=str(tmp_path / name)))
@@ -236,3 +236,35 @@ def test_an_opening_keeps_its_line_ends_and_leaves_something_to_write() -> None:
 )
 def test_running_text_is_preferred_for_openings(opening: str, good: bool) -> None:
     assert begins_like_text(opening) is good
+
+
+LINES = [{"id": "a", "prompt": "café"}, {"id": "b", "prompt": "naïve"}]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "says"),
+    [
+        ("utf-16", "the file is UTF-16. .*iconv -f UTF-16 "),
+        ("utf-32", "the file is UTF-32. .*iconv -f UTF-32 "),
+        ("utf-16-le", "line 1: it has zero bytes, as UTF-16 does. .*iconv -f UTF-16LE "),
+        ("latin-1", "line 1: byte 0xe9 at 27 is not UTF-8; the file may be Latin-1 or Windows-1252. .*iconv"),
+    ],
+)
+def test_a_file_of_another_encoding_is_told_as_that(encoding: str, says: str, store: Store, tmp_path: Path) -> None:
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in LINES)
+    (tmp_path / "p.jsonl").write_bytes(text.encode(encoding))
+    with pytest.raises(SourceError, match=says):
+        published(store, str(tmp_path / "p.jsonl"))
+    (tmp_path / "p.jsonl").write_bytes(text.encode("utf-8-sig"))  # with a byte order mark
+    assert [row["prompt"] for row in rows_of(published(store, str(tmp_path / "p.jsonl")))] == ["café", "naïve"]
+
+
+def test_a_further_column_of_several_types_is_told_and_views_are_read(store: Store, tmp_path: Path) -> None:
+    for name, values in (("a", pa.array([1])), ("b", pa.array([{"x": 1}]))):
+        pq.write_table(pa.table({"id": [name], "prompt": ["?"], "c": values}), tmp_path / f"{name}.parquet")
+    with pytest.raises(SourceError, match="a further column has other types in other files"):
+        published(store, str(tmp_path), carry=("c",))
+    views = pa.table({"id": ["a", "b"], "prompt": ["?", "!"], "c": pa.array(["x", "y"], pa.string_view())})
+    pq.write_table(views, tmp_path / "v.parquet")
+    made = published(store, str(tmp_path / "v.parquet"), carry=("c",))
+    assert PromptRows.of(made).read(1, 2)["c"].to_pylist() == ["y"]

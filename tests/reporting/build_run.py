@@ -169,6 +169,11 @@ def publish_all(store: Store, root: Path, story: Story) -> dict[str, Artifact]:
             seconds=42.6,
             pool=PoolUse(computed=0.913, waited_for_input=0.052, waited_for_output=0.011),
             restarts=2,
+            limits={
+                "padding": "left out: a row that is padded comes out otherwise than alone; rows of equal length go together"
+            },
+            batches=14,
+            fewest_batches=3,
         )
         predictions = place.publish(schema=declared, facts=facts)
     return {"corpus": corpus, "train": tuned, "evaluate": evaluation, "predict": predictions}

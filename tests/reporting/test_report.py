@@ -80,6 +80,8 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
         "the prompt is empty 1",
         "to 512 tokens 1 50.0 %",
         "Restarts of replicas 2",
+        "Batches 14, 3 if this model allowed all",
+        "padding left out: a row that is padded comes out otherwise than alone",
         "3 were whole documents",
         "train 30 75.0 % of kept",
         "spark session 7.1 s",

@@ -43,7 +43,7 @@ def with_large_activations(tiny_model: Path, directory: Path) -> Path:
 
 def scored(model: Artifact) -> list[float]:
     (work,) = (b for b in batches({"test": PASSAGES}, EvaluationConfig()) if b["model"][0].as_py() == "base")
-    made: pa.Table = Scorer(dict.fromkeys(MODELS, model), 0, "cpu")(work)
+    made: pa.Table = Scorer(dict.fromkeys(MODELS, model), 0, "cpu", 1024)(work)
     return made["nll"].to_pylist()
 
 

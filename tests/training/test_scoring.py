@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engines import likelihood
 from training.scoring import passage_nll, perplexity
 
 
@@ -31,6 +32,26 @@ def test_a_passage_scores_the_same_in_any_batch(model: Any) -> None:
     alone = passage_nll(model, [short], 0)[0]
     beside = passage_nll(model, [long, short], 0)[1]
     assert beside == pytest.approx(alone, rel=1e-5)
+
+
+def test_memory_follows_the_longest_row_and_the_vocabulary_not_the_batch(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One loss for evaluation and the task score: a bounded number of logits at a time, and of their copies in fp32."""
+    vocabulary = model.config.vocab_size
+    rows = [[(7 * n + row) % 300 for n in range(length)] for row, length in enumerate((60, 3, 40, 40, 1, 39))]
+    expected = [passage_nll(model, [row], 0)[0] for row in rows]
+    monkeypatch.setattr(likelihood, "LOGITS", 80 * vocabulary)
+    monkeypatch.setattr(likelihood, "CHUNK", 7 * vocabulary)
+    passes: list[int] = []
+    handle = model.register_forward_hook(lambda _module, _given, made: passes.append(made.logits.numel() // vocabulary))
+    try:
+        found = passage_nll(model, rows, 0)
+    finally:
+        handle.remove()
+    assert max(passes) <= 80 and len(passes) == 4
+    assert [count for _, count in found] == [59, 2, 39, 39, 0, 38]
+    assert [nll for nll, _ in found] == pytest.approx([nll for nll, _ in expected], rel=1e-5)
 
 
 def test_a_prompt_is_context_and_not_scored(model: Any) -> None:

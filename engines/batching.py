@@ -1,9 +1,11 @@
-"""Which rows of a window are answered together."""
+"""Which rows of a window are computed together."""
 
 from collections.abc import Sequence
 
+from engines.alone import Limits
 
-def by_budget(lengths: Sequence[int], new_tokens: int, budget: int) -> list[list[int]]:
+
+def by_budget(lengths: Sequence[int], new_tokens: int, budget: int, limits: Limits) -> list[list[int]]:
     """Batches of rows of like length, each within a token budget, the longest rows first.
 
     A batch takes as much memory as its rows would if all were as long as its longest one: prompts are padded to it, and
@@ -13,18 +15,20 @@ def by_budget(lengths: Sequence[int], new_tokens: int, budget: int) -> list[list
         lengths: tokens of each prompt.
         new_tokens: longest answer.
         budget: tokens of a batch, padding included.
+        limits: which rows the model may be given together.
 
     Returns:
         Indexes into ``lengths``, each once.
     """
     batches: list[list[int]] = []
-    room = 0
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
-        if room == 0:  # the longest row of a new batch
-            batches.append([])
-            room = max(1, budget // (lengths[index] + new_tokens))
-        batches[-1].append(index)
-        room -= 1
+    for part in limits.parts([length + new_tokens for length in lengths]):
+        room = 0
+        for index in sorted(part, key=lambda i: lengths[i], reverse=True):
+            if room == 0:  # the longest row of a new batch
+                batches.append([])
+                room = max(1, budget // (lengths[index] + new_tokens))
+            batches[-1].append(index)
+            room -= 1
     return batches
 
 
