@@ -155,34 +155,106 @@ class ModelFacts(Facts):
 
 
 class Measured(Facts):
+    """One model on one split."""
+
     perplexity: float
-    tokens: int | None = None
+    bits_per_byte: float | None = None
+    tokens: int | None = None  # that were predicted
+    bytes: int | None = None  # of text that were predicted, in UTF-8
     passages: int | None = None
 
 
 class SplitResult(Facts):
-    base: Measured
+    """All models on the same passages of a split; ``ratio`` is tuned / base perplexity."""
+
     tuned: Measured
-    ratio: float
+    base: Measured | None = None  # a model trained from the beginning has none
+    champion: Measured | None = None  # where there was one, and it was another model
+    ratio: float | None = None
+
+
+class Score(Facts):
+    """A metric besides perplexity and bits per byte: its mean over the same rows under each model."""
+
+    metric: str
+    rows: int
+    values: dict[str, float]  # by model: tuned, base, champion
+    higher_is_better: bool = True
+    split: str | None = None  # None: the rows are those of a suite
+
+
+class Comparison(Facts):
+    """The tuned model beside another one, by a metric, with the 95 % interval of a paired bootstrap over the rows.
+
+    ``change`` is the ratio tuned / other of perplexity and bits per byte, below 1 being better. Of other metrics it is
+    the gain, above 0 being better, whatever direction the metric has.
+    """
+
+    metric: str
+    against: str  # base or champion
+    change: float
+    low: float
+    high: float
+
+
+class EvaluationFacts(Facts):
+    splits: dict[str, SplitResult] = {}
+    scores: list[Score] = []
+    comparisons: list[Comparison] = []  # on the split that decides
+    champion: str | None = None  # id of the model, where one was scored
+    left_out: dict[str, dict[str, int]] = {}  # held-out rows that were not scored: per split, by reason
+    quarantined: dict[str, int] = {}  # rows left out of a metric because its function failed on them
+
+
+class Verdict(Facts):
+    """What the gate decided by one criterion."""
+
+    metric: str
+    against: str  # base, champion or value
+    limit: float
+    passed: bool
+    value: float  # of the tuned model
+    reference: float | None = None  # of the other model
+    change: float | None = None  # as in Comparison
+    low: float | None = None
+    high: float | None = None
+    why: str  # such as better, no difference, worse, or no champion yet
+
+    def __str__(self) -> str:
+        """As a sentence: ``perplexity 44.92 against base 61.20: ratio 0.734, limit 0.95: better``."""
+        beside = "" if self.reference is None else f" {self.reference:.4g}"
+        compared = ""
+        if self.change is not None:
+            noun = "ratio" if self.metric in ("perplexity", "bits_per_byte") else "gain"
+            compared = f" {noun} {self.change:.3f} [{self.low:.3f}, {self.high:.3f}],"
+        against = "a value" if self.against == "value" else f"the {self.against}"
+        return f"{self.metric} {self.value:.4g} against {against}{beside}:{compared} limit {self.limit:g}: {self.why}"
 
 
 class Gate(Facts):
     """The gate's decision, in the metrics of the evaluate stage's record."""
 
     split: str
-    ratio: float
-    limit: float
     passed: bool
+    verdicts: list[Verdict] = []
+    champion_version: int | None = (
+        None  # that held the alias when the gate was judged: a promotion may replace no other
+    )
+
+    @property
+    def failed(self) -> list[Verdict]:
+        """The criteria that were not met."""
+        return [v for v in self.verdicts if not v.passed]
+
+    def verdict(self, metric: str, against: str) -> Verdict | None:
+        """The verdict by one criterion; None where the gate has no such criterion."""
+        return next((v for v in self.verdicts if (v.metric, v.against) == (metric, against)), None)
 
 
 def gate_of(record: StageRecord | None) -> Gate | None:
     """What the gate decided; None where the evaluate stage did not get there."""
     decision = record.metrics.get("gate") if record else None
     return Gate.model_validate(decision, extra="ignore") if decision else None
-
-
-class EvaluationFacts(Facts):
-    splits: dict[str, SplitResult] = {}
 
 
 class PoolUse(Facts):

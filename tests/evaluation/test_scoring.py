@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from training.scoring import passage_nll, perplexity
+from evaluation.scoring import passage_nll, perplexity
 
 
 @pytest.fixture(scope="module")
