@@ -68,7 +68,12 @@ def run_suites(models: Mapping[str, Contender], config: EvaluationConfig) -> dic
     """
     import ray
 
-    remote = ray.remote(num_cpus=0 if config.use_gpu else 1, num_gpus=1 if config.use_gpu else 0, max_retries=0)(_run)
+    remote = ray.remote(
+        num_cpus=0 if config.use_gpu else 1,
+        num_gpus=1 if config.use_gpu else 0,
+        max_retries=0,
+        runtime_env={"env_vars": OFFLINE},  # read when the libraries are imported, so in a process of its own
+    )(_run)
     found: dict[str, dict[str, tuple[list[float], bool]]] = {
         name: ray.get(remote.remote(contender, config, str(_directory()))) for name, contender in models.items()
     }
@@ -81,7 +86,6 @@ def run_suites(models: Mapping[str, Contender], config: EvaluationConfig) -> dic
 
 def _run(contender: Contender, config: EvaluationConfig, directory: str) -> dict[str, tuple[list[float], bool]]:
     """Per ``TASK/METRIC`` the value of each document, and whether higher is better."""
-    os.environ.update(OFFLINE)
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
