@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 from evaluation.config import BITS_PER_BYTE, FUNCTION, PERPLEXITY, Criterion, EvaluationConfig
 from handoff.errors import ConfigError
-from handoff.facts import Comparison, EvaluationFacts, Gate, Verdict
+from handoff.facts import Comparison, EvaluationFacts
+from handoff.gate import Gate, Verdict
 from registry.client import Champion
 
 
@@ -66,7 +67,7 @@ def judge(facts: EvaluationFacts, config: EvaluationConfig, champion: Champion |
         tuned_id: of the model that is judged.
     """
     split = config.splits[-1]
-    verdicts = [_verdict(facts, split, criterion, champion, tuned_id) for criterion in config.gate]
+    verdicts = tuple(_verdict(facts, split, criterion, champion, tuned_id) for criterion in config.gate)
     return Gate(
         split=split,
         passed=all(v.passed for v in verdicts),

@@ -26,7 +26,7 @@ class PromotionApproval(ApprovalOperator):
         self.run_dir = run_dir
 
     def execute(self, context: "Context") -> Any:
-        from handoff.facts import gate_of
+        from handoff.gate import gate_of
         from handoff.run_dir import RunDir
 
         run = RunDir(self.run_dir)

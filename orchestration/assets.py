@@ -30,7 +30,8 @@ def describe_snapshot(context: "Context", result: Any = None) -> None:
 
 def describe_model(context: "Context", result: Any = None) -> None:
     """A task's ``post_execute``: the event of the promoted model says which version of what, made from what."""
-    from handoff.facts import EvaluationFacts, ModelFacts, facts_of, gate_of
+    from handoff.facts import EvaluationFacts, ModelFacts, facts_of
+    from handoff.gate import gate_of
 
     run = run_of(context)
     artifact, gate = run.artifact("train"), gate_of(run.record("evaluate"))

@@ -3,7 +3,8 @@
 from typing import Any
 
 from handoff.artifact import Artifact
-from handoff.facts import EvaluationFacts, Gate, ModelFacts, facts_of
+from handoff.facts import EvaluationFacts, ModelFacts, facts_of
+from handoff.gate import Gate
 
 EXPERIMENT = "baton"
 MODEL_TAG = "baton.model"  # on runs and on model versions: the artifact that they stand for

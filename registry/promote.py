@@ -6,7 +6,7 @@ from typing import Any
 
 from handoff.artifact import Artifact
 from handoff.errors import GateFailed
-from handoff.facts import Gate, gate_of
+from handoff.gate import Gate, gate_of
 from handoff.job import log, run_stage
 from handoff.run_dir import RunDir, StageRecord
 from registry.client import (

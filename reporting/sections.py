@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from handoff.facts import CorpusFacts, EvaluationFacts, Gate, SplitResult
+from handoff.facts import CorpusFacts, EvaluationFacts, SplitResult
+from handoff.gate import Gate
 from handoff.manifest import Manifest
 from pages import text
 from reporting.collect import Collected
@@ -180,7 +181,7 @@ def criteria(gate: Gate | None) -> list[Judged]:
             verdict=v.why,
             passed=v.passed,
         )
-        for v in (gate.verdicts if gate else [])
+        for v in (gate.verdicts if gate else ())
     ]
 
 

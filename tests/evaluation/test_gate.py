@@ -10,7 +10,8 @@ from evaluation.comparing import gain, ratio_of_perplexities, ratio_of_rates
 from evaluation.config import Criterion, EvaluationConfig
 from evaluation.gate import judge, refuse
 from handoff.errors import ConfigError
-from handoff.facts import Comparison, EvaluationFacts, Gate, Measured, Score, SplitResult
+from handoff.facts import Comparison, EvaluationFacts, Measured, Score, SplitResult
+from handoff.gate import Gate
 from registry.client import Champion
 
 TUNED = "model-1111111111111111"

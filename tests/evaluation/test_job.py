@@ -14,7 +14,8 @@ from evaluation.job import evaluate
 from examples.own_metric import FUNCTIONS
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError, GateFailed
-from handoff.facts import EvaluationFacts, Gate, facts_of, gate_of
+from handoff.facts import EvaluationFacts, facts_of
+from handoff.gate import Gate, gate_of
 from handoff.manifest import now
 from handoff.publish import describe_in_place, staging
 from handoff.run_dir import RunDir, StageRecord

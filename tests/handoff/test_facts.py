@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from handoff.artifact import Artifact, load_manifest
 from handoff.errors import ArtifactError
-from handoff.facts import CorpusFacts, EvaluationFacts, Example, ModelFacts, facts_of, gate_of
+from handoff.facts import CorpusFacts, EvaluationFacts, Example, ModelFacts, facts_of
+from handoff.gate import gate_of
 from handoff.manifest import now
 from handoff.publish import staging
 from handoff.run_dir import StageRecord
@@ -59,7 +60,7 @@ def test_the_gates_decision_is_read_from_the_record() -> None:
     decision = {"split": "test", "ratio": 0.7, "limit": 1.0, "passed": True}  # as earlier releases wrote it
     record = StageRecord(stage="evaluate", started=now(), metrics={"gate": decision})
     gate = gate_of(record)
-    assert gate and gate.passed and gate.split == "test" and gate.verdicts == []
+    assert gate and gate.passed and gate.split == "test" and gate.verdicts == ()
     assert gate_of(None) is gate_of(StageRecord(stage="evaluate", started=now())) is None
 
 

@@ -19,7 +19,8 @@ import pytest
 
 from handoff.artifact import Artifact
 from handoff.errors import EngineUnavailable, GateFailed
-from handoff.facts import EvaluationFacts, Gate, Measured, ModelFacts, SplitResult, Step, Verdict
+from handoff.facts import EvaluationFacts, Measured, ModelFacts, SplitResult, Step
+from handoff.gate import Gate, Verdict
 from handoff.home import PROJECT
 from handoff.job import run_stage
 from handoff.manifest import now
@@ -66,7 +67,7 @@ def make_run(directory: Path, store: Store, model: Artifact, *, ratio: float = 0
     )  # fmt: skip
     champion = find_champion(open_registry(), name, "champion")
     version = champion.version if champion else None
-    gate = Gate(split="test", passed=verdict.passed, verdicts=[verdict], champion_version=version)
+    gate = Gate(split="test", passed=verdict.passed, verdicts=(verdict,), champion_version=version)
     run = RunDir(str(directory))
     training = TrainingConfig(base=BaseModelConfig(source="/models/base"), lora=LoraConfig(rank=4))
     config = {

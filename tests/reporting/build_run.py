@@ -12,16 +12,8 @@ import pyarrow.parquet as pq
 
 from handoff import schema
 from handoff.artifact import Artifact
-from handoff.facts import (
-    BaseModelFacts,
-    CorpusFacts,
-    EvaluationFacts,
-    Gate,
-    ModelFacts,
-    PoolUse,
-    PredictionFacts,
-    Verdict,
-)
+from handoff.facts import BaseModelFacts, CorpusFacts, EvaluationFacts, ModelFacts, PoolUse, PredictionFacts
+from handoff.gate import Gate, Verdict
 from handoff.publish import describe_in_place, staging
 from handoff.run_dir import Phase, RunDir, StageRecord
 from handoff.stages import flow
@@ -143,7 +135,7 @@ def gate_of(ratio: float) -> Gate:
         metric="bits_per_byte", against="champion", limit=1.0, passed=True, value=1.31, reference=1.32,
         change=0.993, low=0.98, high=1.01, why="no difference",
     )  # fmt: skip
-    return Gate(split="test", passed=passed, verdicts=[base, champion], champion_version=2)
+    return Gate(split="test", passed=passed, verdicts=(base, champion), champion_version=2)
 
 
 HEADLINES = {

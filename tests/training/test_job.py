@@ -13,7 +13,8 @@ from evaluation.job import evaluate
 from handoff.artifact import Artifact, open_artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.errors import ConfigError, GateFailed
-from handoff.facts import ModelFacts, gate_of
+from handoff.facts import ModelFacts
+from handoff.gate import gate_of
 from handoff.publish import Staging
 from handoff.run_dir import RunDir
 from orchestration.presets import gptj
