@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from etl.config import CorpusConfig, SourceConfig, SplitConfig
+from evaluation.config import gate_against_base
 from handoff.manifest import now
 from handoff.run_dir import RunDir
 from orchestration.presets import PRESETS
@@ -23,7 +24,7 @@ PACKAGES = ("numpy", "pandas", "matplotlib", "torch/nn", "transformers/models")
 LEAST_CHARACTERS = 1500
 DOCUMENTS = 400
 PASSAGES = 24  # of each split that are scored
-JOBS = ("etl.job", "training.job", "training.evaluate")
+JOBS = ("etl.job", "training.job", "evaluation.job")
 
 
 def standard_library(directory: Path) -> None:
@@ -68,7 +69,7 @@ def run_stages(preset: str, name: str, home: Path) -> list[tuple[str, float, flo
         split=SplitConfig(validation_fraction=0.1, test_fraction=0.1),
         layout=config.corpus.layout,
     )
-    evaluation = config.evaluation.model_copy(update={"max_passages": PASSAGES, "max_perplexity_ratio": 1e9})
+    evaluation = config.evaluation.model_copy(update={"max_passages": PASSAGES, "gate": gate_against_base(1e9)})
     run = RunDir(str(home / "runs" / f"{preset}-{raw.name}"))
     sections = {"corpus": corpus, "training": config.training, "evaluation": evaluation}
     run.create(str(home / "artifacts"), {key: section.model_dump(mode="json") for key, section in sections.items()})

@@ -28,12 +28,12 @@ from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.machine import describe_machine
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
+from registry.tracking import LiveRun
 from training.base.artifact import publish_base_model
 from training.config import BaseModelConfig, TrainingConfig
 from training.data.ingest import Passages, rows_of
 from training.data.packing import pack
 from training.fit import Training, fit
-from training.registry.tracking import LiveRun
 
 HOME = Path("var/bench-train").resolve()
 STEPS, WARM_UP = 24, 3  # the first steps of a process allocate and, in Ray, start the reading tasks

@@ -84,8 +84,8 @@ with DAG(
     )
     evaluate = RayStageOperator(
         task_id="evaluate",
-        doc_md="Ray: perplexity of base and tuned model on held-out passages. Fails if the gate does.",
-        entrypoint=["python", "-m", "training.evaluate", RUN_DIR],
+        doc_md="Ray: the tuned model beside its base and the champion on held-out passages. Fails if the gate does.",
+        entrypoint=["python", "-m", "evaluation.job", RUN_DIR],
         pool=RAY_POOL,
         execution_timeout=RAY_TIMEOUT,
     )
@@ -98,7 +98,7 @@ with DAG(
     promote = JobOperator(
         task_id="promote",
         doc_md="MLflow: registers the tuned model and moves the alias to it.",
-        module="training.promote",
+        module="registry.promote",
         run_dir=RUN_DIR,
         outlets=[PROMOTED_MODEL],
         post_execute=describe_model,

@@ -1,4 +1,4 @@
-"""What each kind of artifact's manifest tells besides files and rows, and what stages note in their records.
+"""What each kind of artifact's manifest tells besides files and rows, and what the promotion notes in its record.
 
 Writers fill these models: an unknown name or a wrong type is an error. Readers are lenient: what other versions wrote
 besides is ignored, and a fact that is missing is None.
@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from handoff.errors import ArtifactError
 from handoff.manifest import Manifest
-from handoff.run_dir import StageRecord
 
 
 class Facts(BaseModel):
@@ -155,35 +154,56 @@ class ModelFacts(Facts):
 
 
 class Measured(Facts):
+    """One model on one split."""
+
     perplexity: float
-    tokens: int | None = None
+    bits_per_byte: float | None = None
+    tokens: int | None = None  # that were predicted
+    bytes: int | None = None  # of text that were predicted, in UTF-8
     passages: int | None = None
 
 
 class SplitResult(Facts):
-    base: Measured
+    """All models on the same passages of a split; ``ratio`` is tuned / base perplexity."""
+
     tuned: Measured
-    ratio: float
+    base: Measured | None = None  # a model trained from the beginning has none
+    champion: Measured | None = None  # where there was one, and it was another model
+    ratio: float | None = None
 
 
-class Gate(Facts):
-    """The gate's decision, in the metrics of the evaluate stage's record."""
+class Score(Facts):
+    """A metric besides perplexity and bits per byte: its mean over the same rows under each model."""
 
-    split: str
-    ratio: float
-    limit: float
-    passed: bool
+    metric: str
+    rows: int
+    values: dict[str, float]  # by model: tuned, base, champion
+    higher_is_better: bool = True
+    split: str | None = None  # None: the rows are those of a suite
 
 
-def gate_of(record: StageRecord | None) -> Gate | None:
-    """What the gate decided; None where the evaluate stage did not get there."""
-    decision = record.metrics.get("gate") if record else None
-    return Gate.model_validate(decision, extra="ignore") if decision else None
+class Comparison(Facts):
+    """The tuned model beside another one, by a metric, with the 95 % interval of a paired bootstrap over the rows.
+
+    ``change`` is the ratio tuned / other of perplexity and bits per byte, below 1 being better. Of other metrics it is
+    the gain, above 0 being better, whatever direction the metric has.
+    """
+
+    metric: str
+    against: str  # base or champion
+    change: float
+    low: float
+    high: float
 
 
 class EvaluationFacts(Facts):
     splits: dict[str, SplitResult] = {}
     limits: dict[str, str] = {}  # by model, what of a batch does not hold for it: from where on, why, and what it costs
+    scores: list[Score] = []
+    comparisons: list[Comparison] = []  # on the split that decides
+    champion: str | None = None  # id of the model, where one was scored
+    left_out: dict[str, dict[str, int]] = {}  # held-out rows that were not scored: per split, by reason
+    quarantined: dict[str, int] = {}  # rows left out of a metric because its function failed on them
 
 
 class PoolUse(Facts):

@@ -30,7 +30,7 @@ STAGES = (  # in the order of every flow
     Stage("plan", "Airflow", "validates the configuration", flows=("training", "inference", "comparison")),
     Stage("corpus", "Spark", "cleans, cuts, filters, splits", publishes="corpus"),
     Stage("train", "Ray", "Ray Train + DeepSpeed", publishes="model"),
-    Stage("evaluate", "Ray", "Ray Data, two models", publishes="evaluation"),
+    Stage("evaluate", "Ray", "Ray Data, the models side by side", publishes="evaluation"),
     Stage("promote", "MLflow", "registers the model"),
     Stage("predict", "Ray", "Ray Data, actor pool", publishes="predictions", flows=("training", "inference")),
     Stage("compare", "both", "the same stages on Spark and on Ray", publishes="comparison", flows=("comparison",)),

@@ -101,14 +101,23 @@ class ModelTokenizer:
         tokens of the pair read as one text, so that no tokenizer puts a space between the two. Where a token of that
         text would span the border, the completion is tokenised by itself instead, as a text that goes on.
         """
-        before = len(_prefix_of(self.definition))
         given, joined = self._encode(prompts), self._encode([p + c for p, c in zip(prompts, completions, strict=True)])
         rows = []
         for prompt, whole, completion in zip(given, joined, completions, strict=True):
             if whole[: len(prompt)] != prompt:
                 whole = prompt + _continuation(self.definition).encode(completion, add_special_tokens=False).ids
-            rows.append((self._framed(whole, end), before + len(prompt)))
+            rows.append((self._framed(whole, end), self.before + len(prompt)))
         return rows
+
+    def ends(self, texts: Sequence[str]) -> list[list[int]]:
+        """For each text the character at which each of its tokens ends; tokens that stand before a text not counted."""
+        encoded = _backend(self.definition).encode_batch(list(texts), add_special_tokens=False)
+        return [[end for _, end in e.offsets] for e in encoded]
+
+    @property
+    def before(self) -> int:
+        """How many tokens the tokenizer puts before every text."""
+        return len(_prefix_of(self.definition))
 
     def completion(self, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> str:
         """Text of the tokens generated after a prompt; special tokens stay in it.

@@ -29,6 +29,7 @@ class PromotionApproval(ApprovalOperator):
         self.run_dir = run_dir
 
     def execute(self, context: "Context") -> Any:
+        from handoff.gate import gate_of
         from handoff.run_dir import RunDir
 
         run = RunDir(self.run_dir)
@@ -37,10 +38,13 @@ class PromotionApproval(ApprovalOperator):
             self.log.info("promotion.approval is off: nobody is asked")
             return None
         evaluated = run.record("evaluate")
+        gate = gate_of(evaluated)
+        criteria = "".join(f"\n- {verdict}" for verdict in gate.verdicts) if gate else ""
         self.subject = f"Promote {promotion['model_name']}?"
         self.body = (
             f"{evaluated.headline if evaluated else 'not evaluated'}. Approve: it becomes the "
             f"{promotion['alias']}. Reject, or no answer within {self.response_timeout}: nothing is promoted."
+            f"{criteria}"
         )
         return super().execute(context)
 

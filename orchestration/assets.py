@@ -30,19 +30,22 @@ def describe_snapshot(context: "Context", result: Any = None) -> None:
 
 def describe_model(context: "Context", result: Any = None) -> None:
     """A task's ``post_execute``: the event of the promoted model says which version of what, made from what."""
-    from handoff.facts import ModelFacts, facts_of, gate_of
+    from handoff.facts import EvaluationFacts, ModelFacts, facts_of
+    from handoff.gate import gate_of
 
     run = run_of(context)
     artifact, gate = run.artifact("train"), gate_of(run.record("evaluate"))
     plan, promoted = run.record("plan"), run.record("promote")
     assert plan and promoted and gate
+    evaluated = facts_of(run.artifact("evaluate").manifest, EvaluationFacts)
     context["outlet_events"][PROMOTED_MODEL].extra = {
         **_facts(context, artifact),
         **{name: promoted.metrics[name] for name in ("model", "version", "alias", "tracking_uri")},
         "corpus": artifact.manifest.parent("corpus"),
         "base": artifact.manifest.parent("model"),
         "train_tokens": facts_of(artifact.manifest, ModelFacts).train_tokens,
-        "perplexity_ratio": gate.ratio,
+        "perplexity_ratio": evaluated.splits[gate.split].ratio,
+        "gate": [verdict.model_dump() for verdict in gate.verdicts],
         "stamp": plan.metrics.get("stamp"),
     }
 

@@ -60,7 +60,7 @@ def _registered(choice: ModelChoice) -> tuple[str, str]:
     """Directory and number of a registered version."""
     from mlflow.exceptions import MlflowException
 
-    from training.promote import open_registry
+    from registry.client import open_registry
 
     wanted = f"version {choice.version}" if choice.version else f"alias {choice.alias}"
     registry = open_registry()

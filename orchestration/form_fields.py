@@ -22,7 +22,7 @@ TRAINING = Form(
         "num_workers": Field("Training", "Training workers", ("training.num_workers",)),
         "zero_stage": Field("Training", "ZeRO stage", ("training.zero_stage",), ZERO),
         "use_gpu": Field("Training", "Use GPUs", ("training.use_gpu", "evaluation.use_gpu", "inference.use_gpu")),
-        "max_perplexity_ratio": Field("Gate and promotion", "Gate", ("evaluation.max_perplexity_ratio",)),
+        "gate": Field("Gate and promotion", "Gate", ("evaluation.gate",)),
         "approval": Field("Gate and promotion", "Ask a person", ("promotion.approval",)),
         "model_name": Field("Gate and promotion", "Registered model", ("promotion.model_name",)),
         "prompts": Field("Predictions", "Prompts", ("inference.prompts",)),

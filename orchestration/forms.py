@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -128,8 +128,7 @@ class Form(Generic[Config]):
         names: dict[str, list[str]] = {}
         for name, make in self.presets.items():
             value = _at(make().model_dump(mode="json"), path)
-            shown = ("yes" if value else "no") if isinstance(value, bool) else "unset" if value is None else str(value)
-            names.setdefault(shown, []).append(name)
+            names.setdefault(_in_words(value), []).append(name)
         if len(self.presets) == 1:
             return next(iter(names))
         listed = " · ".join(f"{', '.join(presets)}: {value}" for value, presets in names.items())
@@ -221,8 +220,19 @@ def _whole_schema(config: type[BaseModel]) -> dict[str, Any]:
 
 
 def _item_type(items: Mapping[str, Any]) -> str:
-    """JSON type of an array's items; of choices that of text."""
-    return items.get("type", "string")
+    """JSON type of an array's items; of choices that of text. A reference leads to a configuration of its own."""
+    return "object" if "$ref" in items else items.get("type", "string")
+
+
+def _in_words(value: Any) -> str:
+    """A preset's value as a description shows it: ``metric perplexity, against base, limit 0.95`` for an object."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items() if part is not None)
+    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        return "; ".join(map(_in_words, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unset" if value is None else str(value)
 
 
 def _first_line(text: str | None) -> str:
@@ -248,9 +258,10 @@ def _shown(text: Any) -> str:
 
 
 def _siblings(config: type[BaseModel], path: str) -> list[str]:
+    """Names of the settings of a configuration at a path, which may lead through a list."""
     node: Any = config
     for part in filter(None, path.split(".")):
-        node = node.model_fields[part].annotation
+        node = get_args(node)[0] if part.isdigit() else node.model_fields[part].annotation
     return list(node.model_fields)
 
 

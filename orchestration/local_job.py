@@ -24,7 +24,7 @@ class JobOperator(BaseOperator):
     """Run ``python -m <module> RUN_DIR`` in its own process, without a shell, and copy its output to the log.
 
     Args:
-        module: the job's module, such as ``training.promote``.
+        module: the job's module, such as ``registry.promote``.
         run_dir: the run's directory; a template.
 
     Raises:

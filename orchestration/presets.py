@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 from comparison.config import first_look, whole_method
 from etl.config import CorpusConfig, LayoutConfig, QualityConfig, SourceConfig, SplitConfig
+from evaluation.config import EvaluationConfig, gate_against_base
 from inference.config import InferenceConfig
 from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
-from training.config import BaseModelConfig, EvaluationConfig, LoraConfig, PromotionConfig, TrainingConfig
+from registry.config import PromotionConfig
+from training.config import BaseModelConfig, LoraConfig, TrainingConfig
 
 
 def shakespeare() -> SourceConfig:
@@ -64,7 +66,7 @@ def demo() -> RunConfig:
             checkpoint_every_steps=32,
         ),
         evaluation=EvaluationConfig(
-            splits=("validation", "test"), max_passages=12, max_tokens=256, num_actors=2, max_perplexity_ratio=0.95
+            splits=("validation", "test"), max_passages=12, max_tokens=256, num_actors=2, gate=gate_against_base(0.95)
         ),
         promotion=PromotionConfig(model_name="shakespeare"),
         inference=InferenceConfig(max_new_tokens=40, baseline_prompts=6, num_actors=2),
@@ -89,7 +91,7 @@ def tiny() -> RunConfig:
                     "checkpoint_every_steps": 2,
                 }
             ),
-            "evaluation": full.evaluation.model_copy(update={"max_passages": 4, "max_perplexity_ratio": 1.05}),
+            "evaluation": full.evaluation.model_copy(update={"max_passages": 4, "gate": gate_against_base(1.05)}),
             "promotion": PromotionConfig(model_name="tiny"),
             "inference": full.inference.model_copy(
                 update={"held_out_prompts": 2, "baseline_prompts": 2, "max_new_tokens": 8, "num_actors": 1}

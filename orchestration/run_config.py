@@ -6,9 +6,11 @@ from pydantic import Field, model_validator
 
 from comparison.config import ComparisonConfig
 from etl.config import CorpusConfig
+from evaluation.config import EvaluationConfig
 from handoff.manifest import Frozen
 from inference.config import InferenceConfig
-from training.config import EvaluationConfig, PromotionConfig, TrainingConfig
+from registry.config import PromotionConfig
+from training.config import TrainingConfig
 
 
 class RunConfig(Frozen):
@@ -17,7 +19,7 @@ class RunConfig(Frozen):
     preset: str = Field(description="the preset that this configuration started from")
     corpus: CorpusConfig = Field(description="raw → Spark → snapshot")
     training: TrainingConfig = Field(description="snapshot → Ray Train + DeepSpeed → model")
-    evaluation: EvaluationConfig = Field(description="perplexities and the gate")
+    evaluation: EvaluationConfig = Field(description="metrics and the gate")
     promotion: PromotionConfig = Field(description="the registered model")
     inference: InferenceConfig = Field(description="model + prompts → predictions")
 

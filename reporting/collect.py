@@ -14,13 +14,12 @@ from handoff.facts import (
     CorpusFacts,
     EvaluationFacts,
     Facts,
-    Gate,
     ModelFacts,
     PredictionFacts,
     Promotion,
     facts_of,
-    gate_of,
 )
+from handoff.gate import Gate, gate_of
 from handoff.manifest import Manifest, kind_of
 from handoff.run_dir import RunDir
 from handoff.store import Store

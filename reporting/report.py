@@ -43,6 +43,8 @@ def render(run: Collected, machine: dict[str, str]) -> str:
         completion_lengths=sections.lengths(run.predictions.facts.completion_lengths),
         steps_per_point=charts.steps_per_point(len(model.steps)),
         perplexities=sections.perplexities(run.evaluation.facts, run.gate),
+        criteria=sections.criteria(run.gate),
+        left_out=sections.left_out(run.evaluation.facts),
         versions=versions(run),
         machine=machine,
         config=json.dumps(run.config, indent=2, ensure_ascii=False),

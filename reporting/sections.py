@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
-from handoff.facts import CorpusFacts, EvaluationFacts, Gate, SplitResult
+from handoff.facts import CorpusFacts, EvaluationFacts, SplitResult
+from handoff.gate import Gate
 from handoff.manifest import Manifest
 from pages import text
 from reporting.collect import Collected
 from reporting.names import model_name, source_name
 
 SPLITS = {"train": 0, "validation": 1, "test": 2}
+MODELS = ("base", "champion", "tuned")  # in the order shown
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Compared:
-    """Base and tuned perplexity of one split as bars; ``limit_percent`` is the gate's limit on the same scale."""
+    """Perplexities of one split as bars; ``limit`` is the greatest that the gate allows, on the same scale.
+
+    ``bars`` are model, perplexity and length in percent, the tuned model's last.
+    """
 
     split: str
-    base: float
-    tuned: float
-    ratio: float
+    bars: list[tuple[str, float, float]]
+    ratio: float | None  # tuned / base
     tokens: int | None
     passages: int | None
-    base_percent: float
-    tuned_percent: float
     limit: float | None
     limit_percent: float | None
 
@@ -127,24 +129,72 @@ def unaccounted(manifest: Manifest, facts: CorpusFacts) -> int:
 
 def perplexities(facts: EvaluationFacts, gate: Gate | None) -> list[Compared]:
     """All splits on one scale that begins at zero."""
-    limits = {gate.split: gate.limit} if gate else {}
-    absolute = {n: limits[n] * s.base.perplexity for n, s in facts.splits.items() if n in limits}
-    measured = [p for s in facts.splits.values() for p in (s.base.perplexity, s.tuned.perplexity)]
-    scale = 100 / max([*measured, *absolute.values()], default=100)
+    limits = {name: limit for name in facts.splits if (limit := _limit(facts, gate, name)) is not None}
+    models = {
+        name: [(m, one.perplexity) for m in MODELS if (one := getattr(split, m)) is not None]
+        for name, split in facts.splits.items()
+    }
+    scale = 100 / max([p for found in models.values() for _, p in found] + list(limits.values()), default=100)
     return [
         Compared(
             split=name,
-            base=s.base.perplexity,
-            tuned=s.tuned.perplexity,
-            ratio=s.ratio,
-            tokens=s.tuned.tokens,
-            passages=s.tuned.passages,
-            base_percent=s.base.perplexity * scale,
-            tuned_percent=s.tuned.perplexity * scale,
+            bars=[(model, value, value * scale) for model, value in models[name]],
+            ratio=split.ratio,
+            tokens=split.tuned.tokens,
+            passages=split.tuned.passages,
             limit=limits.get(name),
-            limit_percent=absolute[name] * scale if name in absolute else None,
+            limit_percent=limits[name] * scale if name in limits else None,
         )
-        for name, s in facts.splits.items()
+        for name, split in facts.splits.items()
+    ]
+
+
+def _limit(facts: EvaluationFacts, gate: Gate | None, split: str) -> float | None:
+    """The greatest perplexity that the gate's criterion against the base allows on a split."""
+    base = facts.splits[split].base
+    verdict = gate.verdict("perplexity", "base") if gate and gate.split == split else None
+    return verdict.limit * base.perplexity if verdict and base else None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A row of the gate's table."""
+
+    metric: str
+    value: str
+    against: str
+    change: str
+    limit: str
+    verdict: str
+    passed: bool
+
+
+def criteria(gate: Gate | None) -> list[Judged]:
+    """What the gate decided by each of its criteria."""
+    return [
+        Judged(
+            metric=words(v.metric),
+            value=f"{v.value:.4g}",
+            against=v.against if v.reference is None else f"{v.against}: {v.reference:.4g}",
+            change="" if v.change is None else f"{v.change:.3f} [{v.low:.3f}, {v.high:.3f}]",
+            limit=f"{v.limit:g}",
+            verdict=v.why,
+            passed=v.passed,
+        )
+        for v in (gate.verdicts if gate else ())
+    ]
+
+
+def left_out(facts: EvaluationFacts) -> list[str]:
+    """Sentences on held-out rows that were not measured, with the reason."""
+    said = [
+        f"{text.count(number)} {split} passages are left out: {reason}."
+        for split, counted in facts.left_out.items()
+        for reason, number in counted.items()
+    ]
+    return said + [
+        f"{text.count(number)} rows are left out of {metric}: the function failed on them (quarantined.jsonl)."
+        for metric, number in facts.quarantined.items()
     ]
 
 
@@ -226,14 +276,18 @@ def _perplexity(run: Collected) -> Figure:
     if not (split := decisive(splits, run.gate)):
         return Figure("Perplexity", "–", run.evaluation.why or "not measured")
     result = splits[split]
-    value = f"{text.perplexity(result.base.perplexity)} → {text.perplexity(result.tuned.perplexity)}"
+    tuned = text.perplexity(result.tuned.perplexity)
+    if result.base is None or result.ratio is None:
+        return Figure("Perplexity", tuned, f"on the {split} split", "lead")
+    value = f"{text.perplexity(result.base.perplexity)} → {tuned}"
     return Figure("Perplexity", value, f"{text.change(result.ratio)} on the {split} split, base → tuned", "lead")
 
 
 def _gate(gate: Gate | None) -> Figure:
     if gate is None:
         return Figure("Gate", "–", "not reached")
-    detail = f"tuned / base {gate.ratio:.3f}, limit {gate.limit:g}"
+    decided = gate.failed or gate.verdicts
+    detail = "; ".join(f"{words(v.metric)} against {v.against}: {v.why}" for v in decided)
     return Figure("Gate", "Passed" if gate.passed else "Failed", detail, "good" if gate.passed else "bad")
 
 

@@ -43,11 +43,12 @@ def _perplexities(run: Collected) -> list[str]:
     if not facts.splits:
         return [f"Perplexity: {text.one_line(run.evaluation.why)}"]
     for name, split in facts.splits.items():
-        base, tuned = text.perplexity(split.base.perplexity), text.perplexity(split.tuned.perplexity)
-        line = f"  {text.one_line(name):<12}{base:>9}{tuned:>9}{split.ratio:>8.3f}"
-        if run.gate and run.gate.split == name:
-            line += f"   gate {run.gate.limit:g}: {'passed' if run.gate.passed else 'FAILED'}"
-        lines.append(line)
+        base = text.perplexity(split.base.perplexity) if split.base else "–"
+        ratio = "–" if split.ratio is None else f"{split.ratio:.3f}"
+        lines.append(f"  {text.one_line(name):<12}{base:>9}{text.perplexity(split.tuned.perplexity):>9}{ratio:>8}")
+    if run.gate:
+        lines.append(f"Gate, on {run.gate.split}: {'passed' if run.gate.passed else 'FAILED'}")
+        lines += [f"  {'✓' if verdict.passed else '✗'} {text.one_line(str(verdict))}" for verdict in run.gate.verdicts]
     return lines
 
 

@@ -1,6 +1,7 @@
 """Small real data that several test packages publish and read."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,6 +47,15 @@ def publish_corpus(store: Store, raw_file: Path, rows: dict[str, int], files: in
         return place.publish(
             schema=schema.CORPUS, rows=rows, facts=CorpusFacts(documents=1, passages=sum(rows.values()))
         )
+
+
+def publish_rows(store: Store, rows: dict[str, list[dict[str, Any]]]) -> Artifact:
+    """A corpus artifact of these rows per split."""
+    with staging(store, "corpus", {"rows": rows}, []) as place:
+        for split, listed in rows.items():
+            table = pa.Table.from_pylist(listed, schema=schema.CORPUS)
+            pq.write_table(table, f"{place.uri(split)}/part-00000.parquet")
+        return place.publish(schema=schema.CORPUS, rows={split: len(listed) for split, listed in rows.items()})
 
 
 def publish_pairs(store: Store, raw: Artifact, pairs: dict[str, list[tuple[str, str]]], files: int = 1) -> Artifact:

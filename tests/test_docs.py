@@ -17,11 +17,12 @@ LISTED = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude
 NAMES = subprocess.run(LISTED, capture_output=True, text=True, check=True).stdout.split()
 PAGES = sorted(name for name in NAMES if (ROOT / name).exists())
 # Pages about settings, and what they write like one that is none: drop reasons, columns, names of DAGs and assets.
-MANUAL = ("docs/corpus.md", "docs/training.md", "docs/inference.md")
+MANUAL = ("docs/corpus.md", "docs/training.md", "docs/evaluation.md", "docs/inference.md")
 NO_SETTINGS = {
     "malformed_record", "record_too_long", "record_not_parsed", "text_is_no_string", "save_to_disk", "no_text", "no_id", "prompt_tokens", "completion_tokens", "batch_inference", "spark_to_ray",
     "corpus_snapshot", "promoted_model", "training.job", "finish_reason", "resumed_rows", "row_id",
-    "log_likelihood", "baseline_log_likelihood",
+    "log_likelihood", "baseline_log_likelihood", "bits_per_byte", "doc_id", "evaluation.job", "quarantined.jsonl",
+    "scipy.stats.bootstrap",
 }  # fmt: skip
 MADE_BY_THE_READER = {"etl/inspection.py", "tests/etl/test_inspection.py", "etl.inspection"}  # of docs/add-a-stage.md
 

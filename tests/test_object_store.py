@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from evaluation.config import EvaluationConfig, gate_against_base
+from evaluation.job import evaluate
 from handoff.artifact import Artifact
 from handoff.manifest import now
 from handoff.run_dir import RunDir, StageRecord
@@ -17,13 +19,14 @@ from inference.config import InferenceConfig
 from inference.job import main_stage as predict
 from orchestration.chosen_model import find_model
 from orchestration.run_config import ModelChoice
+from registry.client import open_registry
+from registry.config import PromotionConfig
+from registry.promote import promote
 from reporting.report import body as report
 from tests.inference.support import publish_models
 from tests.support import publish_corpus
-from training.config import BaseModelConfig, EvaluationConfig, PromotionConfig, TrainingConfig
-from training.evaluate import evaluate
+from training.config import BaseModelConfig, TrainingConfig
 from training.job import CHECKPOINTS, train
-from training.promote import open_registry, promote
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def start(object_store: str, remote: Store, corpus: Artifact, tiny_model: Path) 
     )  # fmt: skip
     sections = {
         "training": training,
-        "evaluation": EvaluationConfig(num_actors=1, max_passages=4, max_perplexity_ratio=2),
+        "evaluation": EvaluationConfig(num_actors=1, max_passages=4, gate=gate_against_base(2)),
         "promotion": PromotionConfig(model_name="poet"),
         "inference": InferenceConfig(
             held_out_prompts=2, opening_words=6, baseline_prompts=2, max_new_tokens=4, num_actors=1

@@ -1,17 +1,15 @@
-"""Configuration of training, evaluation and promotion."""
+"""Configuration of training."""
 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from handoff.capacity import Group
-from handoff.identity import Input, Limit, NotInId, Runtime
+from handoff.identity import Input, NotInId, Runtime
 from handoff.manifest import Frozen
 from handoff.packages import require_pinned
 
 RATES = {"lora": 2e-4, "full": 2e-5}  # peak learning rates that are safe on any text
-
-Split = Literal["train", "validation", "test"]
 
 
 class BaseModelConfig(Frozen):
@@ -212,34 +210,3 @@ class TrainingConfig(Frozen):
     def blocks_per_rank(self, world_size: int) -> int:
         """Places for blocks that one of ``world_size`` workers has in an optimizer step."""
         return self.gradient_accumulation(world_size) * self.micro_batch_size
-
-
-class EvaluationConfig(Frozen):
-    """Perplexity of base and tuned model on passages that training never saw, and the gate."""
-
-    splits: tuple[Split, ...] = Field(
-        default=("validation", "test"), description="splits to measure; the last one decides the gate", min_length=1
-    )
-    max_passages: int = Field(default=1000, description="passages per split, taken in the snapshot's order", ge=1)
-    max_tokens: int = Field(default=1024, description="longest passage in tokens; the rest is not scored", ge=8)
-    batch_size: Runtime[int] = Field(default=4, description="passages per forward pass", ge=1)
-    num_actors: Runtime[int] = Field(default=1, description="model replicas", ge=1)
-    use_gpu: bool = Field(default=False, description="one GPU per replica")
-    max_perplexity_ratio: Limit[float] = Field(
-        default=1.0, description="gate: greatest allowed tuned / base perplexity; above it nothing is promoted", gt=0
-    )
-
-    @property
-    def actors(self) -> Group:
-        """What evaluation runs on."""
-        return Group("actors", "evaluation.num_actors", self.num_actors, 1, int(self.use_gpu))
-
-
-class PromotionConfig(Frozen):
-    """The registered model in MLflow."""
-
-    model_name: str = Field(default="baton", description="registered model", pattern="^[A-Za-z0-9._-]{1,128}$")
-    alias: str = Field(
-        default="champion", description="alias that moves to the new version", pattern="^[A-Za-z0-9_-]{1,64}$"
-    )
-    approval: bool = Field(default=False, description="wait for a person's approval before the model is promoted")

@@ -17,13 +17,13 @@ from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.errors import BatonError, InfrastructureError
 from handoff.facts import BaseModelFacts, facts_of
 from handoff.store import resolve
+from registry.tracking import LiveRun
 from training.checkpoints.checkpoint import EXPORT, TRACE, verify
 from training.checkpoints.resume import VALIDATION_LOSS
 from training.config import TrainingConfig
 from training.data.ingest import Passages
 from training.export.check import AUTO_TOKENIZER_DIFFERS
 from training.recipe import DEFAULT_RECIPE, Recipe
-from training.registry.tracking import LiveRun
 from training.worker.events import EventLogger, Events
 from training.worker.loop import Plan, train_worker
 

@@ -6,8 +6,8 @@ from typing import Any
 from handoff.errors import ConfigError
 from handoff.identity import identity_of
 from handoff.run_dir import RunDir
+from registry.mlflow_run import flat
 from training.config import TrainingConfig
-from training.registry.mlflow_run import flat
 
 CODE_VERSION = 2  # part of the model's id: raise it when the same inputs and configuration give other weights or files
 BEGUN = "training-begun.json"  # in the run's directory: what its first attempt was to train

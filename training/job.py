@@ -17,21 +17,21 @@ from handoff.facts import BaseModelFacts, ModelFacts, Step, facts_of
 from handoff.job import run_stage
 from handoff.packages import cache_dir
 from handoff.publish import find, staging
+from handoff.rows import open_corpus, reader_bytes
 from handoff.run_dir import RunDir, StageRecord
 from handoff.tokenizer import ModelTokenizer
+from registry.mlflow_run import flat
+from registry.tracking import LiveRun
 from training.base.artifact import publish_base_model
 from training.config import TrainingConfig
 from training.data.ingest import Passages, count_blocks
 from training.data.packing import Count
-from training.data.rows import open_corpus, reader_bytes
 from training.data.slots import data_slots
 from training.export.check import AUTO_TOKENIZER_DIFFERS
 from training.files import put_directory
 from training.fit import Outcome, Training, fit, model_card
 from training.identity import identity, refuse_changes
 from training.recipe import DEFAULT_RECIPE, Recipe
-from training.registry.mlflow_run import flat
-from training.registry.tracking import LiveRun
 
 log = logging.getLogger("baton")
 

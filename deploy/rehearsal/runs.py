@@ -14,7 +14,7 @@ def conf(
     """A request of the preset `tiny` with a model of two layers; ``seed`` of the corpus."""
     return {
         "preset": "tiny", "base_model": "/data/tiny-model", "max_steps": 60, "model_name": "faults",
-        "max_perplexity_ratio": 9.0,
+        "gate": [{"against": "base", "limit": 9.0}],
         "overrides": {
             "corpus": {"seed": seed},
             "training": {"epochs": 9, "checkpoint_every_steps": 20, "seed": STAMP, **(training or {})},

@@ -11,7 +11,18 @@ from types import FrameType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-OURS = ("dags", "orchestration", "airflow_ray", "handoff", "etl", "training", "inference", "reporting")
+OURS = (
+    "dags",
+    "orchestration",
+    "airflow_ray",
+    "handoff",
+    "etl",
+    "training",
+    "evaluation",
+    "registry",
+    "inference",
+    "reporting",
+)
 HEAVY = (
     "ray",
     "pyspark",

@@ -284,7 +284,7 @@ def test_a_person_is_asked_and_a_rejection_promotes_nothing(baton: Baton, first:
 
 @pytest.mark.faults
 def test_a_failed_gate_stops_before_promotion(baton: Baton, first: Ran, conf: dict[str, Any]) -> None:
-    ran = baton.run({**conf, "max_perplexity_ratio": 0.01, "model_name": "never"})
+    ran = baton.run({**conf, "gate": [{"against": "base", "limit": 0.01}], "model_name": "never"})
     assert ran.code == 1
     states = baton.api().task_states("spark_to_ray", ran.run_id)
     assert (states["evaluate"], states["promote"], states["predict"], states["report"]) == (

@@ -11,11 +11,11 @@ from etl.config import SourceConfig
 from etl.pairs import SEPARATOR
 from handoff.artifact import open_artifact
 from handoff.errors import ConfigError, SourceError
+from handoff.rows import open_corpus
 from handoff.schema import PAIRS
 from inference.config import InferenceConfig
 from inference.openings import held_out
 from tests.etl.corpus_run import NO_HELD_OUT, prose, rows, run
-from training.data.rows import open_corpus
 
 COLUMNS = {"text_column": "question", "completion_column": "answer", "id_column": "name"}
 

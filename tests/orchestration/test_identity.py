@@ -7,10 +7,11 @@ import pytest
 from pydantic import BaseModel
 
 from etl.config import CorpusConfig
+from evaluation.config import EvaluationConfig, gate_against_base
 from handoff.identity import identity_of, mark_of
 from inference.config import InferenceConfig
 from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
-from training.config import EvaluationConfig, TrainingConfig
+from training.config import TrainingConfig
 
 # Per class: fields that make another artifact, fields that do not, fields that do in some configurations.
 SIDES = {
@@ -45,8 +46,9 @@ SIDES = {
     ),
     "LoraConfig": ("rank alpha dropout targets", "", ""),
     "EvaluationConfig": (
-        "splits max_passages max_tokens use_gpu", "batch_size num_actors max_perplexity_ratio", "",
+        "splits max_passages max_tokens use_gpu", "batch_size num_actors gate", "max_new_tokens",
     ),
+    "Criterion": ("metric against limit", "", ""),  # all of a gate is outside of the id
     "InferenceConfig": (
         "carry held_out_prompts opening_words baseline_prompts template chat max_prompt_tokens max_new_tokens logprobs "
         "use_gpu engine dtype",
@@ -136,7 +138,7 @@ def test_where_raw_text_lies_does_not_make_another_corpus() -> None:
 
 
 def test_another_limit_of_the_gate_scores_nothing_again() -> None:
-    assert identity_of(EvaluationConfig(max_perplexity_ratio=0.5)) == identity_of(EvaluationConfig())
+    assert identity_of(EvaluationConfig(gate=gate_against_base(0.5))) == identity_of(EvaluationConfig())
     assert identity_of(EvaluationConfig(max_passages=5)) != identity_of(EvaluationConfig())
 
 

@@ -270,7 +270,7 @@ def test_a_model_that_is_gone(home: Path) -> None:
 
 
 def test_a_registered_model(model: Artifact, home: Path) -> None:
-    from training.promote import open_registry
+    from registry.client import open_registry
 
     client = open_registry().client
     client.create_registered_model("poet")

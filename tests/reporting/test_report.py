@@ -85,7 +85,10 @@ def test_tells_the_outcome_and_every_figure(complete: tuple[RunDir, Page]) -> No
         "3 were whole documents",
         "train 30 75.0 % of kept",
         "spark session 7.1 s",
-        "the gate's limit, 0.95 × base",
+        "the gate's limit against the base",
+        "perplexity 44.92 base: 61.2 0.734 [0.714, 0.754] 0.95 better",
+        "bits per byte 1.31 champion: 1.32 0.993 [0.980, 1.010] 1 no difference",
+        "6 test passages are left out: the champion was trained on its document.",
         "The ghost of the king base is a popular video game. tuned walks in the night.",
         "(empty) p-001 the prompt is empty",
         "usable of",
@@ -202,8 +205,8 @@ def test_a_failed_gate_shows_both_figures(tmp_path: Path) -> None:
     page = written(build_run(tmp_path, Story(fails="evaluate", error=GATE_ERROR, tuned=60.10)))
     assert "did not pass its gate: nothing was promoted" in page.text
     assert "61.20 → 60.10" in page.text
-    assert "tuned / base 0.982, limit 0.95" in page.text
-    assert "Not passed." in page.text
+    assert "perplexity 60.1 base: 61.2 0.982 [0.962, 1.002] 0.95 no difference" in page.text
+    assert "Gate, on test: not passed" in page.text
 
 
 def test_written_without_a_plan(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from tests.reporting.build_run import GATE_ERROR, STARTED, Story, build_run, pre
 def test_tells_perplexities_predictions_and_places(tmp_path: Path) -> None:
     run = build_run(tmp_path)
     lines = summary(run)
-    assert "  test            61.20    44.92   0.734   gate 0.95: passed" in lines
+    assert "  test            61.20    44.92   0.734" in lines
+    assert "Gate, on test: passed" in lines
+    assert any(line.startswith("  ✓ bits_per_byte 1.31 against the champion 1.32: ratio 0.993") for line in lines)
     assert "  The ghost of the king" in lines
     assert "    base   is a popular video game." in lines
     assert "    tuned  walks in the night." in lines
@@ -30,7 +32,8 @@ def test_long_and_hostile_text_stays_within_the_terminal(tmp_path: Path) -> None
 
 def test_a_failed_gate_is_the_ending(tmp_path: Path) -> None:
     lines = summary(build_run(tmp_path, Story(fails="evaluate", error=GATE_ERROR, tuned=60.10)))
-    assert any(line.endswith("gate 0.95: FAILED") for line in lines)
+    assert "Gate, on test: FAILED" in lines
+    assert any(line.startswith("  ✗ perplexity 60.1 against the base 61.2: ratio 0.982") for line in lines)
     assert "Predictions: no predictions: the evaluate stage failed before it" in lines
 
 

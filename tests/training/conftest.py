@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from evaluation.config import EvaluationConfig
 from handoff.run_dir import RunDir
 from handoff.store import Store
 from tests.support import publish_corpus
-from training.config import BaseModelConfig, EvaluationConfig, TrainingConfig
+from training.config import BaseModelConfig, TrainingConfig
 
 TINY: dict[str, Any] = {
     "method": "full", "seq_len": 32, "max_steps": 6, "learning_rate": 1e-3, "zero_stage": 3,

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
+from evaluation.config import gate_against_base
+from evaluation.job import evaluate
 from handoff.artifact import Artifact, open_artifact
 from handoff.crash_points import ENVIRONMENT_VARIABLE
 from handoff.errors import ConfigError, GateFailed
 from handoff.facts import ModelFacts
+from handoff.gate import gate_of
 from handoff.publish import Staging
 from handoff.run_dir import RunDir
 from orchestration.presets import gptj
 from tests.training.runs import run_train, trained
 from training.checkpoints.scratch import Scratch
-from training.evaluate import evaluate
 from training.job import CHECKPOINTS
 
 MakeRun = Callable[..., RunDir]
@@ -185,10 +187,12 @@ def test_a_run_does_not_train_on_with_other_settings(calm: Artifact, make_run: M
 
 
 def test_the_gate_stops_a_model_after_publishing_its_figures(calm: Artifact, make_run: MakeRun) -> None:
-    run = make_run("gate", **CALM, evaluation={"splits": ("validation", "test"), "max_perplexity_ratio": 0.01})
+    run = make_run("gate", **CALM, evaluation={"splits": ("validation", "test"), "gate": gate_against_base(0.01)})
     run_train(run)
     for reused in (False, True):
-        expected = pytest.raises(GateFailed, match=r"perplexity on test is [\d.]+ tuned and [\d.]+ base")
+        expected = pytest.raises(
+            GateFailed, match=r"on test, perplexity [\d.]+ against the base [\d.]+: ratio .* limit 0\.01"
+        )
         with expected, run.stage("evaluate") as record:
             evaluate(run, record)
         assert (record.reused, record.status) == (reused, "failed")
@@ -197,14 +201,20 @@ def test_the_gate_stops_a_model_after_publishing_its_figures(calm: Artifact, mak
     measured = found.facts["splits"]["test"]
     assert measured["base"]["passages"] == measured["tuned"]["passages"] == 4
     assert measured["tuned"]["perplexity"] < measured["base"]["perplexity"]
-    decision = {"split": "test", "ratio": measured["ratio"], "limit": 0.01, "passed": False}
-    assert record.metrics == {"gate": decision} and "gate" not in found.facts
-    wide = make_run("wide", **CALM, evaluation={"splits": ("validation", "test"), "max_perplexity_ratio": 2})
+    gate = gate_of(record)
+    assert gate and not gate.passed and "gate" not in found.facts
+    assert [(v.metric, v.against, v.passed) for v in gate.verdicts] == [
+        ("perplexity", "base", False),
+        ("bits_per_byte", "champion", True),  # there is none
+    ]
+    assert gate.verdicts[0].change == measured["ratio"]
+    wide = make_run("wide", **CALM, evaluation={"splits": ("validation", "test"), "gate": gate_against_base(2)})
     run_train(wide)
     with wide.stage("evaluate") as record:
         evaluate(wide, record)
     assert record.reused and record.artifact == found.id, "another limit scores nothing again"
-    assert record.metrics == {"gate": {**decision, "limit": 2.0, "passed": True}}
+    gate = gate_of(record)
+    assert gate and gate.passed and gate.verdicts[0].limit == 2
 
 
 def test_lora_with_a_loss_and_a_model_class_of_ones_own_is_exported_merged_with_the_adapter_beside(

@@ -7,20 +7,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from evaluation.config import EvaluationConfig
+from evaluation.passages import encode, held_out
 from handoff import schema
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ArtifactError
 from handoff.publish import staging
+from handoff.rows import open_corpus
 from handoff.run_dir import RunDir
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from tests.support import VERSES, publish_pairs
 from training.base.artifact import publish_base_model
-from training.config import BaseModelConfig, EvaluationConfig
+from training.config import BaseModelConfig
 from training.data.ingest import Passages, read_and_tokenise
 from training.data.packing import IGNORED, pack
-from training.data.rows import open_corpus
-from training.evaluate import read_passages
 
 
 @pytest.fixture
@@ -49,9 +50,11 @@ def test_only_completions_are_learnt(pairs: Artifact, tokenizer: ModelTokenizer)
 
 
 def test_only_completions_are_scored(pairs: Artifact, tokenizer: ModelTokenizer) -> None:
-    found = read_passages(pairs, "validation", tokenizer, EvaluationConfig(max_passages=1))
-    assert [prompt for _, prompt in found] == [len(tokenizer.prompts(VERSES[:1])[0])]
-    assert len(found[0][0]) > found[0][1]
+    passages, left_out = held_out(pairs, "validation", tokenizer, EvaluationConfig())
+    found = encode(passages, tokenizer)
+    assert [e.given for e in found] == [len(ids) for ids in tokenizer.prompts(VERSES[:2])] and not left_out
+    assert [e.bytes for e in found] == [len(" Indeed."), len(" So it is, and more.")]
+    assert all(len(e.ids) > e.given for e in found)
 
 
 def test_a_corpus_is_text_or_pairs_and_every_other_schema_is_named(

@@ -29,9 +29,9 @@ import numpy as np
 import pyarrow as pa
 
 from handoff.artifact import Artifact
+from handoff.rows import has_pairs, read_rows
 from handoff.tokenizer import ModelTokenizer
 from training.data.packing import Block, Count, Passage, Position, count, ignored_labels, pack
-from training.data.rows import has_pairs, read_rows
 from training.worker.step import Rows, targets_of
 
 FEW_TOKENS = 2_000_000  # counted in this process in 2 s; starting Ray Data takes longer

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from handoff.errors import ArtifactError, ConfigError
+from handoff.rows import first_rows
 from handoff.tokenizer import ModelTokenizer
 from training.config import TrainingConfig
 from training.data.ingest import Passages
-from training.data.rows import first_rows
 
 AUTO_TOKENIZER_DIFFERS = (
     "transformers' AutoTokenizer does not read this model's tokenizer.json as it is (it builds the pre-tokenizer of the "
@@ -157,7 +157,7 @@ def token_problems(tokenizer: Any, rows: list[dict[str, Any]], learnt: ModelToke
 
     Args:
         tokenizer: as plain transformers loads it.
-        rows: of :func:`training.data.rows.first_rows`.
+        rows: of :func:`handoff.rows.first_rows`.
         learnt: what training tokenised with.
     """
     problems = []

@@ -7,8 +7,8 @@ from typing import Any
 
 from handoff.errors import BatonError, InfrastructureError
 from handoff.job import Progress
+from registry.tracking import LiveRun
 from training.config import TrainingConfig
-from training.registry.tracking import LiveRun
 
 log = logging.getLogger("baton")
 

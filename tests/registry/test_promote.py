@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,15 +20,20 @@ import pytest
 from handoff.artifact import Artifact
 from handoff.errors import EngineUnavailable, GateFailed
 from handoff.facts import EvaluationFacts, Measured, ModelFacts, SplitResult, Step
+from handoff.gate import Gate, Verdict
+from handoff.home import PROJECT
 from handoff.job import run_stage
 from handoff.manifest import now
 from handoff.publish import staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import Store
+from registry import lock
+from registry.client import find_champion, open_registry
+from registry.config import PromotionConfig
+from registry.promote import promote
+from registry.tracking import LiveRun
 from tests.e2e.waiting import wait_until
-from training.config import BaseModelConfig, LoraConfig, PromotionConfig, TrainingConfig
-from training.promote import promote
-from training.registry.tracking import LiveRun
+from training.config import BaseModelConfig, LoraConfig, TrainingConfig
 
 STEPS = [
     Step(step=n, loss=4.0 - n / 10, learning_rate=1e-3, tokens=100 * n, tokens_per_second=50.0, grad_norm=1.0,
@@ -45,20 +51,31 @@ def publish_model(store: Store, corpus: Artifact, name: str) -> Artifact:
         return place.publish(facts=ModelFacts(steps=STEPS, train_tokens=300, seconds=6.0))
 
 
-def make_run(directory: Path, store: Store, model: Artifact, *, ratio: float = 0.7) -> RunDir:
-    gate = {"split": "test", "ratio": ratio, "limit": 0.9, "passed": ratio <= 0.9}
-    split = SplitResult(base=Measured(perplexity=60.0), tuned=Measured(perplexity=60.0 * ratio), ratio=ratio)
+def make_run(directory: Path, store: Store, model: Artifact, *, ratio: float = 0.7, name: str = "poet") -> RunDir:
+    """A run whose evaluation is done: the gate's limit is 0.9, and it saw what holds the alias now."""
+    split = SplitResult(
+        base=Measured(perplexity=60.0, bits_per_byte=2.0),
+        tuned=Measured(perplexity=60.0 * ratio, bits_per_byte=1.5),
+        ratio=ratio,
+    )
     with staging(store, "evaluation", {"ratio": ratio}, [model]) as place:
         Path(place.uri("results.json")).write_text("{}")
         evaluation = place.publish(facts=EvaluationFacts(splits={"test": split}))
+    verdict = Verdict(
+        metric="perplexity", against="base", limit=0.9, passed=ratio <= 0.9, value=60.0 * ratio, reference=60.0,
+        change=ratio, low=ratio - 0.1, high=ratio + 0.1, why="better",
+    )  # fmt: skip
+    champion = find_champion(open_registry(), name, "champion")
+    version = champion.version if champion else None
+    gate = Gate(split="test", passed=verdict.passed, verdicts=(verdict,), champion_version=version)
     run = RunDir(str(directory))
     training = TrainingConfig(base=BaseModelConfig(source="/models/base"), lora=LoraConfig(rank=4))
     config = {
         "training": training.model_dump(mode="json"),
-        "promotion": PromotionConfig(model_name="poet").model_dump(),
+        "promotion": PromotionConfig(model_name=name).model_dump(),
     }
     run.create(store.root, config)
-    for stage, artifact, told in (("train", model, {}), ("evaluate", evaluation, {"gate": gate})):
+    for stage, artifact, told in (("train", model, {}), ("evaluate", evaluation, {"gate": gate.model_dump()})):
         times = {"started": now(), "ended": now()}
         run.save(StageRecord(stage=stage, status="success", artifact=artifact.id, metrics=told, **times))
     return run
@@ -110,6 +127,11 @@ def test_the_embedded_mlflow_tells_the_whole_run(
     assert logged.data.params["lora.rank"] == "4" and logged.data.params["base.source"] == "/models/base"
     assert logged.data.metrics["test/perplexity_tuned"] == pytest.approx(42.0)
     assert logged.data.metrics["train/train_tokens"] == 300
+    judged = {
+        name.rsplit("/", 1)[1]: v for name, v in logged.data.metrics.items() if name.startswith("gate/perplexity_")
+    }
+    assert judged == {"value": 42, "reference": 60, "change": 0.7, "low": pytest.approx(0.6), "high": pytest.approx(0.8), "limit": 0.9, "passed": 1}  # fmt: skip
+    assert "| perplexity | 42 | base 60 | 0.700 [0.600, 0.800] | 0.9 | passed: better |" in version.description
     losses = mlflow.get_metric_history(logged.info.run_id, "train/loss")
     assert [(m.step, round(m.value, 3)) for m in losses] == [(1, 3.9), (2, 3.8), (3, 3.7)]
     assert losses[1].timestamp - losses[0].timestamp == 2000
@@ -119,7 +141,11 @@ def test_the_embedded_mlflow_tells_the_whole_run(
     assert not list(Path.cwd().iterdir()), "nothing lands in the working directory"
 
 
-def test_a_model_is_registered_once_and_the_alias_follows_the_last_promotion(
+def champion_version(mlflow: Any) -> int:
+    return int(mlflow.get_model_version_by_alias("poet", "champion").version)
+
+
+def test_a_model_is_registered_once_and_its_alias_is_never_moved_back(
     home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path
 ) -> None:
     first, second = (publish_model(store, tiny_corpus, name) for name in ("first", "second"))
@@ -127,13 +153,71 @@ def test_a_model_is_registered_once_and_the_alias_follows_the_last_promotion(
     assert promoted(run_1).metrics["version"] == "1"
     again = promoted(make_run(tmp_path / "run-2", store, first))
     assert again.reused and again.metrics["version"] == "1"
-    assert promoted(make_run(tmp_path / "run-3", store, second)).metrics["version"] == "2"
+    run_3 = make_run(tmp_path / "run-3", store, second)
+    assert promoted(run_3).metrics["version"] == "2"
     mlflow = client(again.metrics["tracking_uri"])
-    assert mlflow.get_model_version_by_alias("poet", "champion").version == 2
-    promoted(run_1)  # going back is promoting the earlier run again
-    assert mlflow.get_model_version_by_alias("poet", "champion").version == 1
+    # A retry of the old promotion, and a rerun of the old run whose evaluation sees today's champion.
+    for run in (run_1, make_run(tmp_path / "run-1-again", store, first)):
+        with pytest.raises(
+            GateFailed, match=r"poet version 1, which was champion before .* Remedy: to go back on purpose"
+        ):
+            promoted(run)
+        assert champion_version(mlflow) == 2
+    assert promoted(run_3).reused and champion_version(mlflow) == 2, "a retry of the newest one changes nothing"
     experiment = mlflow.get_experiment_by_name("baton").experiment_id
     assert len(mlflow.search_model_versions("name = 'poet'")) == 2 and len(mlflow.search_runs([experiment])) == 2
+
+
+def test_a_promotion_whose_evaluation_saw_another_champion_is_refused_and_writes_nothing(
+    home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path
+) -> None:
+    late = make_run(tmp_path / "late", store, publish_model(store, tiny_corpus, "late"))
+    fast = promoted(make_run(tmp_path / "fast", store, publish_model(store, tiny_corpus, "fast")))
+    with pytest.raises(
+        GateFailed, match=r"champion was no version, and now it is version 1\. Remedy: run the evaluate"
+    ):
+        promoted(late)
+    mlflow = client(fast.metrics["tracking_uri"])
+    assert champion_version(mlflow) == 1 and len(mlflow.search_model_versions("name = 'poet'")) == 1
+    evaluated_again = make_run(tmp_path / "late-again", store, publish_model(store, tiny_corpus, "late"))
+    assert promoted(evaluated_again).metrics["version"] == "2" and champion_version(mlflow) == 2
+
+
+def test_of_promotions_that_race_one_gets_the_alias_and_the_others_are_told(
+    home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path
+) -> None:
+    registry = open_registry()
+    promoted(make_run(tmp_path / "first", store, publish_model(store, tiny_corpus, "first")))
+    names = ("second", "third", "fourth")
+    runs = [make_run(tmp_path / name, store, publish_model(store, tiny_corpus, name)) for name in names]
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "registry.promote", run.uri], stdout=subprocess.PIPE, text=True, cwd=PROJECT
+        )
+        for run in runs
+    ]
+    said = [job.communicate()[0] for job in jobs]
+    codes = [job.returncode for job in jobs]
+    assert sorted(codes) == [0, 2, 2], said
+    winner = runs[codes.index(0)].record("promote")
+    assert winner and champion_version(registry.client) == int(winner.metrics["version"])
+    assert all("run the evaluate stage again" in text for text, code in zip(said, codes, strict=True) if code)
+
+
+def test_a_lock_whose_holder_died_is_taken_over_and_a_fresh_one_is_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(since: datetime) -> None:
+        store.write("_locks/x.json", json.dumps({"id": "1", "host": "gone", "since": since.isoformat()}).encode())
+
+    held(now() - lock.LEASE - timedelta(seconds=1))
+    with lock.alone(store, "x"):
+        assert json.loads(store.read("_locks/x.json"))["host"] == socket.gethostname()
+    assert not store.exists("_locks/x.json")
+    held(now())
+    monkeypatch.setattr(lock, "WAIT_SECONDS", 0.0)
+    with pytest.raises(EngineUnavailable, match="held by a promotion on gone"), lock.alone(store, "x"):
+        pass
 
 
 def test_an_interrupted_promotion_is_completed_not_repeated(
@@ -148,11 +232,15 @@ def test_an_interrupted_promotion_is_completed_not_repeated(
     assert len(mlflow.get_metric_history(begun.metrics["run_id"], "train/loss")) == len(STEPS)
 
 
+def nothing_is_registered() -> bool:
+    return not open_registry().client.search_registered_models()
+
+
 def test_a_failed_gate_writes_nothing(home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", store, publish_model(store, tiny_corpus, "first"), ratio=0.95)
-    with pytest.raises(GateFailed, match=r"perplexity on test is 0\.950 of the base model's, the limit is 0\.9"):
+    with pytest.raises(GateFailed, match=r"on test, perplexity 57 against the base 60: ratio 0\.950 .*limit 0\.9"):
         promoted(run)
-    assert not home.exists()
+    assert nothing_is_registered()
 
 
 def test_a_model_about_which_nothing_was_decided_is_not_promoted(
@@ -164,7 +252,7 @@ def test_a_model_about_which_nothing_was_decided_is_not_promoted(
     run.save(evaluated.model_copy(update={"metrics": {}}))
     with pytest.raises(GateFailed, match="Remedy: run the evaluate stage again"):
         promoted(run)
-    assert not home.exists()
+    assert nothing_is_registered()
 
 
 def test_the_evaluation_of_another_model_does_not_count(
@@ -221,9 +309,9 @@ def test_a_tracking_server_gets_the_files_of_a_model_it_could_not_reach(
 def test_an_mlflow_that_does_not_answer_is_named(
     home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run = make_run(tmp_path / "run", store, publish_model(store, tiny_corpus, "first"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    run = make_run(tmp_path / "run", store, publish_model(store, tiny_corpus, "first"))
     with pytest.raises(EngineUnavailable, match=r"MLflow at http://127\.0\.0\.1:9 .*Remedy") as error:
         promoted(run)
     assert "secret" not in str(error.value)
@@ -259,7 +347,7 @@ def test_a_training_is_seen_while_it_runs_and_its_promotion_completes_the_same_r
 def test_the_machine_is_watched_while_a_model_trains(
     home: Path, store: Store, tiny_corpus: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.registry.tracking.SYSTEM_SECONDS", 0.05)
+    monkeypatch.setattr("registry.tracking.SYSTEM_SECONDS", 0.05)
     model = publish_model(store, tiny_corpus, "first")
     live = LiveRun("manual-1", model.id, {})
     live.begin()

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from training.promote import experiment_of, open_registry
-from training.registry.mlflow_run import begin_run, log_metrics, step_metrics
+from registry.client import experiment_of, open_registry
+from registry.mlflow_run import begin_run, log_metrics, step_metrics
 
 log = logging.getLogger("baton")
 

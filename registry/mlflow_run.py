@@ -4,6 +4,7 @@ from typing import Any
 
 from handoff.artifact import Artifact
 from handoff.facts import EvaluationFacts, ModelFacts, facts_of
+from handoff.gate import Gate
 
 EXPERIMENT = "baton"
 MODEL_TAG = "baton.model"  # on runs and on model versions: the artifact that they stand for
@@ -45,7 +46,7 @@ def step_metrics(entry: dict[str, Any], otherwise_ms: int = 0) -> list[tuple[str
     return [(name, float(value), time, step) for name, value, time, step in found if value is not None]
 
 
-def metrics_of(model: Artifact, evaluation: Artifact) -> list[tuple[str, float, int, int]]:
+def metrics_of(model: Artifact, evaluation: Artifact, gate: Gate) -> list[tuple[str, float, int, int]]:
     """Metrics as :func:`step_metrics`, totals and perplexities besides.
 
     Times come from the manifests, not from the clock: logging the same run again writes the same rows.
@@ -58,22 +59,54 @@ def metrics_of(model: Artifact, evaluation: Artifact) -> list[tuple[str, float, 
     ]
     found = [(f"train/{name}", getattr(facts, name), end, 0) for name in TOTALS]
     measured = int(evaluation.manifest.created.timestamp() * 1000)
-    for split, values in facts_of(evaluation.manifest, EvaluationFacts).splits.items():
-        found.append((f"{split}/perplexity_base", values.base.perplexity, measured, 0))
-        found.append((f"{split}/perplexity_tuned", values.tuned.perplexity, measured, 0))
+    judged = facts_of(evaluation.manifest, EvaluationFacts)
+    for split, values in judged.splits.items():
+        for name in ("base", "tuned", "champion"):
+            if (one := getattr(values, name)) is not None:
+                found.append((f"{split}/perplexity_{name}", one.perplexity, measured, 0))
+                found.append((f"{split}/bits_per_byte_{name}", one.bits_per_byte, measured, 0))
         found.append((f"{split}/perplexity_ratio", values.ratio, measured, 0))
+    for score in judged.scores:
+        found += [(f"{_key(score.metric)}_{name}", value, measured, 0) for name, value in score.values.items()]
+    for verdict in gate.verdicts:
+        prefix = f"gate/{_key(verdict.metric)}_against_{verdict.against}"
+        for part in ("value", "reference", "change", "low", "high", "limit", "passed"):
+            found.append((f"{prefix}/{part}", getattr(verdict, part), measured, 0))
     return metrics + [(name, float(value), time, step) for name, value, time, step in found if value is not None]
 
 
+def gate_table(gate: Gate) -> str:
+    """The gate's criteria as a table in Markdown."""
+    lines = [f"Gate, on {gate.split}:", "", "| criterion | value | against | change, 95 % | limit | verdict |"]
+    lines.append("|---|---|---|---|---|---|")
+    for v in gate.verdicts:
+        against = v.against if v.reference is None else f"{v.against} {v.reference:.4g}"
+        change = "" if v.change is None else f"{v.change:.3f} [{v.low:.3f}, {v.high:.3f}]"
+        verdict = f"{'passed' if v.passed else 'FAILED'}: {v.why}"
+        lines.append(f"| {v.metric} | {v.value:.4g} | {against} | {change} | {v.limit:g} | {verdict} |")
+    return "\n".join(lines)
+
+
+def _key(metric: str) -> str:
+    """A metric's name as MLflow takes it on every file system."""
+    return metric.replace(":", "/")
+
+
 def log_run(
-    client: Any, experiment_id: str, name: str, params: dict[str, str], model: Artifact, evaluation: Artifact
+    client: Any,
+    experiment_id: str,
+    name: str,
+    params: dict[str, str],
+    model: Artifact,
+    evaluation: Artifact,
+    gate: Gate,
 ) -> str:
     """Log the run of a model, or complete the one that its training or an interrupted promotion began.
 
     Returns:
         Its MLflow id.
     """
-    metrics = metrics_of(model, evaluation)
+    metrics = metrics_of(model, evaluation, gate)
     start = min((time for _, _, time, _ in metrics), default=None)
     run_id = begin_run(client, experiment_id, name, model.id, params, start)
     for tag, value in tags_of(model, evaluation).items():

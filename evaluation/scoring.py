@@ -39,3 +39,18 @@ def perplexity(scores: Sequence[tuple[float, int]]) -> float:
         raise ValueError("no token was predicted: every passage has one token only")
     mean = sum(nll for nll, _ in scores) / tokens
     return math.exp(mean) if mean < 700 else math.inf
+
+
+def bits_per_byte(nll: float, size: int) -> float:
+    """Bits per UTF-8 byte of the text that was predicted: comparable between models of different tokenizers.
+
+    Args:
+        nll: summed negative log-likelihood in nats.
+        size: bytes of that text.
+
+    Raises:
+        ValueError: nothing was predicted.
+    """
+    if not size:
+        raise ValueError("no byte was predicted: every passage has one token only")
+    return nll / math.log(2) / size

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engines import likelihood
-from training.scoring import passage_nll, perplexity
+from evaluation.scoring import passage_nll, perplexity
 
 
 @pytest.fixture(scope="module")
