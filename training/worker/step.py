@@ -77,9 +77,22 @@ class Stepper:
             loss = self.loss(self.engine, batch)
             summed = summed + loss.detach().double()
             self.engine.backward(loss * scale)
+            own_norm = self._norm_without_zero()
             self.engine.step()
-        norm = self.engine.get_global_grad_norm()
-        return self.over_ranks(summed) / max(step_targets, 1), float(norm) if norm is not None else 0.0
+        norm = self.engine.get_global_grad_norm() if own_norm is None else own_norm
+        return self.over_ranks(summed) / max(step_targets, 1), float(norm)
+
+    def _norm_without_zero(self) -> Any:
+        """The norm of all gradients, which are the same on every rank, right before the step that uses them.
+
+        None where DeepSpeed's optimizer tells the norm: all of them do but torch's own, which it takes for fp32 without
+        ZeRO (0.19), and then clips without a word.
+        """
+        import torch
+
+        if hasattr(self.engine.optimizer, "_global_grad_norm") or not self.engine.is_gradient_accumulation_boundary():
+            return None
+        return torch.nn.utils.get_total_norm(p.grad for p in self.engine.module.parameters() if p.grad is not None)
 
     def measure(self, rows: Rows) -> tuple[float, int]:
         """Summed loss (nats) and targets of this validation set over all ranks, without learning from it."""
