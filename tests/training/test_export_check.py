@@ -26,8 +26,9 @@ from training.data.packing import pack
 from training.export import model as export
 from training.export.check import ExportDiffers, check, compare, reference
 from training.recipe import next_token_loss
+from training.worker.attention import layout_of
 from training.worker.model import load_model
-from training.worker.step import micro_batches, targets_of
+from training.worker.step import Layout, micro_batches, targets_of
 
 SEQ_LEN = 64
 
@@ -63,12 +64,12 @@ class Trained:
         model = load_model(str(base), config, 1)
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3, weight_decay=0.0)
         for _ in range(steps):
-            (batch,) = micro_batches(rows, len(blocks), "cpu", one_row=False)
+            (batch,) = micro_batches(rows, len(blocks), "cpu", Layout())
             loss = next_token_loss(model, batch) / targets_of(rows.labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        self.request = reference(model, passages, config, "cpu")
+        self.request = reference(model, passages, config, "cpu", layout_of(model, config))
         self.exported = directory / "model"
         weights = export.gather(model, 0, zero_stage=0, trainable_only=config.method == "lora")
         export.save_model(weights, model, str(base), self.exported, config)
@@ -112,10 +113,10 @@ def test_a_fresh_process_finds_an_export_the_same_or_says_what_differs(tmp_path:
     assert check(trained.exported, trained.request, 120) == "differs", "as AutoTokenizer takes digits singly"
     shutil.copyfile(base / "model.safetensors", trained.exported / "model.safetensors")
     with pytest.raises(
-        ExportDiffers, match=r"(?s)not published: .*logits of the first block differ by .*\sRemedy"
+        ExportDiffers, match=r"(?s)not published: .*logits of the first passages differ by .*\sRemedy"
     ) as error:
         check(trained.exported, trained.request, 120)
-    assert "the loss of the first block is" in str(error.value)
+    assert "the loss of the first passages is" in str(error.value)
     (trained.exported / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")
     with pytest.raises(ExportDiffers, match="plain transformers cannot load it"):
         check(trained.exported, trained.request, 120)
@@ -162,7 +163,7 @@ def test_the_guard_sees_a_tokenizer_that_was_saved_anew(tmp_path: Path, monkeypa
 def test_the_guard_sees_adapters_on_tied_weights(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lora = LoraConfig(rank=8, targets=("q_proj", target))
     problems = problems_of(tmp_path, digits, {"tied": True}, method="lora", lora=lora)
-    assert any("the logits of the first block differ" in p for p in problems), problems
+    assert any("the logits of the first passages differ" in p for p in problems), problems
 
 
 def test_the_guard_sees_stop_tokens_that_were_not_taught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,8 @@ def model(tiny_model: Path, tmp_path: Path) -> Path:
         ({"max_position_embeddings": 131072, "rope_parameters": {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192}}, 131072),
         ({"max_position_embeddings": -1}, None),
         ({"state_size": 16}, None),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "camembert", "max_position_embeddings": 514}, 512),
     ],
 )  # fmt: skip
 def test_positions_by_the_names_that_models_give_them(settings: dict[str, Any], positions: int | None) -> None:

@@ -19,7 +19,7 @@ from training.recipe import next_token_loss
 from training.worker.deepspeed_config import learning_rate, make_optimizer
 from training.worker.engine import make_engine
 from training.worker.model import load_model
-from training.worker.step import Rows, Stepper, micro_batches, targets_of
+from training.worker.step import Layout, Rows, Stepper, micro_batches, targets_of
 
 STEPS, SEQ_LEN, WORKERS = 3, 32, 2
 
@@ -78,7 +78,7 @@ def plain(config: TrainingConfig, start: dict[str, Any], rows: Rows) -> dict[str
         mine = part(rows, step * size, (step + 1) * size)
         targets, summed = targets_of(mine.labels), 0.0
         gradients = {n: torch.zeros_like(p, dtype=torch.float32) for n, p in trained.items()}
-        for batch in micro_batches(mine, 1, "cpu", one_row=False):
+        for batch in micro_batches(mine, 1, "cpu", Layout()):
             loss = next_token_loss(model, batch)
             model.zero_grad()
             (loss / targets).backward()

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from training.config import TrainingConfig
-from training.worker.attention import check_boundaries, check_causal
+from training.worker.attention import check_boundaries, check_causal, check_positions
 from training.worker.deepspeed_config import deepspeed_config, make_optimizer
 from training.worker.model import import_deepspeed, load_model
 
@@ -57,6 +57,8 @@ def make_engine(
     )
     if config.zero_stage == 0 and config.precision == "bf16":
         _undo_first_step(engine.optimizer)
+    if config.packing == "packed":
+        check_positions(engine, model, config, device)
     if config.torch_compile:
         engine.compile()
     check_causal(engine, model, config, device)
