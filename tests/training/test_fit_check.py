@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import handoff.token_facts
 from handoff.errors import BatonError, ConfigError
 from handoff.positions import completion_length, positions_of, refuse_too_long
 from tests.tokenizers import digits, write_model
@@ -140,7 +141,30 @@ def test_a_tokenizer_with_code_of_its_own(model: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "{}", '{"version": "1.0", "model": {"type": "Unheard"}}'])
 def test_a_damaged_tokenizer(model: Path, content: str) -> None:
     (model / "tokenizer.json").write_text(content)
-    assert "the tokenizer of" in refused(model) and "does not load" in refused(model)
+    assert "/tokenizer.json is no " in refused(model)
+
+
+def test_a_tokenizer_that_makes_other_tokens_each_time_is_refused(model: Path) -> None:
+    settings = json.loads((model / "tokenizer.json").read_text())
+    settings["model"]["dropout"] = 0.1
+    (model / "tokenizer.json").write_text(json.dumps(settings))
+    assert "/tokenizer.json: model.dropout is 0.1: the tokenizer makes other tokens" in refused(model)
+    settings["model"]["dropout"] = 0.0
+    (model / "tokenizer.json").write_text(json.dumps(settings))
+    look_into(BaseModelConfig(source=str(model)), Path("unused"))
+
+
+def test_what_transformers_reads_otherwise_is_refused_before_training(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A net for files of a kind that the reader does not know: here a reader that misses the tokens of other files."""
+    ids = json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]
+    decoder = {str(ids[text]): {"content": text, "special": True} for text in ("e", "<|endoftext|>")}
+    configure(model, "tokenizer_config.json", added_tokens_decoder=decoder)
+    look_into(BaseModelConfig(source=str(model)), Path("unused"))
+    monkeypatch.setattr(handoff.token_facts, "_added", lambda subject, read: ({}, ""))
+    text = refused(model)
+    assert "transformers reads the tokenizer of" in text and "it makes other tokens of" in text
 
 
 def test_the_model_is_made_without_memory(model: Path) -> None:

