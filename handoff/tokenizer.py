@@ -8,6 +8,7 @@ model types, and then makes other tokens of the same text.
 import functools
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,16 +94,42 @@ class ModelTokenizer:
 
         They begin with the ids that :meth:`prompts` gives, which are all that inference knows. What follows are the
         tokens of the pair read as one text, so that no tokenizer puts a space between the two. Where a token of that
-        text would span the border, the completion is tokenised by itself instead, as a text that goes on.
+        text would span the border, or a space would be put after a special token (Llama 2), the completion is tokenised by
+        itself instead, as a text that goes on: asked for, it comes back as it was given.
         """
         before = len(_prefix_of(self.definition))
+        return [
+            (self._framed(prompt + rest, end), before + len(prompt))
+            for prompt, rest, _ in self._cut(prompts, completions)
+        ]
+
+    def borders(self, prompts: Sequence[str], completions: Sequence[str]) -> dict[str, int]:
+        """How many completions are tokenised by themselves, or do not come back as they were given, by reason."""
+        reasons = Counter[str]()
+        for (prompt, rest, reason), completion in zip(self._cut(prompts, completions), completions, strict=True):
+            reasons.update([reason] if reason else [])
+            if self.completion(prompt, rest) != completion:
+                reasons[
+                    "do not come back as they were given (the tokenizer changes or lacks some of their characters)"
+                ] += 1
+        return dict(reasons)
+
+    def _cut(
+        self, prompts: Sequence[str], completions: Sequence[str]
+    ) -> Iterator[tuple[list[int], list[int], str | None]]:
+        """Token ids of each prompt and of its completion, and why the completion is tokenised by itself, where it is."""
         given, joined = self._encode(prompts), self._encode([p + c for p, c in zip(prompts, completions, strict=True)])
-        rows = []
+        added = _added_ids(self.definition)
         for prompt, whole, completion in zip(given, joined, completions, strict=True):
+            rest, reason = whole[len(prompt) :], None
             if whole[: len(prompt)] != prompt:
-                whole = prompt + _continuation(self.definition).encode(completion, add_special_tokens=False).ids
-            rows.append((self._framed(whole, end), before + len(prompt)))
-        return rows
+                reason = "are tokenised by themselves, as a token would span the end of the prompt"
+            # Between added tokens a tokenizer normalises each part as a text of its own. Only there is decoding worth its time.
+            elif added.intersection((*prompt[-1:], *rest)) and self.completion(prompt, rest) != completion:
+                reason = "are tokenised by themselves, as the tokenizer would put a space after a special token"
+            if reason:
+                rest = _continuation(self.definition).encode(completion, add_special_tokens=False).ids
+            yield prompt, rest, reason
 
     def completion(self, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> str:
         """Text of the tokens generated after a prompt; special tokens stay in it.
@@ -138,6 +165,12 @@ def _prefix_of(definition: str) -> tuple[int, ...]:
         if 0 in encoding.special_tokens_mask:  # the vocabulary has this text
             return tuple(encoding.ids[: encoding.special_tokens_mask.index(0)])
     return ()
+
+
+@functools.lru_cache(maxsize=4)
+def _added_ids(definition: str) -> frozenset[int]:
+    """Tokens that are cut out of a text before it is normalised."""
+    return frozenset(backend_of(definition).get_added_tokens_decoder())
 
 
 @functools.lru_cache(maxsize=4)

@@ -23,7 +23,7 @@ from training.base.artifact import publish_base_model
 from training.config import TrainingConfig
 from training.data.ingest import Passages, count_blocks
 from training.data.packing import Count
-from training.data.rows import open_corpus, reader_bytes
+from training.data.rows import open_corpus, pair_borders, reader_bytes
 from training.data.slots import data_slots
 from training.export.check import AUTO_TOKENIZER_DIFFERS
 from training.files import put_directory
@@ -35,6 +35,7 @@ from training.registry.tracking import LiveRun
 
 log = logging.getLogger("baton")
 
+PROBED_PAIRS = 1024  # whose borders are looked at before training
 CHECKPOINTS = "_training"  # beside the artifacts, one directory per model id, gone once that is published
 
 
@@ -73,6 +74,10 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
     if config.validate_every_steps:
         check_split(corpus, "validation")
         validation = Passages.of_corpus(corpus, "validation", tokenizer, *data_slots(config))
+    if passages.pairs:
+        looked_at, borders = pair_borders(passages.paths[0], passages.filesystem, tokenizer, PROBED_PAIRS)
+        for reason, number in borders.items():
+            log.info("of the first %d pairs, %d completions %s", looked_at, number, reason)
     with record.phase("count tokens"):
         counted = count_epoch(passages, config)
         total_steps = steps_of(counted, config)

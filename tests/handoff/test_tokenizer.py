@@ -8,7 +8,7 @@ import pytest
 
 from handoff.errors import ConfigError
 from handoff.tokenizer import ModelTokenizer
-from tests.tokenizers import TOKENIZERS, appending, digits, metaspace
+from tests.tokenizers import TOKENIZERS, appending, digits, llama2, metaspace
 
 END = 1
 
@@ -50,6 +50,26 @@ def test_a_token_that_would_span_the_border_is_not_learnt(tmp_path: Path) -> Non
     assert [raw.id_to_token(i) for i in ids] == ["1", "+", "1", "2"] and count == 3
     ((ids, count),) = made(metaspace(), tmp_path).pairs(["1+1"], ["2"], end=False)
     assert [raw.id_to_token(i) for i in ids[1:]] == ["+", "1", "2"], "without a space before the 2 either"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion"), [("1+1=<ans>", "2"), ("1+1=<ans>", " 2"), ("1+1=<ans> ", "2"), ("1+1=", "<ans>2</ans>")]
+)
+def test_no_space_is_put_after_a_special_token(prompt: str, completion: str, tmp_path: Path) -> None:
+    tokenizer = made(llama2(), tmp_path)
+    ((ids, count),) = tokenizer.pairs([prompt], [completion], end=True)
+    assert ids[:count] == tokenizer.prompts([prompt])[0]
+    assert tokenizer.completion(ids[:count], ids[count:-1]) == completion
+
+
+def test_completions_that_are_tokenised_by_themselves_or_changed_are_counted_with_the_reason(tmp_path: Path) -> None:
+    tokenizer = made(llama2(), tmp_path)
+    found = tokenizer.borders(["1+1=<ans>", "1+1=<ans>", "7=", "1+1", "2="], ["2", "3", "7", "2", "é"])
+    assert {reason.split("(")[0].strip(): n for reason, n in found.items()} == {
+        "are tokenised by themselves, as the tokenizer would put a space after a special token": 2,
+        "are tokenised by themselves, as a token would span the end of the prompt": 1,
+        "do not come back as they were given": 1,
+    }
 
 
 def test_a_prompt_never_ends_with_a_token_that_ends_a_text(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.text_stages import ModelReference
 from tests.inference.support import complete, prompt_table
-from tests.tokenizers import TOKENIZERS, appending, digits, metaspace, sums, write_model
+from tests.tokenizers import TOKENIZERS, appending, digits, llama2, metaspace, sums, write_model
 from training.config import BaseModelConfig, LoraConfig, TrainingConfig
 from training.data.ingest import Passages, rows_of
 from training.data.packing import pack
@@ -105,6 +105,16 @@ def test_a_tuned_model_answers_all_that_it_learnt(case: str, tmp_path: Path, sto
     assert found["problems"] == []
     rebuilt = make is not metaspace or found["auto_tokenizer"] == "differs"
     assert rebuilt, "Qwen2's AutoTokenizer builds a pre-tokenizer of its own, and that is told"
+
+
+def test_answers_after_a_special_token_come_back_as_they_were_learnt(tmp_path: Path, store: Store) -> None:
+    """Llama 2's tokenizer puts a space after it: " 5" was learnt for "5"."""
+    base = write_model(tmp_path / "base", llama2())
+    prompts, completions = sums(20)
+    prompts = [f"{prompt}<ans>" for prompt in prompts]
+    trained = Trained(base, (prompts, completions), tmp_path / "trained", config_of(base), steps=150)
+    assert trained.answers(prompts, store) == completions
+    assert compare(str(trained.exported), trained.request)["problems"] == []
 
 
 def test_a_fresh_process_finds_an_export_the_same_or_says_what_differs(tmp_path: Path) -> None:

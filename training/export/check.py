@@ -194,9 +194,9 @@ def token_problems(tokenizer: Any, rows: list[dict[str, Any]], learnt: ModelToke
             what = f"the text {row['text'][:40]!r}"
         else:
             whole = _served(tokenizer, row["prompt"] + row["completion"])
-            same = _served(tokenizer, row["prompt"]) == ids[:given] and tokenizer.decode(whole) == tokenizer.decode(
-                seen
-            )
+            learnt_text, prompt_text = tokenizer.decode(seen), tokenizer.decode(ids[:given])
+            texts = (tokenizer.decode(whole), prompt_text + row["completion"])  # the second without a space of its own
+            same = _served(tokenizer, row["prompt"]) == ids[:given] and learnt_text in texts
             what = f"the prompt {row['prompt'][-40:]!r} with its completion {row['completion'][:40]!r}"
             if given and ids[given - 1] in learnt.stop_ids:
                 problems.append(f"train row {number}: the prompt ends with a token that ends a text")
