@@ -19,6 +19,7 @@ from tests.tokenizers import digits, write_tokenizer
 from training.config import BaseModelConfig, TrainingConfig
 from training.export.check import measured, weight_problems
 from training.export.model import gather, save_model
+from training.export.tensors import noted
 from training.recipe import inputs_of
 from training.worker.attention import check_boundaries, check_causal, check_positions, layout_of
 from training.worker.model import load_model
@@ -128,7 +129,9 @@ def exported(base: Path, directory: Path, method: Any, blocks: str) -> str:
                     weights.add_(torch.randn_like(weights) * 0.02)
             (batch,) = micro_batches(row, 1, "cpu", layout_of(model, config))
             nll, logits = measured(IDS, lengths, model.eval()(**inputs_of(batch), use_cache=False).logits[0])
-        request = {"ids": IDS, "lengths": lengths, "nll": nll, "logits": logits, "precision": "fp32"}
+        request = {"ids": IDS, "lengths": lengths, "nll": nll, "logits": logits, "precision": "fp32"} | noted(
+            model, 0, zero_stage=0
+        )
         weights_by_name = gather(model, 0, zero_stage=0, trainable_only=method == "lora")
         save_model(weights_by_name, model, str(base), directory, config)
         return "; ".join(weight_problems(str(directory), request)) or "same"

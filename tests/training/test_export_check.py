@@ -26,7 +26,6 @@ from training.data.packing import pack
 from training.export import model as export
 from training.export.check import ExportDiffers, check, compare, reference
 from training.recipe import next_token_loss
-from training.worker.attention import layout_of
 from training.worker.model import load_model
 from training.worker.step import Layout, micro_batches, targets_of
 
@@ -69,7 +68,7 @@ class Trained:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        self.request = reference(model, passages, config, "cpu", layout_of(model, config))
+        self.request = reference(model, model, passages, config, "cpu")
         self.exported = directory / "model"
         weights = export.gather(model, 0, zero_stage=0, trainable_only=config.method == "lora")
         export.save_model(weights, model, str(base), self.exported, config)
@@ -218,3 +217,25 @@ def test_adapters_are_merged_in_the_precision_that_they_were_trained_in(name: st
     (base / "config.json").write_text(json.dumps(settings))
     trained = Trained(base, sums(), tmp_path / "trained", config_of(base, method="lora"), steps=3)
     assert compare(str(trained.exported), trained.request)["problems"] == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_guard_sees_one_wrong_row_of_a_tensor_that_no_passage_reads(
+    method: str, precision: str, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    base = write_model(tmp_path / "base", digits())
+    trained = Trained(base, sums(), tmp_path / "trained", config_of(base, method=method, precision=precision), steps=3)
+    assert compare(str(trained.exported), trained.request)["problems"] == []
+    file = trained.exported / "model.safetensors"
+    weights = load_file(file)
+    assert trained.request["tensors"].keys() == weights.keys(), "all of them, adapters merged"
+    absent = max(set(range(len(weights["model.embed_tokens.weight"]))) - set(trained.request["ids"].tolist()))
+    weights["model.embed_tokens.weight"][absent] = weights["model.embed_tokens.weight"][absent - 1]
+    save_file(weights, file, {"format": "pt"})
+    assert compare(str(trained.exported), trained.request)["problems"] == [
+        f"the tensor model.embed_tokens.weight is not the trained one: 1 of {len(weights['model.embed_tokens.weight'])} rows "
+        f"differ, the first is {absent}"
+    ]

@@ -1,7 +1,7 @@
 """Check before a model is published: does the exported model equal the trained one?
 
 ``python -m training.export.check DIRECTORY REQUEST`` loads an exported model in a fresh process with plain transformers
-and compares it with what training saw and computed: the tokens of a few rows, the stop tokens, the parameters, and the
+and compares it with what training saw and computed: the tokens of a few rows, the stop tokens, every tensor, and the
 logits and losses of the first passages, each given to the export as plain use gives it: ``model(input_ids)``. It prints a JSON object with the ``problems``, each naming what differs and where, and
 ``auto_tokenizer``, which says whether AutoTokenizer reads the tokenizer files as they are.
 """
@@ -22,8 +22,10 @@ from handoff.tokenizer import ModelTokenizer
 from training.config import TrainingConfig
 from training.data.ingest import Passages
 from training.data.rows import first_rows
+from training.export import tensors
 from training.recipe import inputs_of
-from training.worker.step import Layout, Rows, micro_batches
+from training.worker.attention import layout_of
+from training.worker.step import Rows, micro_batches
 
 AUTO_TOKENIZER_DIFFERS = (
     "transformers' AutoTokenizer does not read this model's tokenizer.json as it is (it builds the pre-tokenizer of the "
@@ -42,19 +44,22 @@ class ExportDiffers(ArtifactError):
     """The exported model is not the one that was trained."""
 
 
-def reference(forward: Any, passages: Passages, config: TrainingConfig, device: Any, layout: Layout) -> dict[str, Any]:
+def reference(
+    forward: Any, model: Any, passages: Passages, config: TrainingConfig, device: Any, rank: int = 0
+) -> dict[str, Any]:
     """What training saw and computes: the request of :func:`check`. Every rank calls it, as ZeRO 3 asks for.
 
     Args:
         forward: the engine.
+        model: the module inside.
         passages: the train split.
         config: the training section.
         device: of the inputs.
-        layout: how the model takes blocks.
+        rank: world rank.
 
     Returns:
         ``rows``, ``tokenizer`` and ``precision`` as JSON values; ``ids`` and ``lengths`` of the first passages, in one
-        row as training has them, with their ``nll`` and ``logits``, as arrays.
+        row as training has them, with their ``nll`` and ``logits``, as arrays; what :func:`training.export.tensors.noted` tells of the tensors.
     """
     import torch
 
@@ -63,7 +68,7 @@ def reference(forward: Any, passages: Passages, config: TrainingConfig, device: 
     lengths = lengths[lengths > 0]
     part = slice(None, int(lengths.sum()))
     rows = Rows(block.ids[None, part], block.positions[None, part], block.labels[None, part])
-    (batch,) = micro_batches(rows, 1, device, layout)
+    (batch,) = micro_batches(rows, 1, device, layout_of(model, config))
     training = forward.training
     forward.eval()
     with torch.no_grad():
@@ -76,6 +81,7 @@ def reference(forward: Any, passages: Passages, config: TrainingConfig, device: 
         "tokenizer": asdict(passages.tokenizer),
         "precision": config.precision,
         "ids": ids, "lengths": lengths, "nll": nll, "logits": logits,
+        **tensors.noted(model, rank, zero_stage=config.zero_stage),
     }  # fmt: skip
 
 
@@ -234,6 +240,7 @@ def weight_problems(directory: str, request: dict[str, Any]) -> list[str]:
     loaded: Any = AutoModelForCausalLM.from_pretrained(directory, dtype="auto", output_loading_info=True)
     model, loading = loaded
     problems = [f"{kind.replace('_', ' ')}: {sorted(map(str, keys))[:5]}" for kind, keys in loading.items() if keys]
+    problems += tensors.differences(model, request)
     ids, lengths = request["ids"], request["lengths"]
     nll, logits = measured(ids, lengths, plain_use(model.eval(), ids, lengths))
     limit = LARGEST_DIFFERENCE[request["precision"]]

@@ -133,8 +133,9 @@ class Trainer:
             model_class=plan.recipe.model_class,
             repartitioned=moved and is_sharded(self.config),
         )
-        self.layout = layout_of(self.model, self.config)
-        self.stepper = Stepper(self.engine, plan.recipe.loss, self.config.micro_batch_size, self.device, self.layout)
+        self.stepper = Stepper(
+            self.engine, plan.recipe.loss, self.config.micro_batch_size, self.device, layout_of(self.model, self.config)
+        )
         self.meters = Meters(self.model, self.config, self.device, self.world_size)
         self.validation = self._validation_rows()
         if kept and moved:
@@ -273,7 +274,7 @@ class Trainer:
         """
         import ray.train
 
-        request = reference(self.engine, self.plan.passages, self.config, self.device, self.layout)
+        request = reference(self.engine, self.model, self.plan.passages, self.config, self.device, self.rank)
         weights = gather(
             self.model, self.rank, zero_stage=self.config.zero_stage, trainable_only=self.config.method == "lora"
         )
