@@ -18,12 +18,15 @@ from handoff.store import Store
 from training.base import gguf, hub
 from training.base.fit_check import check_generation_settings, check_tokenizer, refuse_targets
 from training.base.model_check import compare, count_parameters, make_model, quiet, refuse_by_settings
-from training.base.weight_files import Tensor, headers, refuse_pointer, weight_names
+from training.base.weight_files import Tensor, headers, refuse_not_finite, refuse_pointer, weight_names
 from training.config import BaseModelConfig, TrainingConfig
 from training.files import put_directory
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 ADAPTER = "adapter_config.json"
+SCANNED_BYTES = (
+    8 << 30
+)  # of weights that are read for values that are no numbers: seconds. Workers look as they load, whatever the size
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,10 @@ def _look_into_directory(directory: Path, where: str) -> Seen:
     files = [directory / name for name in weight_names(directory)]
     for file in files:
         refuse_pointer(file)
-    return _look_into(directory, where, lambda: headers(files))
+    seen = _look_into(directory, where, lambda: headers(files))
+    if seen.model is not None and sum(file.stat().st_size for file in files) <= SCANNED_BYTES:
+        refuse_not_finite(files)
+    return seen
 
 
 def _look_into(directory: Path, where: str, read: Callable[[], Mapping[str, Tensor] | None]) -> Seen:

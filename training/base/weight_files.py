@@ -2,7 +2,8 @@
 
 import math
 import pickle
-from collections.abc import Collection
+import zipfile
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from handoff.errors import SourceError
 from handoff.model_json import AGAIN, LFS_POINTER, read_settings, refuse_lfs
 
+PART_NUMBERS = 2**26  # of a tensor that are in memory at a time when it is looked through: 256 MiB of fp32
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
 
 
@@ -69,6 +71,50 @@ def headers(files: Collection[Path]) -> dict[str, Tensor]:
         refuse_pointer(file)
         tensors |= _safetensors(file) if file.suffix == ".safetensors" else _pickled(file)
     return tensors
+
+
+def refuse_not_finite(files: Collection[Path]) -> None:
+    """See that every value of these files is a number: one that is none is the loss of the first step.
+
+    A tensor is read PART_NUMBERS at a time (in a pickled file whole, from the mapped file).
+
+    Raises:
+        SourceError: naming the file and the first tensor with another value.
+    """
+    import torch
+
+    for file in files:
+        for name, parts in _parts(file):
+            if count := sum(int((~torch.isfinite(part)).sum()) for part in parts if part.is_floating_point()):
+                raise not_finite(str(file), name, count)
+
+
+def not_finite(where: str, name: str, count: int) -> SourceError:
+    """The error of weights that are not numbers."""
+    return SourceError(
+        f"{where}: the tensor {name} has {count:,} values that are no numbers (NaN or infinity), so every loss would be one. "
+        "Remedy: fetch the model again, or choose another base model"
+    )
+
+
+def _parts(file: Path) -> Iterator[tuple[str, Iterator[Any]]]:
+    if file.suffix != ".safetensors":
+        import torch
+
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        yield from ((name, iter([tensor])) for name, tensor in state.items())
+        return
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as opened:
+        for name in opened.keys():  # noqa: SIM118
+            part = opened.get_slice(name)
+            shape = part.get_shape()
+            if not shape or 0 in shape:
+                yield name, iter([opened.get_tensor(name)])
+                continue
+            rows = max(1, PART_NUMBERS // max(1, math.prod(shape[1:])))
+            yield name, (part[at : at + rows] for at in range(0, shape[0], rows))
 
 
 def refuse_pointer(file: Path) -> None:
