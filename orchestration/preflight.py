@@ -29,6 +29,7 @@ from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, Ru
 from orchestration.versions import ray_mismatches, spark_mismatch
 from training.base.artifact import check_fit, look_into
 from training.estimate import memory_line
+from training.registry.check import check_registry
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
             "Ray": lambda: check_ray(
                 "ray_default", config.training.workers, config.evaluation.actors, config.inference.actors
             ),
+            "MLflow": lambda: check_registry(config.promotion),
             "engine": lambda: engine_advice(config.inference),
             "advice": lambda: _advice(raw),
         }

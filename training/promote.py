@@ -11,12 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from handoff.artifact import Artifact
-from handoff.errors import ConfigError, EngineUnavailable, GateFailed
+from handoff.errors import ConfigError, GateFailed
 from handoff.facts import Gate, gate_of
 from handoff.home import baton_home
 from handoff.job import log, run_stage
 from handoff.run_dir import RunDir, StageRecord
 from training.config import PromotionConfig, TrainingConfig
+from training.registry.check import refusal
 from training.registry.mlflow_run import EXPERIMENT, MODEL_TAG, flat, log_run, tags_of
 
 
@@ -45,6 +46,7 @@ def promote(run: RunDir, record: StageRecord) -> None:
 
     Raises:
         GateFailed: the evaluation did not pass, or there is none of this model. Nothing is written.
+        ConfigError: MLflow refuses its address or a name.
         EngineUnavailable: MLflow cannot be reached.
     """
     config = run.section("promotion", PromotionConfig)
@@ -63,11 +65,8 @@ def promote(run: RunDir, record: StageRecord) -> None:
             log.info("%s is already registered as %s version %s: reused", model.id, config.model_name, version.version)
         if config.alias not in version.aliases:
             registry.client.set_registered_model_alias(config.model_name, config.alias, version.version)
-    except (MlflowException, OSError) as error:
-        cause = str(error).strip().split("\n")[0].replace(registry.uri, registry.shown)
-        raise EngineUnavailable(
-            f"MLflow at {registry.shown} refused: {cause}. Remedy: check MLFLOW_TRACKING_URI"
-        ) from error
+    except (MlflowException, OSError, ImportError) as error:
+        raise refusal(registry, error) from error
     record.artifact = model.id
     record.headline = f"{config.model_name} version {version.version} is {config.alias}"
     record.metrics = {
@@ -94,7 +93,7 @@ def check_gate(model: Artifact, evaluation: Artifact, gate: Gate | None) -> None
 
 
 def open_registry() -> Registry:
-    """The MLflow that this deployment uses; the embedded one is made on first use."""
+    """The MLflow that this deployment uses; the embedded one is made on first use. Raises ConfigError or EngineUnavailable."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # some 15 s; its default of 7 waits for minutes
@@ -106,7 +105,11 @@ def open_registry() -> Registry:
     if not uri:
         baton_home().mkdir(parents=True, exist_ok=True)
         uri = f"sqlite:///{baton_home() / 'mlflow.db'}"
-    return Registry(MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri), uri)
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+    except Exception as error:  # a client raises what its store's libraries raise
+        raise refusal(Registry(None, uri), error) from error
+    return Registry(client, uri)
 
 
 def find_version(client: Any, name: str, artifact_id: str) -> Any:
@@ -153,11 +156,16 @@ def experiment_of(registry: Registry) -> str:
         with allow_existing():
             registry.client.create_experiment(EXPERIMENT, artifact_location=place)
         found = registry.client.get_experiment_by_name(EXPERIMENT)
-    if found.lifecycle_stage != "active":
-        raise ConfigError(
-            f"the MLflow experiment {EXPERIMENT!r} was deleted. Remedy: mlflow experiments restore -x {found.experiment_id}"
-        )
+    refuse_deleted(found)
     return str(found.experiment_id)
+
+
+def refuse_deleted(experiment: Any) -> None:
+    """Raise ConfigError where MLflow's experiment was deleted."""
+    if experiment is not None and experiment.lifecycle_stage != "active":
+        raise ConfigError(
+            f"the MLflow experiment {EXPERIMENT!r} was deleted. Remedy: mlflow experiments restore -x {experiment.experiment_id}"
+        )
 
 
 def source_of(registry: Registry, model: Artifact, run_id: str) -> str:
