@@ -152,10 +152,10 @@ def _base_model(config: RunConfig, cache: Path) -> str:
     lengths = {"evaluation.max_tokens": config.evaluation.max_tokens} | completion_length(
         config.inference.max_new_tokens
     )
-    check_fit(seen, config.training, lengths)
+    note = check_fit(seen, config.training, lengths)
     training = memory_line(seen.settings, config.training)
     replica = replica_memory(seen.settings, config.inference, ray_nodes("ray_default"))
-    return "; ".join(filter(None, (seen.line, training, replica)))
+    return "; ".join(filter(None, (seen.line, note, training, replica)))
 
 
 def _evaluation_files(config: RunConfig, cache: Path) -> str | None:

@@ -15,11 +15,14 @@ from handoff.crash_points import crash_point
 from handoff.errors import ConfigError
 from handoff.facts import BaseModelFacts, ModelFacts, Step, facts_of
 from handoff.job import run_stage
+from handoff.model_files import model_directory
 from handoff.packages import cache_dir
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.tokenizer import ModelTokenizer
 from training.base.artifact import publish_base_model
+from training.base.fit_check import refuse_targets
+from training.base.model_check import make_model
 from training.config import TrainingConfig
 from training.data.ingest import Passages, count_blocks
 from training.data.packing import Count
@@ -62,6 +65,12 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
         record.headline = f"model {found.id} reused"
         return
     log.info("%s", describe(config))
+    everywhere = config.method == "lora" and config.lora.targets == "all-linear"
+    if (
+        everywhere and base.store.is_local
+    ):  # else the driver would fetch the model for this line alone, which plan has too
+        left = refuse_targets(make_model(Path(model_directory(base))), config.lora)
+        log.info("%s", left or "adapters on all linear layers")
     tokenizer = ModelTokenizer.of_model(base)
     with record.phase("connect to Ray"):
         connect()

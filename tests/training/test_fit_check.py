@@ -105,6 +105,15 @@ def test_a_module_that_cannot_be_adapted() -> None:
         refuse_targets(made(), LoraConfig(targets=("mlp",)))
 
 
+def test_experts_that_all_linear_leaves_as_they_are_are_told() -> None:
+    note = refuse_targets(made(model_type="granitemoe", intermediate_size=48, num_local_experts=4), LoraConfig())
+    assert note and note.startswith(
+        "all-linear adapts no experts of GraniteMoeForCausalLM: down_proj, gate_up_proj are no"
+    )
+    assert refuse_targets(made(model_type="mixtral", intermediate_size=48, num_local_experts=4), LoraConfig()) is None
+    assert refuse_targets(made(), LoraConfig()) is None
+
+
 def test_gpt2s_layers_are_linear_too() -> None:
     model = made(model_type="gpt2")
     refuse_targets(model, LoraConfig(targets=("c_attn",)))

@@ -69,7 +69,7 @@ def look_into(config: BaseModelConfig, cache: Path) -> Seen:
     return _look_into(directory, config.source, lambda: hub.weight_headers(config, directory))
 
 
-def check_fit(seen: Seen, config: TrainingConfig, lengths: Mapping[str, int]) -> None:
+def check_fit(seen: Seen, config: TrainingConfig, lengths: Mapping[str, int]) -> str | None:
     """See that a run's settings fit its base model.
 
     Args:
@@ -77,12 +77,16 @@ def check_fit(seen: Seen, config: TrainingConfig, lengths: Mapping[str, int]) ->
         config: the training section.
         lengths: other lengths in tokens, by the key that sets them.
 
+    Returns:
+        What to mind of the LoRA targets; None where there is nothing.
+
     Raises:
         ConfigError: a length beyond the model's positions, or LoRA targets that are not there or are tied weights.
     """
     refuse_too_long(seen.settings, {"training.seq_len": config.seq_len, **lengths})
     if seen.model is not None and config.method == "lora":
-        refuse_targets(seen.model, config.lora)
+        return refuse_targets(seen.model, config.lora)
+    return None
 
 
 def publish_base_model(config: BaseModelConfig, store: Store, cache: Path) -> Artifact:

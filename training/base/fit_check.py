@@ -17,7 +17,7 @@ from training.export.check import AUTO_TOKENIZER_DIFFERS, token_problems
 SAMPLE = "On 12/25/1999 we'd sold 2,500 of them (100 %):\n\tfür 34€, naïve café — 你好 _x=1;"  # where tokenizers differ
 
 
-def refuse_targets(model: Any, lora: LoraConfig) -> None:
+def refuse_targets(model: Any, lora: LoraConfig) -> str | None:
     """See that LoRA's targets are there, and that none of them is a weight that another module shares.
 
     An adapter on one of two tied modules changes one of them in training and both once it is merged.
@@ -25,6 +25,9 @@ def refuse_targets(model: Any, lora: LoraConfig) -> None:
     Args:
         model: on the meta device; it gets the adapters.
         lora: the configured adapters.
+
+    Returns:
+        What to mind: expert weights that ``all-linear`` leaves as they are; None where there are none.
 
     Raises:
         ConfigError: naming the targets, and the names that there are.
@@ -57,6 +60,7 @@ def refuse_targets(model: Any, lora: LoraConfig) -> None:
             f"training.lora.targets cannot be adapted ({first}). Remedy: choose of {', '.join(names)}, or all-linear"
         ) from None
     inner = adapted.get_base_model()
+    note = _experts_left(adapted) if isinstance(lora.targets, str) else None
     taken = [n for n, m in inner.named_modules() if isinstance(m, LoraLayer) and n in shared]
     if taken:
         free = [n for n in names if not any(s.rsplit(".", 1)[-1] == n for s in shared)]
@@ -65,6 +69,28 @@ def refuse_targets(model: Any, lora: LoraConfig) -> None:
             "(tie_word_embeddings): merging the adapter would change both. Remedy: leave it out "
             f"(there are {', '.join(free)}), set training.method to full, or give a model with untied embeddings"
         )
+    return note
+
+
+def _experts_left(adapted: Any) -> str | None:
+    """Which expert weights have no adapters: many models keep them in one tensor, which is no linear layer."""
+    from peft.tuners.lora import LoraLayer
+
+    wrapped = {
+        f"{name}.{module.parameter_name}".replace(".base_layer", "")
+        for name, module in adapted.named_modules()
+        if isinstance(module, LoraLayer) and hasattr(module, "parameter_name")
+    }
+    weights = {n.replace(".base_layer", ""): p for n, p in adapted.named_parameters() if "lora_" not in n}
+    left = {n: p for n, p in weights.items() if p.dim() == 3 and "experts" in n and n not in wrapped}
+    if not left:
+        return None
+    share = sum(p.numel() for p in left.values()) / sum(p.numel() for p in weights.values())
+    kinds = listed({name.rsplit(".", 1)[-1] for name in left})
+    return (
+        f"all-linear adapts no experts of {type(adapted.get_base_model()).__name__}: {kinds} are no linear layers ({share:.0%} of "
+        "the weights) and stay as they are"
+    )
 
 
 def check_tokenizer(directory: Path) -> str | None:

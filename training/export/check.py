@@ -2,7 +2,7 @@
 
 ``python -m training.export.check DIRECTORY REQUEST`` loads an exported model in a fresh process with plain transformers
 and compares it with what training saw and computed: the tokens of a few rows, the stop tokens, every tensor, and the
-logits and losses of the first passages, each given to the export as plain use gives it: ``model(input_ids)``. It prints a JSON object with the ``problems``, each naming what differs and where, and
+logits and losses of the first passages, each given to the export as plain use gives it: its ids alone. It prints a JSON object with the ``problems``, each naming what differs and where, and
 ``auto_tokenizer``, which says whether AutoTokenizer reads the tokenizer files as they are.
 """
 
@@ -153,12 +153,12 @@ def measured(ids: Any, lengths: Any, logits: Any) -> tuple[Any, Any]:
 
 
 def plain_use(model: Any, ids: Any, lengths: Any) -> Any:
-    """Logits of passages, each given alone, with no arguments of ours; tensor [tokens, vocabulary]."""
+    """Logits of passages, each given alone, with no positions and no mask of ours; tensor [tokens, vocabulary]."""
     import torch
 
     rows = torch.from_numpy(ids.astype(np.int64)).split(lengths.tolist())
     with torch.inference_mode():
-        return torch.cat([model(row[None]).logits[0].float() for row in rows])
+        return torch.cat([model(row[None], use_cache=False).logits[0].float() for row in rows])
 
 
 # -- in the fresh process

@@ -97,17 +97,27 @@ def _merged_tensors(model: Any, zero_stage: int) -> Iterator[tuple[str, Any]]:
     import deepspeed
     import torch
 
-    adapted: dict[str, Any] = {}
+    adapters: dict[str, Any] = {}  # by the name of the tensor that they change
     if hasattr(model, "get_base_model"):
         from peft.tuners.lora import LoraLayer
 
-        adapted = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+        for path, module in model.named_modules():
+            if isinstance(
+                module, LoraLayer
+            ):  # experts are parameters of one module, which wrappers hold inside each other
+                adapters[_own_name(f"{path}.{getattr(module, 'parameter_name', 'weight')}")] = module
     for name, tensor in _tensors(model):
         if ".lora_" in name:
             continue
-        module = adapted.get(name.removesuffix(".base_layer.weight")) if name.endswith(".base_layer.weight") else None
-        needed = [tensor] if module is None else [tensor, *(p for n, p in module.named_parameters() if "lora_" in n)]
+        own = _own_name(name)
+        module = adapters.get(own)
+        parts = [] if module is None else [p for n, p in module.named_parameters() if n.startswith("lora_")]
+        needed = [tensor, *parts]
         sharded = zero_stage == 3 and all(hasattr(p, "ds_id") for p in needed)
         with deepspeed.zero.GatheredParameters(needed) if sharded else contextlib.nullcontext(), torch.no_grad():
-            whole = tensor if module is None else tensor + module.get_delta_weight("default").to(tensor.dtype)
-            yield name.removeprefix(WRAPPED).replace(".base_layer.", "."), whole
+            yield own, tensor if module is None else tensor + module.get_delta_weight("default").to(tensor.dtype)
+
+
+def _own_name(name: str) -> str:
+    """The name that a tensor of a PEFT model has in the base model's class."""
+    return name.removeprefix(WRAPPED).replace(".base_layer", "")
