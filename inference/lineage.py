@@ -9,7 +9,7 @@ from handoff.identity import identity_of
 from handoff.run_dir import RunDir
 from inference.config import InferenceConfig
 
-CODE_VERSION = 3  # part of the id: raise it when the same model, prompts and settings give other predictions
+CODE_VERSION = 4  # part of the id: raise it when the same model, prompts and settings give other predictions
 
 
 @dataclass(frozen=True)
