@@ -18,7 +18,7 @@ from bench.gpu_use import idle_share
 from training.config import TrainingConfig
 from training.data.packing import IGNORED
 from training.recipe import next_token_loss
-from training.worker.attention import one_row
+from training.worker.attention import layout_of
 from training.worker.deepspeed_config import learning_rate
 from training.worker.engine import make_engine
 from training.worker.step import Rows, Stepper, targets_of
@@ -50,7 +50,7 @@ def main(spec: dict[str, Any]) -> None:
     if config.use_gpu:
         torch.cuda.set_device(device)
     engine, model = make_engine(spec["directory"], config, device, rank)
-    stepper = Stepper(engine, next_token_loss, config.micro_batch_size, device, one_row(model))
+    stepper = Stepper(engine, next_token_loss, config.micro_batch_size, device, layout_of(model, config))
     blocks, size, mine = load(spec["blocks"]), config.blocks_per_step, config.blocks_per_rank(config.num_workers)
     trace: list[dict[str, Any]] = []
 

@@ -24,10 +24,13 @@ from inference.engines.decoding import plain_attention
 from inference.engines.transformers import TransformersEngine
 from tests.tokenizers import digits, write_tokenizer
 from training.config import BaseModelConfig, TrainingConfig
-from training.export.check import measure, weight_problems
+from training.export.check import measured, weight_problems
 from training.export.model import gather, save_model
-from training.worker.attention import check_boundaries, check_causal
+from training.export.tensors import noted
+from training.recipe import inputs_of
+from training.worker.attention import check_boundaries, check_causal, check_positions, layout_of
 from training.worker.model import load_model
+from training.worker.step import Rows, micro_batches
 
 LARGEST = 20_000_000  # parameters of a model that counts as small
 SIZES: dict[str, Any] = {
@@ -67,7 +70,7 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     SIZES | OLDER | EXPERTS | WITHOUT_GROUPS | {"head_dim": 8},
 )  # fmt: skip
 IDS = np.random.default_rng(0).integers(5, 60, 48).astype(np.int32)
-POSITIONS = np.concatenate([np.arange(20), np.arange(28)]).astype(np.int32)
+LENGTHS = (20, 28)  # of the documents that share a block
 
 TRICKS: tuple[Trick, ...] = ("together", "padding", "cache", "leaving", "prefix")
 ASPECTS = ("equal lengths", "padding", "cache", "ended rows leave", "shared prefix", "scoring")
@@ -150,6 +153,7 @@ def try_family(family: str, base: Path, scratch: Path) -> Found:
     except Exception as error:
         return Found(family, f"fails: {type(error).__name__}: {_short(error)}")
     try:
+        check_positions(model, model, config, "cpu")
         check_boundaries(model, model, config, "cpu")
         blocks = "packed"
     except Exception:  # refused, or the model cannot compute where positions start again
@@ -185,8 +189,10 @@ def exported(base: Path, directory: Path, method: Any, blocks: str) -> str:
     """``same`` where the export of a changed model is that model; else what differs or fails."""
     import torch
 
-    config = TrainingConfig(base=BaseModelConfig(source=str(base)), method=method)
-    positions = POSITIONS if blocks == "packed" else np.arange(len(IDS), dtype=np.int32)
+    packing: Any = blocks
+    config = TrainingConfig(base=BaseModelConfig(source=str(base)), method=method, packing=packing)
+    lengths = np.array(LENGTHS if blocks == "packed" else (sum(LENGTHS),))
+    row = Rows(IDS[None], np.concatenate([np.arange(n) for n in lengths]).astype(np.int32)[None], IDS[None])
     try:
         torch.manual_seed(0)
         model = load_model(str(base), config, 1)
@@ -194,8 +200,11 @@ def exported(base: Path, directory: Path, method: Any, blocks: str) -> str:
             for weights in model.parameters():
                 if weights.requires_grad:
                     weights.add_(torch.randn_like(weights) * 0.02)
-            nll, logits = measure(model.eval(), IDS, positions, "cpu")
-        request = {"ids": IDS, "positions": positions, "nll": nll, "logits": logits, "precision": "fp32"}
+            (batch,) = micro_batches(row, 1, "cpu", layout_of(model, config))
+            nll, logits = measured(IDS, lengths, model.eval()(**inputs_of(batch), use_cache=False).logits[0])
+        request = {"ids": IDS, "lengths": lengths, "nll": nll, "logits": logits, "precision": "fp32"} | noted(
+            model, 0, zero_stage=0
+        )
         weights_by_name = gather(model, 0, zero_stage=0, trainable_only=method == "lora")
         save_model(weights_by_name, model, str(base), directory, config)
         return "; ".join(weight_problems(str(directory), request)) or "same"

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM  # noqa: TID253 - only the training's 
 from handoff.job import run_stage
 from training.data.packing import IGNORED
 from training.job import train
-from training.recipe import Batch, Recipe
+from training.recipe import Batch, Recipe, inputs_of
 
 SMOOTHING = 0.1
 NOISE = 5.0
@@ -27,7 +27,7 @@ def smoothed_loss(model: Any, batch: Batch) -> Any:
     """
     import torch
 
-    logits = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
+    logits = model(**inputs_of(batch), use_cache=False).logits
     return torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1).float(),
         batch["labels"][:, 1:].flatten(),

@@ -9,6 +9,20 @@ from handoff.errors import ConfigError
 POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length")
 
 
+# Types that begin at padding_idx + 1, of all of AutoModelForCausalLM (transformers 5.23, tried one by one).
+AFTER_PADDING = (
+    "camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+)  # fmt: skip
+
+
+def first_position(settings: Mapping[str, Any]) -> int:
+    """Position that a model gives the first token of a text, from its ``config.json``."""
+    if settings.get("model_type") not in AFTER_PADDING:
+        return 0
+    padding = settings.get("pad_token_id", 1)  # RoBERTa's own, where config.json leaves it out
+    return 0 if padding is None else int(padding) + 1
+
+
 def positions_of(settings: Mapping[str, Any]) -> int | None:
     """Longest sequence that a model takes, in tokens, from its ``config.json``; None where it does not say (or has no limit)."""
     inner = settings.get("text_config")
@@ -19,7 +33,7 @@ def positions_of(settings: Mapping[str, Any]) -> int | None:
         factor, original = scaling.get("factor"), scaling.get("original_max_position_embeddings")
         if isinstance(factor, int | float) and isinstance(original, int):
             return max(found, int(factor * original))
-    return found
+    return found - first_position(settings) if found else found
 
 
 def refuse_too_long(settings: Mapping[str, Any], lengths: Mapping[str, int]) -> None:

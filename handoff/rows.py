@@ -70,6 +70,13 @@ def first_rows(path: str, filesystem: Any, tokenizer: ModelTokenizer, count: int
     return [row | {"ids": ids, "prompt_tokens": n} for row, (ids, n) in zip(batch.to_pylist(), encoded, strict=True)]
 
 
+def pair_borders(path: str, filesystem: Any, tokenizer: ModelTokenizer, count: int) -> tuple[int, dict[str, int]]:
+    """How many of the first pairs of a Parquet file were looked at, and :meth:`ModelTokenizer.borders` of them."""
+    with pq.ParquetFile(path, filesystem=filesystem) as file:
+        batch = next(batches(file, ["prompt", "completion"], count))
+    return len(batch), tokenizer.borders(batch["prompt"].to_pylist(), batch["completion"].to_pylist())
+
+
 def _encode(batch: pa.RecordBatch, tokenizer: ModelTokenizer, end: bool) -> list[tuple[list[int], int]]:
     if "text" in batch.schema.names:
         return [(ids, 0) for ids in tokenizer.texts(batch["text"].to_pylist(), end=end)]

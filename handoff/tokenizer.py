@@ -1,19 +1,23 @@
 """A model's tokenizer as every stage uses it: which tokens a text, a prompt and a pair become, and which end a text.
 
 Training, evaluation and inference all call this module, so that what is served is what was learnt. ``tokenizer.json`` is
-read as it stands: transformers rebuilds it for some model types, and then makes other tokens of the same text.
+read as it stands, with the tokens that other files add (:mod:`handoff.token_facts`): transformers rebuilds it for some
+model types, and then makes other tokens of the same text.
 """
 
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from handoff.artifact import Artifact
 from handoff.errors import ConfigError
+from handoff.model_json import read_file
+from handoff.token_facts import Read, backend_of, token_facts
 
 # The files that a tokenizer consists of, in any of the forms that transformers reads.
 TOKENIZER_FILES = (
@@ -29,7 +33,7 @@ class ModelTokenizer:
     It needs the tokenizers package only: importing that takes 0.1 s in a worker process, transformers 5 s.
 
     Args:
-        definition: text of ``tokenizer.json``.
+        definition: text of ``tokenizer.json``, with the tokens that other files add.
         stop_ids: token ids that end a text. Training appends the first one, generation stops at each.
     """
 
@@ -40,37 +44,28 @@ class ModelTokenizer:
     def of_model(cls, model: Artifact) -> "ModelTokenizer":
         """Read the tokenizer of a model artifact, wherever it is stored; raises as :meth:`of_directory`."""
         paths = {entry.path.rsplit("/", 1)[-1]: model.path_of(entry) for entry in model.manifest.files}
-        return cls._read(model.id, lambda name: model.store.read(paths[name]).decode() if name in paths else None)
+        return cls._read(model.id, lambda name: model.store.read(paths[name]) if name in paths else None)
 
     @classmethod
     def of_directory(cls, directory: str | Path) -> "ModelTokenizer":
         """Read the tokenizer of a Hugging Face directory.
 
         Raises:
-            ConfigError: there is no ``tokenizer.json``, no token ends a text, or the tokenizer makes ids that the model's
-                vocabulary lacks.
+            SourceError: one of its files is damaged.
+            ConfigError: there is no ``tokenizer.json``, no token ends a text, the tokenizer makes ids that the model's
+                vocabulary lacks, or other tokens of the same text each time.
         """
         root = Path(directory)
-        return cls._read(str(root), lambda name: (root / name).read_text() if (root / name).is_file() else None)
+        return cls._read(str(root), lambda name: read_file(root / name))
 
     @classmethod
-    def _read(cls, subject: str, read: Callable[[str], str | None]) -> "ModelTokenizer":
-        definition = read("tokenizer.json")
-        if definition is None:
-            raise ConfigError(
-                f"{subject} has no tokenizer.json. Remedy: save its fast tokenizer beside the weights "
-                "(AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR))"
-            )
-        names = ("config.json", "generation_config.json", "special_tokens_map.json", "tokenizer_config.json")
-        model, generation, older, settings = (json.loads(read(name) or "{}") for name in names)
-        vocabulary = _backend(definition).get_vocab(with_added_tokens=True)
-        stops = _stop_ids(definition, vocabulary, [settings, older], [model, generation])
-        if not stops:
+    def _read(cls, subject: str, read: Read) -> "ModelTokenizer":
+        facts = token_facts(subject, read)
+        if not facts.stop_ids:
             raise ConfigError(
                 f"{subject} names no end-of-sequence token. Remedy: set eos_token in its tokenizer_config.json"
             )
-        _check_vocabulary(subject, model, vocabulary, stops[0])
-        return cls(definition, tuple(stops))
+        return cls(facts.definition, facts.stop_ids)
 
     @property
     def end_id(self) -> int:
@@ -99,19 +94,45 @@ class ModelTokenizer:
 
         They begin with the ids that :meth:`prompts` gives, which are all that inference knows. What follows are the
         tokens of the pair read as one text, so that no tokenizer puts a space between the two. Where a token of that
-        text would span the border, the completion is tokenised by itself instead, as a text that goes on.
+        text would span the border, or a space would be put after a special token (Llama 2), the completion is tokenised by
+        itself instead, as a text that goes on: asked for, it comes back as it was given.
         """
+        return [
+            (self._framed(prompt + rest, end), self.before + len(prompt))
+            for prompt, rest, _ in self._cut(prompts, completions)
+        ]
+
+    def borders(self, prompts: Sequence[str], completions: Sequence[str]) -> dict[str, int]:
+        """How many completions are tokenised by themselves, or do not come back as they were given, by reason."""
+        reasons = Counter[str]()
+        for (prompt, rest, reason), completion in zip(self._cut(prompts, completions), completions, strict=True):
+            reasons.update([reason] if reason else [])
+            if self.completion(prompt, rest) != completion:
+                reasons[
+                    "do not come back as they were given (the tokenizer changes or lacks some of their characters)"
+                ] += 1
+        return dict(reasons)
+
+    def _cut(
+        self, prompts: Sequence[str], completions: Sequence[str]
+    ) -> Iterator[tuple[list[int], list[int], str | None]]:
+        """Token ids of each prompt and of its completion, and why the completion is tokenised by itself, where it is."""
         given, joined = self._encode(prompts), self._encode([p + c for p, c in zip(prompts, completions, strict=True)])
-        rows = []
+        added = _added_ids(self.definition)
         for prompt, whole, completion in zip(given, joined, completions, strict=True):
+            rest, reason = whole[len(prompt) :], None
             if whole[: len(prompt)] != prompt:
-                whole = prompt + _continuation(self.definition).encode(completion, add_special_tokens=False).ids
-            rows.append((self._framed(whole, end), self.before + len(prompt)))
-        return rows
+                reason = "are tokenised by themselves, as a token would span the end of the prompt"
+            # Between added tokens a tokenizer normalises each part as a text of its own. Only there is decoding worth its time.
+            elif added.intersection((*prompt[-1:], *rest)) and self.completion(prompt, rest) != completion:
+                reason = "are tokenised by themselves, as the tokenizer would put a space after a special token"
+            if reason:
+                rest = _continuation(self.definition).encode(completion, add_special_tokens=False).ids
+            yield prompt, rest, reason
 
     def ends(self, texts: Sequence[str]) -> list[list[int]]:
         """For each text the character at which each of its tokens ends; tokens that stand before a text not counted."""
-        encoded = _backend(self.definition).encode_batch(list(texts), add_special_tokens=False)
+        encoded = backend_of(self.definition).encode_batch(list(texts), add_special_tokens=False)
         return [[end for _, end in e.offsets] for e in encoded]
 
     @property
@@ -124,7 +145,7 @@ class ModelTokenizer:
 
         Decoded together with the prompt where that is possible: some tokenizers drop the space before the first token.
         """
-        backend = _backend(self.definition)
+        backend = backend_of(self.definition)
         before = backend.decode(list(prompt_ids), skip_special_tokens=False)
         whole = backend.decode([*prompt_ids, *completion_ids], skip_special_tokens=False)
         if whole.startswith(before):
@@ -140,62 +161,25 @@ class ModelTokenizer:
         return framed if not end or framed[-1:] == [self.end_id] else [*framed, self.end_id]
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        encoded = _backend(self.definition).encode_batch_fast(list(texts), add_special_tokens=False)
+        encoded = backend_of(self.definition).encode_batch_fast(list(texts), add_special_tokens=False)
         return [e.ids for e in encoded]
-
-
-def _stop_ids(definition: str, vocabulary: dict[str, int], tokenizer: Sequence[Any], model: Sequence[Any]) -> list[int]:
-    """The token that the tokenizer's settings name as the end, then those of the model's, without repeats.
-
-    The model's settings may hold another model's or a class's default, which is an ordinary word here: beside the
-    tokenizer's own, only added tokens count.
-    """
-    named = [vocabulary[t] for s in tokenizer if (t := _token(s.get("eos_token"))) in vocabulary]
-    listed = [i for s in model for i in _listed(s.get("eos_token_id"))]
-    if named:
-        added = {token["id"] for token in json.loads(definition).get("added_tokens", ())}
-        listed = [i for i in listed if i in added]
-    return list(dict.fromkeys([*named[:1], *listed]))
-
-
-def _listed(ids: Any) -> list[int]:
-    return [] if ids is None else [int(i) for i in ids] if isinstance(ids, list) else [int(ids)]
-
-
-def _token(named: Any) -> str | None:
-    return named.get("content") if isinstance(named, dict) else named
-
-
-def _check_vocabulary(subject: str, model: dict[str, Any], vocabulary: dict[str, int], end: int) -> None:
-    """Refuse ids beyond the embedding: they fail in mid-training, on a GPU without an explanation."""
-    size = model.get("vocab_size") or model.get("text_config", {}).get("vocab_size")
-    largest, token = max([*((n, t) for t, n in vocabulary.items()), (end, "eos_token")])
-    if size is not None and largest >= size:
-        raise ConfigError(
-            f"the tokenizer of {subject} makes the id {largest} ({token!r}), its model has a vocabulary of {size}. "
-            "Remedy: give the tokenizer that the model was trained with, or resize the model's embeddings"
-        )
-
-
-@functools.lru_cache(maxsize=4)  # once per worker process, however many batches pass through it
-def _backend(definition: str) -> Any:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_str(definition)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 @functools.lru_cache(maxsize=4)
 def _prefix_of(definition: str) -> tuple[int, ...]:
     """What the tokenizer's post-processor puts before every text."""
-    backend = _backend(definition)
+    backend = backend_of(definition)
     for text in itertools.chain("x0", (backend.decode([n]) for n in range(backend.get_vocab_size()))):
         encoding = backend.encode(text)
         if 0 in encoding.special_tokens_mask:  # the vocabulary has this text
             return tuple(encoding.ids[: encoding.special_tokens_mask.index(0)])
     return ()
+
+
+@functools.lru_cache(maxsize=4)
+def _added_ids(definition: str) -> frozenset[int]:
+    """Tokens that are cut out of a text before it is normalised."""
+    return frozenset(backend_of(definition).get_added_tokens_decoder())
 
 
 @functools.lru_cache(maxsize=4)
@@ -212,7 +196,7 @@ def _continuation(definition: str) -> Any:
             step["prepend"] = ""
         elif step.get("type") == "Strip":
             step["strip_left"] = False
-    return _backend(json.dumps(settings))
+    return backend_of(json.dumps(settings))
 
 
 def _steps(part: Any) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """``python -m inference.job RUN_DIR``: model and prompts → predictions, on Ray."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from handoff.errors import ConfigError, TooManyErrors
 from handoff.facts import PredictionFacts, facts_of
 from handoff.job import log, run_stage
 from handoff.model_files import model_directory
+from handoff.model_json import read_settings
 from handoff.positions import positions_of
 from handoff.publish import find, staging
 from handoff.run_dir import RunDir, StageRecord
@@ -119,7 +119,7 @@ def check_models(config: InferenceConfig, inputs: Inputs) -> int | None:
     directories = [model_directory(model) for model in (inputs.tuned, inputs.base) if model is not None]
     for directory in directories:
         ModelTokenizer.of_directory(directory)
-    known = [positions_of(json.loads(Path(directory, "config.json").read_text())) for directory in directories]
+    known = [positions_of(read_settings(Path(directory, "config.json"))) for directory in directories]
     positions = min((p for p in known if p is not None), default=None)
     if positions is not None and positions <= config.max_new_tokens:
         raise ConfigError(

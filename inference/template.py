@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from handoff.errors import ConfigError
+from handoff.model_json import read_file, read_settings
+from handoff.token_facts import special_tokens
 from handoff.tokenizer import ModelTokenizer
 
 ZERO_WIDTH = "\u200b"  # space
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
-SPECIALS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 def columns_of(template: str) -> tuple[str, ...]:
@@ -41,8 +42,7 @@ class ChatTemplate:
     def of_directory(cls, directory: str | Path) -> "ChatTemplate":
         """The template of a Hugging Face directory. Raises ConfigError where it has none."""
         root = Path(directory)
-        path = root / "tokenizer_config.json"
-        settings = json.loads(path.read_text()) if path.is_file() else {}
+        settings = read_settings(root / "tokenizer_config.json")
         own = root / "chat_template.jinja"
         source: Any = own.read_text() if own.is_file() else settings.get("chat_template")
         if isinstance(source, list):  # several under names
@@ -51,8 +51,7 @@ class ChatTemplate:
             raise ConfigError(
                 f"chat is on, and the tokenizer in {directory} has no chat template. Remedy: set inference.chat to false"
             )
-        named: dict[str, Any] = {name: settings[name] for name in SPECIALS if settings.get(name)}
-        return cls(source, {n: t["content"] if isinstance(t, dict) else t for n, t in named.items()})
+        return cls(source, special_tokens(str(root), lambda name: read_file(root / name)))
 
     def render(self, text: str) -> str:
         """The conversation in which a user says ``text``, up to where the answer begins."""

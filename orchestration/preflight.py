@@ -27,6 +27,7 @@ from inference.prompts import check_prompts
 from orchestration.paths import storage_root
 from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
 from orchestration.versions import ray_mismatches, spark_mismatch
+from registry.check import check_registry
 from training.base.artifact import check_fit, look_into
 from training.estimate import memory_line
 
@@ -52,6 +53,7 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
             "Ray": lambda: check_ray(
                 "ray_default", config.training.workers, config.evaluation.actors, config.inference.actors
             ),
+            "MLflow": lambda: check_registry(config.promotion),
             "engine": lambda: engine_advice(config.inference),
             "advice": lambda: _advice(raw),
         }
@@ -150,10 +152,10 @@ def _base_model(config: RunConfig, cache: Path) -> str:
     lengths = {"evaluation.max_tokens": config.evaluation.max_tokens} | completion_length(
         config.inference.max_new_tokens
     )
-    check_fit(seen, config.training, lengths)
+    note = check_fit(seen, config.training, lengths)
     training = memory_line(seen.settings, config.training)
     replica = replica_memory(seen.settings, config.inference, ray_nodes("ray_default"))
-    return "; ".join(filter(None, (seen.line, training, replica)))
+    return "; ".join(filter(None, (seen.line, note, training, replica)))
 
 
 def _evaluation_files(config: RunConfig, cache: Path) -> str | None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from handoff.errors import ConfigError, EngineUnavailable
+from handoff.errors import ConfigError
 from handoff.home import baton_home
+from registry.check import refusal
 from registry.mlflow_run import EXPERIMENT, MODEL_TAG
 
 NOTHING_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow says of an unknown name or alias
@@ -49,7 +50,7 @@ class Champion:
 
 
 def open_registry() -> Registry:
-    """The MLflow that this deployment uses; the embedded one is made on first use."""
+    """The MLflow that this deployment uses; the embedded one is made on first use. Raises ConfigError or EngineUnavailable."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # some 15 s; its default of 7 waits for minutes
@@ -61,7 +62,11 @@ def open_registry() -> Registry:
     if not uri:
         baton_home().mkdir(parents=True, exist_ok=True)
         uri = f"sqlite:///{baton_home() / 'mlflow.db'}"
-    return Registry(MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri), uri)
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+    except Exception as error:  # a client raises what its store's libraries raise
+        raise refusal(Registry(None, uri), error) from error
+    return Registry(client, uri)
 
 
 def find_champion(registry: Registry, name: str, alias: str) -> Champion | None:
@@ -84,16 +89,13 @@ def find_champion(registry: Registry, name: str, alias: str) -> Champion | None:
 
 @contextlib.contextmanager
 def answering(registry: Registry) -> Iterator[None]:
-    """Name the registry, without its credentials, where it refuses or does not answer. Raises EngineUnavailable."""
+    """Name the registry, without its credentials, where it refuses (ConfigError) or does not answer (EngineUnavailable)."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
-    except (MlflowException, OSError) as error:
-        cause = str(error).strip().split("\n")[0].replace(registry.uri, registry.shown)
-        raise EngineUnavailable(
-            f"MLflow at {registry.shown} refused: {cause}. Remedy: check MLFLOW_TRACKING_URI"
-        ) from error
+    except (MlflowException, OSError, ImportError) as error:
+        raise refusal(registry, error) from error
 
 
 def find_version(client: Any, name: str, artifact_id: str) -> Any:
@@ -123,8 +125,13 @@ def experiment_of(registry: Registry) -> str:
         with allow_existing():
             registry.client.create_experiment(EXPERIMENT, artifact_location=place)
         found = registry.client.get_experiment_by_name(EXPERIMENT)
-    if found.lifecycle_stage != "active":
-        raise ConfigError(
-            f"the MLflow experiment {EXPERIMENT!r} was deleted. Remedy: mlflow experiments restore -x {found.experiment_id}"
-        )
+    refuse_deleted(found)
     return str(found.experiment_id)
+
+
+def refuse_deleted(experiment: Any) -> None:
+    """Raise ConfigError where MLflow's experiment was deleted."""
+    if experiment is not None and experiment.lifecycle_stage != "active":
+        raise ConfigError(
+            f"the MLflow experiment {EXPERIMENT!r} was deleted. Remedy: mlflow experiments restore -x {experiment.experiment_id}"
+        )

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from handoff.errors import BatonError, InfrastructureError
 from registry.client import experiment_of, open_registry
 from registry.mlflow_run import begin_run, log_metrics, step_metrics
 
@@ -88,6 +89,6 @@ class LiveRun:
             return
         try:
             act()
-        except (MlflowException, OSError) as error:
+        except (MlflowException, OSError, BatonError, InfrastructureError) as error:
             self._lost = True
             log.warning("MLflow does not follow this training (%s); its promotion will", str(error).split("\n")[0])

@@ -44,6 +44,16 @@ def metaspace() -> Any:
     return tokenizer
 
 
+def llama2() -> Any:
+    """As Llama 2's: a space before every part of a text between special tokens."""
+    from tokenizers import decoders, normalizers
+
+    tokenizer = _bpe("▁")
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    return tokenizer
+
+
 def appending() -> Any:
     """Puts BOS before and EOS behind every text."""
     from tokenizers import processors

@@ -9,7 +9,7 @@ from handoff.run_dir import RunDir
 from registry.mlflow_run import flat
 from training.config import TrainingConfig
 
-CODE_VERSION = 2  # part of the model's id: raise it when the same inputs and configuration give other weights or files
+CODE_VERSION = 3  # part of the model's id: raise it when the same inputs and configuration give other weights or files
 BEGUN = "training-begun.json"  # in the run's directory: what its first attempt was to train
 
 

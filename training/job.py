@@ -15,14 +15,17 @@ from handoff.crash_points import crash_point
 from handoff.errors import ConfigError
 from handoff.facts import BaseModelFacts, ModelFacts, Step, facts_of
 from handoff.job import run_stage
+from handoff.model_files import model_directory
 from handoff.packages import cache_dir
 from handoff.publish import find, staging
-from handoff.rows import open_corpus, reader_bytes
+from handoff.rows import open_corpus, pair_borders, reader_bytes
 from handoff.run_dir import RunDir, StageRecord
 from handoff.tokenizer import ModelTokenizer
 from registry.mlflow_run import flat
 from registry.tracking import LiveRun
 from training.base.artifact import publish_base_model
+from training.base.fit_check import refuse_targets
+from training.base.model_check import make_model
 from training.config import TrainingConfig
 from training.data.ingest import Passages, count_blocks
 from training.data.packing import Count
@@ -35,6 +38,7 @@ from training.recipe import DEFAULT_RECIPE, Recipe
 
 log = logging.getLogger("baton")
 
+PROBED_PAIRS = 1024  # whose borders are looked at before training
 CHECKPOINTS = "_training"  # beside the artifacts, one directory per model id, gone once that is published
 
 
@@ -61,6 +65,12 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
         record.headline = f"model {found.id} reused"
         return
     log.info("%s", describe(config))
+    everywhere = config.method == "lora" and config.lora.targets == "all-linear"
+    if (
+        everywhere and base.store.is_local
+    ):  # else the driver would fetch the model for this line alone, which plan has too
+        left = refuse_targets(make_model(Path(model_directory(base))), config.lora)
+        log.info("%s", left or "adapters on all linear layers")
     tokenizer = ModelTokenizer.of_model(base)
     with record.phase("connect to Ray"):
         connect()
@@ -73,6 +83,10 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
     if config.validate_every_steps:
         check_split(corpus, "validation")
         validation = Passages.of_corpus(corpus, "validation", tokenizer, *data_slots(config))
+    if passages.pairs:
+        looked_at, borders = pair_borders(passages.paths[0], passages.filesystem, tokenizer, PROBED_PAIRS)
+        for reason, number in borders.items():
+            log.info("of the first %d pairs, %d completions %s", looked_at, number, reason)
     with record.phase("count tokens"):
         counted = count_epoch(passages, config)
         total_steps = steps_of(counted, config)

@@ -8,8 +8,15 @@ from typing import Any
 
 from training.data.packing import IGNORED
 
-Batch = dict[str, Any]  # int64 tensors input_ids, position_ids, labels, each of shape (rows, tokens)
+Batch = dict[
+    str, Any
+]  # int64 tensors input_ids, labels and, of packed blocks, position_ids, each of shape (rows, tokens)
 LossFunction = Callable[[Any, Batch], Any]
+
+
+def inputs_of(batch: Batch) -> Batch:
+    """What a model is called with: all of a batch but its labels."""
+    return {name: values for name, values in batch.items() if name != "labels"}
 
 
 def next_token_loss(model: Any, batch: Batch) -> Any:
@@ -20,8 +27,9 @@ def next_token_loss(model: Any, batch: Batch) -> Any:
 
     Args:
         model: the DeepSpeed engine; call it like the model.
-        batch: int64 tensors on the model's device, each of shape (rows, tokens): ``input_ids``; ``position_ids``, which
-            start again at 0 with each document; ``labels``, not shifted, ``IGNORED`` where there is nothing to learn.
+        batch: int64 tensors on the model's device, each of shape (rows, tokens): ``input_ids``; where documents share
+            blocks ``position_ids``, which start again at 0 with each document; ``labels``, not shifted, ``IGNORED``
+            where there is nothing to learn.
 
     Returns:
         The loss *summed* over the batch's targets (a scalar that can be differentiated). What the step reports, and
@@ -30,7 +38,7 @@ def next_token_loss(model: Any, batch: Batch) -> Any:
     """
     import torch
 
-    logits = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
+    logits = model(**inputs_of(batch), use_cache=False).logits
     return torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1).float(), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
     )

@@ -56,7 +56,7 @@ def train_rank(chain: Chain, rank: int, feed: Feed) -> None:
 
     from training.export.model import gather, save_model
     from training.recipe import next_token_loss
-    from training.worker.attention import one_row
+    from training.worker.attention import layout_of
     from training.worker.deepspeed_config import learning_rate
     from training.worker.engine import make_engine
     from training.worker.step import Stepper
@@ -71,7 +71,7 @@ def train_rank(chain: Chain, rank: int, feed: Feed) -> None:
     engine, model = make_engine(chain.base, config, torch.device("cpu"), rank)
     if begin:
         engine.load_checkpoint(str(kept), tag=f"step-{begin}", load_lr_scheduler_states=False)
-    stepper = Stepper(engine, next_token_loss, config.micro_batch_size, torch.device("cpu"), one_row(model))
+    stepper = Stepper(engine, next_token_loss, config.micro_batch_size, torch.device("cpu"), layout_of(model, config))
     with (chain.scratch / f"blocks-{rank}.jsonl").open("a") as told:
         for step in range(begin, chain.steps):
             share = share_of(step)

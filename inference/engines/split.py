@@ -1,6 +1,5 @@
 """The transformers engine with its model split over several devices of a machine: tensor parallelism."""
 
-import json
 import os
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from typing import Any
 from engines.alone import Limits
 from engines.batching import by_budget
 from handoff.errors import ConfigError
+from handoff.model_json import read_settings
 from handoff.model_shape import Shape
 from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
@@ -44,7 +44,7 @@ class SplitEngine(ChildEngine):
     """``tensor_parallel`` processes, each with its part of every layer; they go through the same steps in lockstep."""
 
     def __init__(self, config: InferenceConfig, model_dir: str, tokenizer: ModelTokenizer) -> None:
-        check_split(json.loads(Path(model_dir, "config.json").read_text()), config.tensor_parallel)
+        check_split(read_settings(Path(model_dir, "config.json")), config.tensor_parallel)
         self._config = config
         setup = {
             "config": config.model_dump(mode="json"),

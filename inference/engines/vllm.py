@@ -1,6 +1,5 @@
 """Answers with vLLM, which runs in an environment of its own: its pins of torch and transformers are not ours."""
 
-import json
 import os
 from collections.abc import Sequence
 from math import ceil
@@ -9,6 +8,7 @@ from typing import Any
 
 from handoff.errors import ConfigError
 from handoff.home import PROJECT
+from handoff.model_json import read_settings
 from handoff.model_shape import Shape
 from handoff.positions import positions_of
 from handoff.tokenizer import ModelTokenizer
@@ -41,7 +41,7 @@ class VllmEngine(ChildEngine):
 
     def __init__(self, config: InferenceConfig, model_dir: str, tokenizer: ModelTokenizer) -> None:
         self._n = config.n
-        settings = json.loads(Path(model_dir, "config.json").read_text())
+        settings = read_settings(Path(model_dir, "config.json"))
         longest = config.max_prompt_tokens + config.max_new_tokens + 1
         how = config.sampling
         setup: dict[str, Any] = {

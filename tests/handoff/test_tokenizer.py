@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from handoff.errors import ConfigError
 from handoff.tokenizer import ModelTokenizer
-from tests.tokenizers import TOKENIZERS, appending, digits, metaspace
+from tests.tokenizers import TOKENIZERS, appending, digits, llama2, metaspace
 
 END = 1
 
@@ -49,6 +50,26 @@ def test_a_token_that_would_span_the_border_is_not_learnt(tmp_path: Path) -> Non
     assert [raw.id_to_token(i) for i in ids] == ["1", "+", "1", "2"] and count == 3
     ((ids, count),) = made(metaspace(), tmp_path).pairs(["1+1"], ["2"], end=False)
     assert [raw.id_to_token(i) for i in ids[1:]] == ["+", "1", "2"], "without a space before the 2 either"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion"), [("1+1=<ans>", "2"), ("1+1=<ans>", " 2"), ("1+1=<ans> ", "2"), ("1+1=", "<ans>2</ans>")]
+)
+def test_no_space_is_put_after_a_special_token(prompt: str, completion: str, tmp_path: Path) -> None:
+    tokenizer = made(llama2(), tmp_path)
+    ((ids, count),) = tokenizer.pairs([prompt], [completion], end=True)
+    assert ids[:count] == tokenizer.prompts([prompt])[0]
+    assert tokenizer.completion(ids[:count], ids[count:-1]) == completion
+
+
+def test_completions_that_are_tokenised_by_themselves_or_changed_are_counted_with_the_reason(tmp_path: Path) -> None:
+    tokenizer = made(llama2(), tmp_path)
+    found = tokenizer.borders(["1+1=<ans>", "1+1=<ans>", "7=", "1+1", "2="], ["2", "3", "7", "2", "é"])
+    assert {reason.split("(")[0].strip(): n for reason, n in found.items()} == {
+        "are tokenised by themselves, as the tokenizer would put a space after a special token": 2,
+        "are tokenised by themselves, as a token would span the end of the prompt": 1,
+        "do not come back as they were given": 1,
+    }
 
 
 def test_a_prompt_never_ends_with_a_token_that_ends_a_text(tmp_path: Path) -> None:
@@ -102,3 +123,71 @@ def test_a_text_begins_as_transformers_begins_it(name: str, adds: bool | None, t
     tokenizer = made(TOKENIZERS[name](), tmp_path, tokenizer_config=settings)
     served = PreTrainedTokenizerFast.from_pretrained(tmp_path)("2+3")["input_ids"]
     assert tokenizer.prompts(["2+3"]) == [[i for i in served if i != END]]
+
+
+# -- token facts that stand in files beside tokenizer.json
+
+
+def without_added_tokens(tokenizer: Any) -> Any:
+    """The tokenizer as an older one: its special tokens are words of the vocabulary, and other files name them."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(json.dumps(json.loads(tokenizer.to_str()) | {"added_tokens": []}))
+
+
+DECODER = {"1": {"content": "</s>", "special": True}, "2": {"content": "<|im_end|>", "special": True}}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"tokenizer_config": {"eos_token": "<|im_end|>", "added_tokens_decoder": DECODER}},
+        {"tokenizer_config": {}, "special_tokens_map": {"eos_token": "<|im_end|>"}, "added_tokens": {"</s>": 1}},
+        {"tokenizer_config": {"eos_token": "</s>"}, "special_tokens_map": {"eos_token": {"content": "<|im_end|>", "lstrip": False}, "pad_token": "</s>"}},
+        {"tokenizer_config": {"eos_token": "<|im_end|>", "extra_special_tokens": ["</s>"]}},
+        # The embedding has no room for this token, so no text has it.
+        {"tokenizer_config": {"eos_token": "<|im_end|>", "pad_token": "<pad>", "additional_special_tokens": ["</s>"]}, "config": {"vocab_size": "size"}},
+    ],
+)  # fmt: skip
+def test_tokens_that_other_files_name_are_those_of_transformers(files: dict[str, Any], tmp_path: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    raw = without_added_tokens(digits())
+    settings = {"tokenizer_config": {}, "config": {"eos_token_id": END}} | files
+    if "vocab_size" in settings["config"]:
+        settings["config"] = {"vocab_size": raw.get_vocab_size()}
+    tokenizer = made(raw, tmp_path, **settings)
+    theirs = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    text = "1+1=</s>2<|im_end|>3"
+    assert tokenizer.texts([text], end=False) == [theirs(text)["input_ids"]] != [raw.encode(text).ids]
+    assert tokenizer.end_id == theirs.eos_token_id == 2
+
+
+def test_a_token_that_gets_another_id_than_its_file_says_is_refused(tmp_path: Path) -> None:
+    decoder = {"500": {"content": "<new>", "special": True}}
+    with pytest.raises(
+        ConfigError, match=r"tokenizer_config.json: the token '<new>' has the id 500, and .* it gets \d+\. Remedy"
+    ):
+        made(digits(), tmp_path, tokenizer_config={"eos_token": "</s>", "added_tokens_decoder": decoder})
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("config", {"eos_token_id": -1}, "config.json: eos_token_id is -1. Remedy: give the id"),
+        ("generation_config", {"eos_token_id": [1, "x"]}, r"generation_config.json: eos_token_id is \[1, \"x\"\]"),
+        ("generation_config", {"eos_token_id": True}, "generation_config.json: eos_token_id is true"),
+        ("tokenizer_config", {"eos_token": 7}, "tokenizer_config.json: eos_token is 7. Remedy: give the text"),
+        ("tokenizer_config", {"eos_token": {"lstrip": False}}, "tokenizer_config.json: eos_token is {"),
+        ("tokenizer_config", {"added_tokens_decoder": {"one": {"content": "a"}}}, r"added_tokens_decoder\['one'\] is"),
+        ("tokenizer_config", {"added_tokens_decoder": []}, r"tokenizer_config.json: added_tokens_decoder is \[\]"),
+        ("config", {"vocab_size": "many"}, 'config.json: vocab_size is "many"'),
+        ("config", {"eos_token_id": 99, "vocab_size": 90}, "ends a text with the token 99 .* vocabulary of 90"),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_is_named_with_its_file(
+    name: str, values: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    own = {"tokenizer_config": {}} if name == "config" else {}
+    with pytest.raises(ConfigError, match=message):
+        made(digits(), tmp_path, **own | {name: values})

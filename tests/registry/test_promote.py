@@ -16,9 +16,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from pydantic import ValidationError
 
 from handoff.artifact import Artifact
-from handoff.errors import EngineUnavailable, GateFailed
+from handoff.errors import ConfigError, EngineUnavailable, GateFailed
 from handoff.facts import EvaluationFacts, Measured, ModelFacts, SplitResult, Step
 from handoff.gate import Gate, Verdict
 from handoff.home import PROJECT
@@ -28,6 +29,7 @@ from handoff.publish import staging
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import Store
 from registry import lock
+from registry.check import check_registry
 from registry.client import find_champion, open_registry
 from registry.config import PromotionConfig
 from registry.promote import promote
@@ -296,7 +298,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_a_tracking_server_gets_the_files_of_a_model_it_could_not_reach(
     server: str, home: Path, store: Store, tiny_corpus: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert check_registry(PromotionConfig()) is None, "the embedded one"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    assert check_registry(PromotionConfig()) == f"MLflow at {server}"
     model = publish_model(store, tiny_corpus, "first")
     record = promoted(make_run(tmp_path / "run", store, model))
     mlflow = client(server)
@@ -367,3 +371,56 @@ def test_an_mlflow_that_does_not_answer_stops_no_training(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     followed(publish_model(store, tiny_corpus, "first")).failed()
     assert len([r for r in caplog.records if "does not follow this training" in r.getMessage()]) == 1
+
+
+# -- what the last stage will refuse is told by the first one
+
+
+@pytest.mark.parametrize("name", ["latest", "LATEST", "v1", "V12", "champion", "v1a", "version1", "a.b"])
+def test_aliases_and_names_are_those_that_mlflow_takes(name: str, tmp_path: Path) -> None:
+    """The rules of the configuration against the library itself, in a registry of its own."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.validation import _validate_model_alias_name, _validate_model_alias_name_reserved
+
+    def taken(check: Any) -> bool:
+        try:
+            check()
+        except (MlflowException, ValidationError):
+            return False
+        return True
+
+    theirs = taken(lambda: (_validate_model_alias_name(name), _validate_model_alias_name_reserved(name)))
+    assert taken(lambda: PromotionConfig(alias=name)) == theirs
+
+
+@pytest.mark.parametrize("name", [".", "..", "..a", "a..", ".a", "a-b_c.d"])
+def test_model_names_are_those_that_mlflow_takes(name: str) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.validation import _validate_model_name
+
+    try:
+        _validate_model_name(name)
+    except MlflowException:
+        with pytest.raises(ValidationError, match="MLflow takes no model name"):
+            PromotionConfig(model_name=name)
+    else:
+        PromotionConfig(model_name=name)
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind", "message"),
+    [
+        ("{tmp}/mlruns", ConfigError, r"MLflow at .*mlruns refuses: .*Remedy: set MLFLOW_TRACKING_URI to a server"),
+        ("redis://somewhere", ConfigError, r"refuses: .*unsupported URI .*Remedy: set MLFLOW_TRACKING_URI"),
+        ("postgresql://me:secret@127.0.0.1:9/db", ConfigError, r"refuses: No module named .*Remedy"),
+        ("http://127.0.0.1:9", EngineUnavailable, r"refused: .*Remedy: check MLFLOW_TRACKING_URI"),
+    ],
+)
+def test_an_address_that_promotion_cannot_use_is_told_by_plan(
+    uri: str, kind: type[Exception], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(tmp=tmp_path))
+    with pytest.raises(kind, match=message) as error:
+        check_registry(PromotionConfig())
+    assert "secret" not in str(error.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from handoff.errors import ConfigError, EngineUnavailable, SourceError
+from handoff.errors import BatonError, ConfigError, EngineUnavailable, SourceError
 from handoff.model_files import model_directory
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
@@ -63,16 +63,27 @@ def test_a_good_model_is_described(tiny_model: Path) -> None:
     [
         (lambda d: shutil.rmtree(d), "does not exist"),
         (lambda d: (d / "config.json").unlink(), "has no config.json"),
-        (lambda d: (d / "config.json").write_text("{"), "is not a JSON object"),
+        (lambda d: (d / "config.json").write_text("{"), r"config.json is no JSON \(line 1"),
+        (
+            lambda d: (d / "config.json").write_text('{"architectures": "LlamaForCausalLM"}'),
+            'architectures is "LlamaForC',
+        ),
         (lambda d: (d / "config.json").write_text('{"architectures": ["BertForMaskedLM"]}'), "BertForMaskedLM"),
         (lambda d: (d / "config.json").write_text("{}"), "no causal language model"),
     ],
 )
 def test_what_is_no_causal_model_is_named_before_a_run(model: Path, break_it: object, message: str) -> None:
     break_it(model)  # type: ignore[operator]
-    with pytest.raises(SourceError, match=message) as error:
+    with pytest.raises(BatonError, match=message) as error:
         look_into(of(model), Path("unused"))
     assert "Remedy" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_path_of_a_file_is_told_as_one(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    with pytest.raises(SourceError, match=r"model\.gguf is a file, not a Hugging Face directory\. Remedy: convert it"):
+        look_into(of(file), Path("unused"))
 
 
 def test_a_model_without_weights_is_not_published(model: Path, store: Store) -> None:

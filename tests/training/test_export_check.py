@@ -19,7 +19,7 @@ from handoff.tokenizer import ModelTokenizer
 from inference.config import InferenceConfig
 from inference.text_stages import ModelReference
 from tests.inference.support import complete, prompt_table
-from tests.tokenizers import TOKENIZERS, appending, digits, metaspace, sums, write_model
+from tests.tokenizers import TOKENIZERS, appending, digits, llama2, metaspace, sums, write_model
 from training.config import BaseModelConfig, LoraConfig, TrainingConfig
 from training.data.ingest import Passages, rows_of
 from training.data.packing import pack
@@ -27,7 +27,7 @@ from training.export import model as export
 from training.export.check import ExportDiffers, check, compare, reference
 from training.recipe import next_token_loss
 from training.worker.model import load_model
-from training.worker.step import micro_batches, targets_of
+from training.worker.step import Layout, micro_batches, targets_of
 
 SEQ_LEN = 64
 
@@ -63,12 +63,12 @@ class Trained:
         model = load_model(str(base), config, 1)
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3, weight_decay=0.0)
         for _ in range(steps):
-            (batch,) = micro_batches(rows, len(blocks), "cpu", one_row=False)
+            (batch,) = micro_batches(rows, len(blocks), "cpu", Layout())
             loss = next_token_loss(model, batch) / targets_of(rows.labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        self.request = reference(model, passages, config, "cpu")
+        self.request = reference(model, model, passages, config, "cpu")
         self.exported = directory / "model"
         weights = export.gather(model, 0, zero_stage=0, trainable_only=config.method == "lora")
         export.save_model(weights, model, str(base), self.exported, config)
@@ -106,16 +106,26 @@ def test_a_tuned_model_answers_all_that_it_learnt(case: str, tmp_path: Path, sto
     assert rebuilt, "Qwen2's AutoTokenizer builds a pre-tokenizer of its own, and that is told"
 
 
+def test_answers_after_a_special_token_come_back_as_they_were_learnt(tmp_path: Path, store: Store) -> None:
+    """Llama 2's tokenizer puts a space after it: " 5" was learnt for "5"."""
+    base = write_model(tmp_path / "base", llama2())
+    prompts, completions = sums(20)
+    prompts = [f"{prompt}<ans>" for prompt in prompts]
+    trained = Trained(base, (prompts, completions), tmp_path / "trained", config_of(base), steps=150)
+    assert trained.answers(prompts, store) == completions
+    assert compare(str(trained.exported), trained.request)["problems"] == []
+
+
 def test_a_fresh_process_finds_an_export_the_same_or_says_what_differs(tmp_path: Path) -> None:
     base = write_model(tmp_path / "base", digits())
     trained = Trained(base, sums(), tmp_path / "trained", config_of(base), steps=2)
     assert check(trained.exported, trained.request, 120) == "differs", "as AutoTokenizer takes digits singly"
     shutil.copyfile(base / "model.safetensors", trained.exported / "model.safetensors")
     with pytest.raises(
-        ExportDiffers, match=r"(?s)not published: .*logits of the first block differ by .*\sRemedy"
+        ExportDiffers, match=r"(?s)not published: .*logits of the first passages differ by .*\sRemedy"
     ) as error:
         check(trained.exported, trained.request, 120)
-    assert "the loss of the first block is" in str(error.value)
+    assert "the loss of the first passages is" in str(error.value)
     (trained.exported / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")
     with pytest.raises(ExportDiffers, match="plain transformers cannot load it"):
         check(trained.exported, trained.request, 120)
@@ -162,7 +172,7 @@ def test_the_guard_sees_a_tokenizer_that_was_saved_anew(tmp_path: Path, monkeypa
 def test_the_guard_sees_adapters_on_tied_weights(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lora = LoraConfig(rank=8, targets=("q_proj", target))
     problems = problems_of(tmp_path, digits, {"tied": True}, method="lora", lora=lora)
-    assert any("the logits of the first block differ" in p for p in problems), problems
+    assert any("the logits of the first passages differ" in p for p in problems), problems
 
 
 def test_the_guard_sees_stop_tokens_that_were_not_taught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,3 +217,25 @@ def test_adapters_are_merged_in_the_precision_that_they_were_trained_in(name: st
     (base / "config.json").write_text(json.dumps(settings))
     trained = Trained(base, sums(), tmp_path / "trained", config_of(base, method="lora"), steps=3)
     assert compare(str(trained.exported), trained.request)["problems"] == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_guard_sees_one_wrong_row_of_a_tensor_that_no_passage_reads(
+    method: str, precision: str, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    base = write_model(tmp_path / "base", digits())
+    trained = Trained(base, sums(), tmp_path / "trained", config_of(base, method=method, precision=precision), steps=3)
+    assert compare(str(trained.exported), trained.request)["problems"] == []
+    file = trained.exported / "model.safetensors"
+    weights = load_file(file)
+    assert trained.request["tensors"].keys() == weights.keys(), "all of them, adapters merged"
+    absent = max(set(range(len(weights["model.embed_tokens.weight"]))) - set(trained.request["ids"].tolist()))
+    weights["model.embed_tokens.weight"][absent] = weights["model.embed_tokens.weight"][absent - 1]
+    save_file(weights, file, {"format": "pt"})
+    assert compare(str(trained.exported), trained.request)["problems"] == [
+        f"the tensor model.embed_tokens.weight is not the trained one: 1 of {len(weights['model.embed_tokens.weight'])} rows "
+        f"differ, the first is {absent}"
+    ]

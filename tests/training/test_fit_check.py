@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import handoff.token_facts
 from handoff.errors import BatonError, ConfigError
 from handoff.positions import completion_length, positions_of, refuse_too_long
 from tests.tokenizers import digits, write_model
@@ -39,6 +40,8 @@ def model(tiny_model: Path, tmp_path: Path) -> Path:
         ({"max_position_embeddings": 131072, "rope_parameters": {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192}}, 131072),
         ({"max_position_embeddings": -1}, None),
         ({"state_size": 16}, None),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "camembert", "max_position_embeddings": 514}, 512),
     ],
 )  # fmt: skip
 def test_positions_by_the_names_that_models_give_them(settings: dict[str, Any], positions: int | None) -> None:
@@ -102,6 +105,15 @@ def test_a_module_that_cannot_be_adapted() -> None:
         refuse_targets(made(), LoraConfig(targets=("mlp",)))
 
 
+def test_experts_that_all_linear_leaves_as_they_are_are_told() -> None:
+    note = refuse_targets(made(model_type="granitemoe", intermediate_size=48, num_local_experts=4), LoraConfig())
+    assert note and note.startswith(
+        "all-linear adapts no experts of GraniteMoeForCausalLM: down_proj, gate_up_proj are no"
+    )
+    assert refuse_targets(made(model_type="mixtral", intermediate_size=48, num_local_experts=4), LoraConfig()) is None
+    assert refuse_targets(made(), LoraConfig()) is None
+
+
 def test_gpt2s_layers_are_linear_too() -> None:
     model = made(model_type="gpt2")
     refuse_targets(model, LoraConfig(targets=("c_attn",)))
@@ -138,7 +150,30 @@ def test_a_tokenizer_with_code_of_its_own(model: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "{}", '{"version": "1.0", "model": {"type": "Unheard"}}'])
 def test_a_damaged_tokenizer(model: Path, content: str) -> None:
     (model / "tokenizer.json").write_text(content)
-    assert "the tokenizer of" in refused(model) and "does not load" in refused(model)
+    assert "/tokenizer.json is no " in refused(model)
+
+
+def test_a_tokenizer_that_makes_other_tokens_each_time_is_refused(model: Path) -> None:
+    settings = json.loads((model / "tokenizer.json").read_text())
+    settings["model"]["dropout"] = 0.1
+    (model / "tokenizer.json").write_text(json.dumps(settings))
+    assert "/tokenizer.json: model.dropout is 0.1: the tokenizer makes other tokens" in refused(model)
+    settings["model"]["dropout"] = 0.0
+    (model / "tokenizer.json").write_text(json.dumps(settings))
+    look_into(BaseModelConfig(source=str(model)), Path("unused"))
+
+
+def test_what_transformers_reads_otherwise_is_refused_before_training(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A net for files of a kind that the reader does not know: here a reader that misses the tokens of other files."""
+    ids = json.loads((model / "tokenizer.json").read_text())["model"]["vocab"]
+    decoder = {str(ids[text]): {"content": text, "special": True} for text in ("e", "<|endoftext|>")}
+    configure(model, "tokenizer_config.json", added_tokens_decoder=decoder)
+    look_into(BaseModelConfig(source=str(model)), Path("unused"))
+    monkeypatch.setattr(handoff.token_facts, "_added", lambda subject, read: ({}, ""))
+    text = refused(model)
+    assert "transformers reads the tokenizer of" in text and "it makes other tokens of" in text
 
 
 def test_the_model_is_made_without_memory(model: Path) -> None:

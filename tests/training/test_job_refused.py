@@ -46,7 +46,7 @@ def test_a_model_that_would_serve_other_than_it_learnt_is_not_published(
 
     caplog.set_level("INFO", "baton")
     run = make_run("doubled", max_steps=4)
-    with pytest.raises(ArtifactError, match=r"(?s)not published: .*logits of the first block differ by .*Remedy"):
+    with pytest.raises(ArtifactError, match=r"(?s)not published: .*logits of the first passages differ by .*Remedy"):
         run_train(run, Recipe(model_class=Doubled))
     record = run.record("train")
     assert record and record.status == "failed" and not record.retry_helps

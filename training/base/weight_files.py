@@ -1,18 +1,18 @@
 """The weight files that transformers would load from a directory, and the names and shapes in their headers."""
 
-import json
 import math
 import pickle
-from collections.abc import Collection
+import zipfile
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from handoff.errors import SourceError
+from handoff.model_json import AGAIN, LFS_POINTER, read_settings, refuse_lfs
 
+PART_NUMBERS = 2**26  # of a tensor that are in memory at a time when it is looked through: 256 MiB of fp32
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
-LFS_POINTER = b"version https://git-lfs"
-AGAIN = "Remedy: fetch the model again"
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,9 @@ def weight_names(directory: Path, present: Collection[str] | None = None) -> lis
 
 
 def _shards(index: Path, found: set[str]) -> list[str]:
-    refuse_pointer(index)
     try:
-        names = sorted({str(name) for name in json.loads(index.read_text())["weight_map"].values()})
-    except (ValueError, KeyError, AttributeError, TypeError):
+        names = sorted({str(name) for name in read_settings(index)["weight_map"].values()})
+    except (KeyError, AttributeError, TypeError):
         raise SourceError(f"{index} is no index of weights. {AGAIN}") from None
     if missing := [name for name in names if name not in found]:
         raise SourceError(
@@ -74,14 +73,54 @@ def headers(files: Collection[Path]) -> dict[str, Tensor]:
     return tensors
 
 
+def refuse_not_finite(files: Collection[Path]) -> None:
+    """See that every value of these files is a number: one that is none is the loss of the first step.
+
+    A tensor is read PART_NUMBERS at a time (in a pickled file whole, from the mapped file).
+
+    Raises:
+        SourceError: naming the file and the first tensor with another value.
+    """
+    import torch
+
+    for file in files:
+        for name, parts in _parts(file):
+            if count := sum(int((~torch.isfinite(part)).sum()) for part in parts if part.is_floating_point()):
+                raise not_finite(str(file), name, count)
+
+
+def not_finite(where: str, name: str, count: int) -> SourceError:
+    """The error of weights that are not numbers."""
+    return SourceError(
+        f"{where}: the tensor {name} has {count:,} values that are no numbers (NaN or infinity), so every loss would be one. "
+        "Remedy: fetch the model again, or choose another base model"
+    )
+
+
+def _parts(file: Path) -> Iterator[tuple[str, Iterator[Any]]]:
+    if file.suffix != ".safetensors":
+        import torch
+
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        yield from ((name, iter([tensor])) for name, tensor in state.items())
+        return
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as opened:
+        for name in opened.keys():  # noqa: SIM118
+            part = opened.get_slice(name)
+            shape = part.get_shape()
+            if not shape or 0 in shape:
+                yield name, iter([opened.get_tensor(name)])
+                continue
+            rows = max(1, PART_NUMBERS // max(1, math.prod(shape[1:])))
+            yield name, (part[at : at + rows] for at in range(0, shape[0], rows))
+
+
 def refuse_pointer(file: Path) -> None:
     """Raise SourceError where a clone without Git LFS left a pointer in a file's place."""
     with file.open("rb") as stream:
-        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise SourceError(
-                f"{file} is a Git LFS pointer, not the file itself. Remedy: run `git lfs pull` in {file.parent}, "
-                "or fetch the model with `hf download`"
-            )
+        refuse_lfs(stream.read(len(LFS_POINTER)), str(file))
 
 
 def _safetensors(file: Path) -> dict[str, Tensor]:

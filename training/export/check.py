@@ -1,8 +1,8 @@
 """Check before a model is published: does the exported model equal the trained one?
 
 ``python -m training.export.check DIRECTORY REQUEST`` loads an exported model in a fresh process with plain transformers
-and compares it with what training saw and computed: the tokens of a few rows, the stop tokens, the parameters, and the
-logits and losses of one block. It prints a JSON object with the ``problems``, each naming what differs and where, and
+and compares it with what training saw and computed: the tokens of a few rows, the stop tokens, every tensor, and the
+logits and losses of the first passages, each given to the export as plain use gives it: its ids alone. It prints a JSON object with the ``problems``, each naming what differs and where, and
 ``auto_tokenizer``, which says whether AutoTokenizer reads the tokenizer files as they are.
 """
 
@@ -22,6 +22,10 @@ from handoff.rows import first_rows
 from handoff.tokenizer import ModelTokenizer
 from training.config import TrainingConfig
 from training.data.ingest import Passages
+from training.export import tensors
+from training.recipe import inputs_of
+from training.worker.attention import layout_of
+from training.worker.step import Rows, micro_batches
 
 AUTO_TOKENIZER_DIFFERS = (
     "transformers' AutoTokenizer does not read this model's tokenizer.json as it is (it builds the pre-tokenizer of the "
@@ -29,7 +33,8 @@ AUTO_TOKENIZER_DIFFERS = (
 )
 ROWS = 8  # of the train split, whose tokens are compared
 BLOCK_TOKENS = 512  # of the first block, whose losses are compared
-LOGIT_PLACES = 16  # places of the block whose logits are compared
+PASSAGES = 4  # of them, each a forward pass of the export
+LOGIT_PLACES = 16  # places of them whose logits are compared
 # Seen in small models: nothing where all weights were tuned, merged adapters 3e-7 in fp32 and 5e-3 in bf16; wrong exports
 # (adapters on tied weights) 0.9 and 17.
 LARGEST_DIFFERENCE = {"fp32": 1e-3, "bf16": 1e-1}
@@ -39,33 +44,44 @@ class ExportDiffers(ArtifactError):
     """The exported model is not the one that was trained."""
 
 
-def reference(forward: Any, passages: Passages, config: TrainingConfig, device: Any) -> dict[str, Any]:
+def reference(
+    forward: Any, model: Any, passages: Passages, config: TrainingConfig, device: Any, rank: int = 0
+) -> dict[str, Any]:
     """What training saw and computes: the request of :func:`check`. Every rank calls it, as ZeRO 3 asks for.
 
     Args:
         forward: the engine.
+        model: the module inside.
         passages: the train split.
         config: the training section.
         device: of the inputs.
+        rank: world rank.
 
     Returns:
-        ``rows``, ``tokenizer`` and ``precision`` as JSON values; ``ids``, ``positions``, ``nll`` and ``logits`` as arrays
-        of the first block.
+        ``rows``, ``tokenizer`` and ``precision`` as JSON values; ``ids`` and ``lengths`` of the first passages, in one
+        row as training has them, with their ``nll`` and ``logits``, as arrays; what :func:`training.export.tensors.noted` tells of the tensors.
     """
     import torch
 
     (block,) = passages.first_blocks(config.seq_len, 1, padded=config.padded)
-    ids, positions = block.ids[:BLOCK_TOKENS], block.positions[:BLOCK_TOKENS]
+    lengths = np.diff(np.minimum(np.cumsum((0, *block.lengths[:PASSAGES])), BLOCK_TOKENS))
+    lengths = lengths[lengths > 0]
+    part = slice(None, int(lengths.sum()))
+    rows = Rows(block.ids[None, part], block.positions[None, part], block.labels[None, part])
+    (batch,) = micro_batches(rows, 1, device, layout_of(model, config))
     training = forward.training
     forward.eval()
     with torch.no_grad():
-        nll, logits = measure(forward, ids, positions, device)
+        logits = forward(**inputs_of(batch), use_cache=False).logits[0]
     forward.train(training)
+    ids = block.ids[part]
+    nll, logits = measured(ids, lengths, logits)
     return {
         "rows": first_rows(passages.paths[0], passages.filesystem, passages.tokenizer, ROWS),
         "tokenizer": asdict(passages.tokenizer),
         "precision": config.precision,
-        "ids": ids, "positions": positions, "nll": nll, "logits": logits,
+        "ids": ids, "lengths": lengths, "nll": nll, "logits": logits,
+        **tensors.noted(model, rank, zero_stage=config.zero_stage),
     }  # fmt: skip
 
 
@@ -120,15 +136,29 @@ def check_on_every_rank(directory: Path, request: dict[str, Any], rank: int, tim
     return found
 
 
-def measure(forward: Any, ids: Any, positions: Any, device: Any) -> tuple[Any, Any]:
-    """Loss of each next token, float32 [tokens - 1], and the logits at LOGIT_PLACES places, float32 [places, vocabulary]."""
+def measured(ids: Any, lengths: Any, logits: Any) -> tuple[Any, Any]:
+    """Loss of each token after the first one of its passage, float32, and the logits at LOGIT_PLACES places, float32.
+
+    Args:
+        ids: int32 [tokens], of all passages.
+        lengths: of each passage.
+        logits: tensor [tokens, vocabulary].
+    """
     import torch
 
-    row, at = (torch.from_numpy(v.astype(np.int64))[None].to(device) for v in (ids, positions))
-    logits = forward(input_ids=row, position_ids=at, use_cache=False).logits[0].float()
-    nll = torch.nn.functional.cross_entropy(logits[:-1], row[0, 1:], reduction="none")
+    targets = torch.from_numpy(ids.astype(np.int64))[1:].to(logits.device)
+    nll = torch.nn.functional.cross_entropy(logits[:-1].float(), targets, reduction="none").cpu().numpy()
     places = np.linspace(0, len(ids) - 1, LOGIT_PLACES).astype(int)
-    return nll.cpu().numpy(), logits[places].cpu().numpy()
+    return np.delete(nll, np.cumsum(lengths)[:-1] - 1), logits[places].float().cpu().numpy()
+
+
+def plain_use(model: Any, ids: Any, lengths: Any) -> Any:
+    """Logits of passages, each given alone, with no positions and no mask of ours; tensor [tokens, vocabulary]."""
+    import torch
+
+    rows = torch.from_numpy(ids.astype(np.int64)).split(lengths.tolist())
+    with torch.inference_mode():
+        return torch.cat([model(row[None], use_cache=False).logits[0].float() for row in rows])
 
 
 # -- in the fresh process
@@ -170,9 +200,9 @@ def token_problems(tokenizer: Any, rows: list[dict[str, Any]], learnt: ModelToke
             what = f"the text {row['text'][:40]!r}"
         else:
             whole = _served(tokenizer, row["prompt"] + row["completion"])
-            same = _served(tokenizer, row["prompt"]) == ids[:given] and tokenizer.decode(whole) == tokenizer.decode(
-                seen
-            )
+            learnt_text, prompt_text = tokenizer.decode(seen), tokenizer.decode(ids[:given])
+            texts = (tokenizer.decode(whole), prompt_text + row["completion"])  # the second without a space of its own
+            same = _served(tokenizer, row["prompt"]) == ids[:given] and learnt_text in texts
             what = f"the prompt {row['prompt'][-40:]!r} with its completion {row['completion'][:40]!r}"
             if given and ids[given - 1] in learnt.stop_ids:
                 problems.append(f"train row {number}: the prompt ends with a token that ends a text")
@@ -205,21 +235,21 @@ def _stop_problems(directory: str, learnt: ModelTokenizer) -> list[str]:
 
 
 def weight_problems(directory: str, request: dict[str, Any]) -> list[str]:
-    import torch
     from transformers import AutoModelForCausalLM
 
     loaded: Any = AutoModelForCausalLM.from_pretrained(directory, dtype="auto", output_loading_info=True)
     model, loading = loaded
     problems = [f"{kind.replace('_', ' ')}: {sorted(map(str, keys))[:5]}" for kind, keys in loading.items() if keys]
-    with torch.inference_mode():
-        nll, logits = measure(model.eval(), request["ids"], request["positions"], "cpu")
+    problems += tensors.differences(model, request)
+    ids, lengths = request["ids"], request["lengths"]
+    nll, logits = measured(ids, lengths, plain_use(model.eval(), ids, lengths))
     limit = LARGEST_DIFFERENCE[request["precision"]]
-    loss, learnt = float(nll.mean()), float(request["nll"].mean())
+    loss, learnt = (float(np.sum(values) / max(len(values), 1)) for values in (nll, request["nll"]))
     if not abs(loss - learnt) <= limit * max(1.0, learnt):
-        problems.append(f"the loss of the first block is {loss:.4f}, it was {learnt:.4f} in training")
+        problems.append(f"the loss of the first passages is {loss:.4f}, it was {learnt:.4f} in training")
     difference = float(np.sqrt(np.mean((logits - request["logits"]) ** 2)) / request["logits"].std())
     if not difference <= limit:
-        problems.append(f"the logits of the first block differ by {difference:.2g} of their standard deviation")
+        problems.append(f"the logits of the first passages differ by {difference:.2g} of their standard deviation")
     return problems
 
 

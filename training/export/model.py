@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from handoff.model_json import read_settings
 from handoff.tokenizer import TOKENIZER_FILES, ModelTokenizer
 from training.config import TrainingConfig
 
@@ -85,7 +86,7 @@ def copy_tokenizer(base: Path, directory: Path) -> None:
 def _write_generation_settings(base: Path, directory: Path, stop_ids: int | list[int]) -> None:
     """The base's sampling defaults as they stand, with the tokens that end a text here."""
     name = "generation_config.json"
-    settings = json.loads((base / name).read_text()) if (base / name).is_file() else {}
+    settings = read_settings(base / name)
     (directory / name).write_text(json.dumps(settings | {"eos_token_id": stop_ids}, indent=2) + "\n")
 
 

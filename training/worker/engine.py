@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from training.config import TrainingConfig
-from training.worker.attention import check_boundaries, check_causal
+from training.worker.attention import check_boundaries, check_causal, check_positions
 from training.worker.deepspeed_config import deepspeed_config, make_optimizer
 from training.worker.model import import_deepspeed, load_model
 
@@ -55,6 +55,10 @@ def make_engine(
         config=deepspeed_config(config, world_size, repartitioned=repartitioned),
         dist_init_required=False,
     )
+    if config.zero_stage == 0 and config.precision == "bf16":
+        _undo_first_step(engine.optimizer)
+    if config.packing == "packed":
+        check_positions(engine, model, config, device)
     if config.torch_compile:
         engine.compile()
     check_causal(engine, model, config, device)
@@ -62,3 +66,12 @@ def make_engine(
         check_boundaries(engine, model, config, device)
     torch.manual_seed(config.seed + rank)  # other dropout on every rank
     return engine, model
+
+
+def _undo_first_step(optimizer: Any) -> None:
+    """Take back the step without gradients by which DeepSpeed 0.19 makes the optimizer's state in bf16 without ZeRO.
+
+    It counts as Adam's first one, and its weight decay changes the weights. With ZeRO the first real step makes the state.
+    """
+    optimizer.optimizer.state.clear()
+    optimizer.refresh_fp32_params()

@@ -22,7 +22,7 @@ from training.export.check import check_on_every_rank, reference
 from training.export.model import gather, save_model
 from training.files import checkpoint_upload
 from training.recipe import Recipe
-from training.worker.attention import one_row
+from training.worker.attention import layout_of
 from training.worker.deepspeed_config import learning_rate
 from training.worker.engine import make_engine
 from training.worker.memory import OutOfMemory, explain_out_of_memory
@@ -134,7 +134,7 @@ class Trainer:
             repartitioned=moved and is_sharded(self.config),
         )
         self.stepper = Stepper(
-            self.engine, plan.recipe.loss, self.config.micro_batch_size, self.device, one_row(self.model)
+            self.engine, plan.recipe.loss, self.config.micro_batch_size, self.device, layout_of(self.model, self.config)
         )
         self.meters = Meters(self.model, self.config, self.device, self.world_size)
         self.validation = self._validation_rows()
@@ -274,7 +274,7 @@ class Trainer:
         """
         import ray.train
 
-        request = reference(self.engine, self.plan.passages, self.config, self.device)
+        request = reference(self.engine, self.model, self.plan.passages, self.config, self.device, self.rank)
         weights = gather(
             self.model, self.rank, zero_stage=self.config.zero_stage, trainable_only=self.config.method == "lora"
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from handoff.errors import ConfigError
 from training.base.model_check import compare, make_model, quiet, refuse_differences
-from training.base.weight_files import headers, listed, weight_names
+from training.base.weight_files import headers, listed, not_finite, weight_names
 from training.config import LoraConfig, TrainingConfig
 from training.worker.attention import attention_of
 from training.worker.deepspeed_config import deepspeed_config
@@ -30,7 +30,7 @@ def load_model(directory: str, config: TrainingConfig, world_size: int, model_cl
     Under ZeRO 3 each weight is sharded as it is loaded, so no worker ever holds the whole model.
 
     Raises:
-        SourceError: the files lack weights of the model, or hold others.
+        SourceError: the files lack weights of the model, or hold others, or values that are no numbers.
         ConfigError: ``model_class`` has other parameters than the base model's own class.
     """
     import torch
@@ -45,6 +45,7 @@ def load_model(directory: str, config: TrainingConfig, world_size: int, model_cl
     sharding = HfDeepSpeedConfig(deepspeed_config(config, world_size)) if config.zero_stage == 3 else None
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     model = load(directory, model_class or AutoModelForCausalLM, dtype=dtype, attn_implementation=attention_of(config))
+    _refuse_not_finite(model, directory)
     del sharding  # transformers keeps a weak reference: it had to live until here
     model.config.use_cache = False
     if config.activation_checkpointing:
@@ -71,6 +72,24 @@ def load(directory: str, of_class: Any, **how: Any) -> Any:
         )
     refuse_differences(info, directory)
     return model
+
+
+def _refuse_not_finite(model: Any, where: str) -> None:
+    """Raise SourceError on every rank where a weight is no number; under ZeRO 3 each rank looks at its shards."""
+    import torch
+
+    found: tuple[str, int] | None = None
+    for name, parameter in model.named_parameters():
+        mine = getattr(parameter, "ds_tensor", parameter)
+        if count := int((~torch.isfinite(mine)).sum()):
+            found = name, count
+            break
+    if torch.distributed.is_initialized():
+        of_ranks: list[tuple[str, int] | None] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(of_ranks, found)
+        found = next(filter(None, of_ranks), None)
+    if found:
+        raise not_finite(where, *found)
 
 
 def peft_config(lora: LoraConfig) -> Any:

@@ -25,14 +25,29 @@ def targets_of(labels: Ids) -> int:
     return int(np.count_nonzero(labels != IGNORED))
 
 
-def micro_batches(rows: Rows, size: int, device: Any, *, one_row: bool) -> Iterator[Batch]:
-    """``rows`` in batches of ``size`` blocks; with ``one_row`` those of a batch are laid end to end."""
+@dataclass(frozen=True)
+class Layout:
+    """How a model takes blocks; see :func:`training.worker.attention.layout_of`.
+
+    Args:
+        positions: pass the position of each token in its document; else the model counts them by itself.
+        one_row: lay the blocks of a micro-batch end to end.
+    """
+
+    positions: bool = True
+    one_row: bool = False
+
+
+def micro_batches(rows: Rows, size: int, device: Any, layout: Layout) -> Iterator[Batch]:
+    """``rows`` in batches of ``size`` blocks."""
     import torch
 
     for first in range(0, len(rows.ids), size):
         part = slice(first, first + size)
-        named = {"input_ids": rows.ids[part], "position_ids": rows.positions[part], "labels": rows.labels[part]}
-        yield {name: torch.from_numpy(_laid_out(values, one_row)).to(device) for name, values in named.items()}
+        named = {"input_ids": rows.ids[part], "labels": rows.labels[part]}
+        if layout.positions:
+            named["position_ids"] = rows.positions[part]
+        yield {name: torch.from_numpy(_laid_out(values, layout.one_row)).to(device) for name, values in named.items()}
 
 
 def _laid_out(values: Ids, one_row: bool) -> npt.NDArray[np.int64]:
@@ -48,14 +63,14 @@ class Stepper:
         loss: sums the loss of a micro-batch.
         micro_batch_size: blocks per forward pass.
         device: torch device of the inputs.
-        one_row: lay the blocks of a micro-batch end to end.
+        layout: how the model takes blocks.
     """
 
     engine: Any
     loss: LossFunction
     micro_batch_size: int
     device: Any
-    one_row: bool = False
+    layout: Layout = Layout()
 
     def step(self, rows: Rows, step_targets: int, rate: float) -> tuple[float, float]:
         """One optimizer step over this rank's blocks; every rank calls it.
@@ -73,13 +88,26 @@ class Stepper:
         summed: Any = 0.0
         # DeepSpeed averages gradients over ranks and micro-batches. Undone, so that each token weighs the same.
         scale = self.engine.dp_world_size * self.engine.gradient_accumulation_steps() / max(step_targets, 1)
-        for batch in micro_batches(rows, self.micro_batch_size, self.device, one_row=self.one_row):
+        for batch in micro_batches(rows, self.micro_batch_size, self.device, self.layout):
             loss = self.loss(self.engine, batch)
             summed = summed + loss.detach().double()
             self.engine.backward(loss * scale)
+            own_norm = self._norm_without_zero()
             self.engine.step()
-        norm = self.engine.get_global_grad_norm()
-        return self.over_ranks(summed) / max(step_targets, 1), float(norm) if norm is not None else 0.0
+        norm = self.engine.get_global_grad_norm() if own_norm is None else own_norm
+        return self.over_ranks(summed) / max(step_targets, 1), float(norm)
+
+    def _norm_without_zero(self) -> Any:
+        """The norm of all gradients, which are the same on every rank, right before the step that uses them.
+
+        None where DeepSpeed's optimizer tells the norm: all of them do but torch's own, which it takes for fp32 without
+        ZeRO (0.19), and then clips without a word.
+        """
+        import torch
+
+        if hasattr(self.engine.optimizer, "_global_grad_norm") or not self.engine.is_gradient_accumulation_boundary():
+            return None
+        return torch.nn.utils.get_total_norm(p.grad for p in self.engine.module.parameters() if p.grad is not None)
 
     def measure(self, rows: Rows) -> tuple[float, int]:
         """Summed loss (nats) and targets of this validation set over all ranks, without learning from it."""
@@ -89,7 +117,7 @@ class Stepper:
         training = self.engine.module.training
         self.engine.eval()
         with torch.no_grad():
-            for batch in micro_batches(rows, self.micro_batch_size, self.device, one_row=self.one_row):
+            for batch in micro_batches(rows, self.micro_batch_size, self.device, self.layout):
                 summed = summed + self.loss(self.engine, batch).double()
         self.engine.train(training)
         return self.over_ranks(summed), int(self.over_ranks(targets_of(rows.labels)))

@@ -21,7 +21,7 @@ from comparison.stages.shared.model import load_blocks
 from training.checkpoints import checkpoint
 from training.config import BaseModelConfig, TrainingConfig
 from training.recipe import next_token_loss
-from training.worker.attention import one_row
+from training.worker.attention import layout_of
 from training.worker.deepspeed_config import learning_rate
 from training.worker.engine import make_engine
 from training.worker.step import Rows, Stepper, targets_of
@@ -79,7 +79,7 @@ def train(training: Training, keeper: Keeper | None = None) -> None:
     config, device = settings(training.model), torch.device("cpu")
     engine, model = make_engine(training.model, config, device, int(os.environ.get("RANK", 0)))
     rank = torch.distributed.get_rank()
-    stepper = Stepper(engine, next_token_loss, config.micro_batch_size, device, one_row(model))
+    stepper = Stepper(engine, next_token_loss, config.micro_batch_size, device, layout_of(model, config))
     losses = _restored(engine, keeper)
     if rank == 0:
         note(training, f"attempt-{len(list(notes.glob('attempt-*')))}", len(losses))
