@@ -45,7 +45,7 @@ def load_model(directory: str, config: TrainingConfig, world_size: int, model_cl
     sharding = HfDeepSpeedConfig(deepspeed_config(config, world_size)) if config.zero_stage == 3 else None
     dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
     model = load(directory, model_class or AutoModelForCausalLM, dtype=dtype, attn_implementation=attention_of(config))
-    _refuse_not_finite(model, directory)
+    _refuse_not_finite(model, directory, world_size)
     del sharding  # transformers keeps a weak reference: it had to live until here
     model.config.use_cache = False
     if config.activation_checkpointing:
@@ -74,7 +74,7 @@ def load(directory: str, of_class: Any, **how: Any) -> Any:
     return model
 
 
-def _refuse_not_finite(model: Any, where: str) -> None:
+def _refuse_not_finite(model: Any, where: str, world_size: int) -> None:
     """Raise SourceError on every rank where a weight is no number; under ZeRO 3 each rank looks at its shards."""
     import torch
 
@@ -84,8 +84,8 @@ def _refuse_not_finite(model: Any, where: str) -> None:
         if count := int((~torch.isfinite(mine)).sum()):
             found = name, count
             break
-    if torch.distributed.is_initialized():
-        of_ranks: list[tuple[str, int] | None] = [None] * torch.distributed.get_world_size()
+    if world_size > 1:  # a rank that loads a model for itself asks no other one
+        of_ranks: list[tuple[str, int] | None] = [None] * world_size
         torch.distributed.all_gather_object(of_ranks, found)
         found = next(filter(None, of_ranks), None)
     if found:
