@@ -48,11 +48,11 @@ bench-operator: setup  ## the operator's overhead over Ray's own client; jobs lo
 test-fast: setup  ## tests that need neither a JVM nor Ray, for the edit loop
 	@$(PY) -m pytest -m "not spark and not ray and not e2e and not server and not faults"
 
-dag-check: setup  ## rules for DAG files, their graphs, what parsing them touches; seconds
-	@$(PY) -m pytest -q --durations=0 --durations-min=9 tests/dags
+dag-check: setup  ## what is wrong with DAG files, a line each, and how their graphs changed; seconds (DAGS=dags)
+	@$(PY) -m orchestration.dag_check $(or $(DAGS),dags)
 
-dag-graphs: setup  ## rewrite the graphs in tests/dags/graphs, after an intended change
-	@$(PY) -m tests.dags.graphs
+dag-graphs: setup  ## keep the graphs in dags/graphs as they are now, after an intended change (DAGS=dags)
+	@$(PY) -m orchestration.dag_check --accept $(or $(DAGS),dags)
 
 lint: setup  ## formatting, lint rules and types
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy

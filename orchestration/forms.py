@@ -68,11 +68,26 @@ class Form(Generic[Config]):
         """Every name that a request may use."""
         return [*(["preset"] if len(self.presets) > 1 else []), *self.fields, "overrides"]
 
-    def params(self, preset: str) -> dict[str, "Param"]:
-        """Airflow Params of the form. Runs start from ``preset`` unless somebody chooses another; scheduled runs too."""
+    def params(self, preset: str, settings: Mapping[str, Any] | None = None) -> dict[str, "Param"]:
+        """Airflow Params of the form.
+
+        Args:
+            preset: what runs start from unless somebody chooses another; scheduled runs too.
+            settings: by name, what fields of the form hold to begin with; the others are empty.
+
+        Raises:
+            ConfigError: there is no such preset, or no such field.
+        """
         from airflow.sdk import Param
 
-        params = {name: self._param(known) for name, known in self.fields.items()}
+        settings = settings or {}
+        problems = [] if preset in self.presets else [self._unknown_preset(preset)]
+        problems += [
+            f"unknown field {_shown(name)}{_nearest(name, self.names)}" for name in settings if name not in self.names
+        ]
+        if problems:
+            raise ConfigError(f"{'; '.join(problems)}. Remedy: correct it in the DAG file")
+        params = {name: self._param(known, settings.get(name)) for name, known in self.fields.items()}
         if len(self.presets) > 1:
             told = " ".join(f"**{name}**: {_first_line(make.__doc__)}" for name, make in self.presets.items())
             params = {
@@ -83,7 +98,7 @@ class Form(Generic[Config]):
                 **params,
             }  # fmt: skip
         params["overrides"] = Param(
-            None,
+            settings.get("overrides"),
             type=["null", "object"],
             section="Everything else",
             title="Overrides",
@@ -92,7 +107,11 @@ class Form(Generic[Config]):
         )
         return params
 
-    def _param(self, known: Field) -> "Param":
+    def _unknown_preset(self, preset: Any) -> str:
+        known = list(self.presets)
+        return f"unknown preset {_shown(preset)}{_nearest(str(preset), known)}; presets: {', '.join(known)}"
+
+    def _param(self, known: Field, value: Any) -> "Param":
         """A nullable Param with the type, bounds, choices and description of one field of the configuration."""
         from airflow.sdk import Param
 
@@ -108,7 +127,7 @@ class Form(Generic[Config]):
         values = self._preset_values(known.paths[0])
         description = f"{said[0].upper()}{said[1:]}. {empty}: {values}."
         return Param(
-            None,
+            value,
             type=["null", schema["type"]],
             section=known.section,
             title=known.title,
@@ -142,10 +161,7 @@ class Form(Generic[Config]):
         problems = [f"unknown field {_shown(k)}{_nearest(k, self.names)}" for k in request if k not in self.names]
         preset = request.get("preset") or next(iter(self.presets))
         if preset not in self.presets:
-            known = list(self.presets)
-            problems.append(
-                f"unknown preset {_shown(preset)}{_nearest(str(preset), known)}; presets: {', '.join(known)}"
-            )
+            problems.append(self._unknown_preset(preset))
         overrides = request.get("overrides") or {}
         if not isinstance(overrides, dict):
             problems.append("overrides is not a JSON object")
