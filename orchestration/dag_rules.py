@@ -116,16 +116,20 @@ def bounds_its_runs(file: DagFile, dag: Any) -> Found:
 
 
 def failures_end_the_run_as_failed(file: DagFile, dag: Any) -> Found:
-    """Airflow judges a run by its last tasks alone: one that runs whatever came before it hides a failure."""
+    """Airflow judges a run by its last tasks alone: one that runs whatever came before it hides a failure.
+
+    A ``ReportOperator`` looks at the tasks before it, and fails if one did.
+    """
     ends = {task.task_id for task in dag.tasks if _decides(task) and not any(map(_decides, task.downstream_list))}
     for task in dag.tasks:
-        todo, seen = [task], {task.task_id}
+        todo, reached = [task], {task.task_id}
         while todo:
             for after in todo.pop().downstream_list:
-                if after.task_id not in seen and _rule_of(after) in PASSES_FAILURE_ON and not after.is_teardown:
-                    seen.add(after.task_id)
+                passes_on = _rule_of(after) in PASSES_FAILURE_ON and not after.is_teardown
+                if after.task_id not in reached and (passes_on or "ReportOperator" in kinds_of(after)):
+                    reached.add(after.task_id)
                     todo.append(after)
-        if _decides(task) and not seen & ends:
+        if _decides(task) and not reached & ends:
             hiding = sorted(after.task_id for after in task.downstream_list if _decides(after))
             yield (
                 file.line_of_task(task),
@@ -177,8 +181,13 @@ SAFETY_RULES: tuple[Rule, ...] = (
 
 def engine_of(task: Any) -> str | None:
     """``Ray`` or ``Spark``, where a task's operator submits to one."""
-    kinds = {kind.__name__ for kind in (task.operator_class if task.is_mapped else type(task)).__mro__}
+    kinds = kinds_of(task)
     return "Ray" if "RayJobOperator" in kinds else "Spark" if "SparkSubmitOperator" in kinds else None
+
+
+def kinds_of(task: Any) -> set[str]:
+    """Names of a task's class and of those it is made from."""
+    return {kind.__name__ for kind in (task.operator_class if task.is_mapped else type(task)).__mro__}
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -177,7 +177,7 @@ class Form(Generic[Config]):
                 _set(settings, path, request[name])
         self._unset_followers(settings, preset, request, overrides)
         settings = _merged(settings, overrides)
-        problems = text_problems(settings)
+        problems = text_problems(self.config, settings)
         try:
             config = self.config.model_validate(settings)
         except ValidationError as error:

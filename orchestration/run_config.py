@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from comparison.config import ComparisonConfig
 from etl.config import CorpusConfig
 from handoff.manifest import Frozen
+from handoff.text import Location, Name
 from inference.config import InferenceConfig
 from training.config import EvaluationConfig, PromotionConfig, TrainingConfig
 
@@ -14,7 +15,7 @@ from training.config import EvaluationConfig, PromotionConfig, TrainingConfig
 class RunConfig(Frozen):
     """From raw text to predictions. Frozen and closed: an unknown or misspelt key is an error."""
 
-    preset: str = Field(description="the preset that this configuration started from")
+    preset: Name = Field(description="the preset that this configuration started from")
     corpus: CorpusConfig = Field(description="raw → Spark → snapshot")
     training: TrainingConfig = Field(description="snapshot → Ray Train + DeepSpeed → model")
     evaluation: EvaluationConfig = Field(description="perplexities and the gate")
@@ -25,12 +26,12 @@ class RunConfig(Frozen):
 class ModelChoice(Frozen):
     """Which promoted model a run of inference uses: one of the registry, or an artifact of the store."""
 
-    name: str | None = Field(
+    name: Name | None = Field(
         default=None, description="registered model in MLflow", pattern="^[A-Za-z0-9._-]{1,128}$", examples=["baton"]
     )
-    alias: str = Field(default="champion", description="alias of the version to use", pattern="^[A-Za-z0-9_-]{1,64}$")
+    alias: Name = Field(default="champion", description="alias of the version to use", pattern="^[A-Za-z0-9_-]{1,64}$")
     version: int | None = Field(default=None, description="number of the version to use, instead of the alias", ge=1)
-    path: str | None = Field(
+    path: Location | None = Field(
         default=None,
         description="directory or URI of a model artifact in this deployment's store, instead of a registered model",
         examples=["/data/baton/artifacts/model/model-7b311a42d63bc0b0"],
@@ -50,7 +51,7 @@ class ModelChoice(Frozen):
 class InferenceRunConfig(Frozen):
     """The configuration of a run of inference alone."""
 
-    preset: str = Field(description="the preset that this configuration started from")
+    preset: Name = Field(description="the preset that this configuration started from")
     model: ModelChoice = Field(default=ModelChoice(), description="the model that answers")
     inference: InferenceConfig = Field(description="model + prompts → predictions")
 
@@ -58,5 +59,5 @@ class InferenceRunConfig(Frozen):
 class ComparisonRunConfig(Frozen):
     """The configuration of a comparison of the engines."""
 
-    preset: str = Field(description="the preset that this configuration started from")
+    preset: Name = Field(description="the preset that this configuration started from")
     comparison: ComparisonConfig = Field(description="the same stages on Spark and on Ray")

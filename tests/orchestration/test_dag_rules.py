@@ -62,8 +62,6 @@ MUTATIONS = [
     Mutation("runs_on_its_stages_engine", "        pool=SPARK_POOL,\n", "", "corpus"),
     Mutation("engine_jobs_take_a_slot", "        pool=SPARK_POOL,\n", "", "corpus"),
     Mutation("bounds_its_runs", "catchup=False,", "catchup=True, start_date=__import__('datetime').datetime(2026, 1, 1),", "catchup runs every time"),
-    Mutation("failures_end_the_run_as_failed", '"predict",', '"predict", trigger_rule="all_done",', "predict runs in spite"),
-    Mutation("failures_end_the_run_as_failed", '"promote",', '"promote", trigger_rule="always",', "task evaluate failed"),
     Mutation("runs_on_its_stages_engine", '"promote",', '"promote", pool="ray",', "promote"),
     Mutation("runs_on_its_stages_engine", ON_RAY, IN_THE_WORKER, "predict"),
     Mutation("runs_its_stages", TASK, 'task_id="tune",', "'train'"),
@@ -105,8 +103,36 @@ def test_a_broken_dag_is_reported(mutation: Mutation, tmp_path: Path) -> None:
     assert all(f.remedy and 1 < f.line <= len(path.read_text().splitlines()) for f in findings), findings
 
 
+HIDDEN = """from airflow.sdk import DAG, task
+from orchestration.policy import DEFAULT_ARGS
+
+with DAG("own", max_active_runs=1, default_args=DEFAULT_ARGS):
+    @task
+    def work() -> None: ...
+
+    @task(trigger_rule="RULE")
+    def after() -> None: ...
+
+    @task
+    def last() -> None: ...
+
+    work() >> after() >> last()
+"""
+
+
+@pytest.mark.parametrize("rule", ["all_done", "always", "one_done", "one_failed", "none_failed", "all_success"])
+def test_a_task_that_hides_a_failure_is_noticed(rule: str, tmp_path: Path) -> None:
+    """Of a DAG whose tasks do not end in the project's report, which looks at all of them."""
+    path = tmp_path / "own.py"
+    path.write_text(HIDDEN.replace("RULE", rule))
+    found = [finding for finding in check([path]).findings if finding.rule == "failures-end-the-run-as-failed"]
+    assert [finding.line for finding in found] == ([5] if rule not in ("none_failed", "all_success") else []), found
+    assert all("task work failed: after runs in spite of it" in finding.message for finding in found)
+
+
 def test_every_rule_has_a_dag_that_breaks_it() -> None:
-    assert {mutation.rule for mutation in MUTATIONS} == {rule.__name__ for rule in (*SAFETY_RULES, *PRODUCT_RULES)}
+    broken = {mutation.rule for mutation in MUTATIONS} | {"failures_end_the_run_as_failed"}
+    assert broken == {rule.__name__ for rule in (*SAFETY_RULES, *PRODUCT_RULES)}
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
