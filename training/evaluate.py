@@ -17,7 +17,7 @@ from handoff.facts import EvaluationFacts, Gate, Measured, SplitResult, facts_of
 from handoff.identity import identity_of
 from handoff.job import Progress, run_stage
 from handoff.model_files import model_directory
-from handoff.publish import find, staging
+from handoff.publish import Staging, obtain
 from handoff.run_dir import RunDir, StageRecord
 from handoff.tokenizer import ModelTokenizer
 from training.config import EvaluationConfig
@@ -49,10 +49,8 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
         }
     models, settings = {"base": base, "tuned": tuned}, identity(config)
     parents = [tuned, base, corpus]
-    if evaluation := find(run.store, "evaluation", settings, parents):
-        log.info("%s is already published: reused", evaluation.id)
-        record.reused = True
-    else:
+
+    def make(place: Staging) -> Artifact:
         for split, chosen in passages.items():
             log.info("%s: first %d of %d passages", split, len(chosen), corpus.manifest.rows[split])
         with record.phase("connect to Ray"):
@@ -60,10 +58,12 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
             require_room(config.actors)
         with record.phase("score"):
             splits = measure(models, passages, tokenizer, config)
-        with record.phase("publish"), staging(run.store, "evaluation", settings, parents) as place:
+        with record.phase("publish"):
             scores = EvaluationFacts(splits=splits)
             place.store.write(f"{place.path}/metrics.json", json.dumps(scores.told(), indent=2).encode())
-            evaluation = place.publish(facts=scores)
+            return place.publish(facts=scores)
+
+    evaluation, record.reused = obtain(run.store, "evaluation", CODE_VERSION, settings, parents, make)
     scores = facts_of(evaluation.manifest, EvaluationFacts)
     decision = judge(scores, config)
     record.artifact, record.metrics = evaluation.id, {"gate": decision.model_dump()}
@@ -83,7 +83,7 @@ def evaluate(run: RunDir, record: StageRecord) -> None:
 
 def identity(config: EvaluationConfig) -> dict[str, Any]:
     """What of the configuration determines the figures; part of the evaluation's id."""
-    return {"code_version": CODE_VERSION, "evaluation": identity_of(config)}
+    return {"evaluation": identity_of(config)}
 
 
 def read_passages(
