@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+import etl.job
 import inference.lineage
 import inference.prompts
 import training.evaluate
@@ -15,7 +16,42 @@ from handoff.artifact import Artifact, open_artifact
 from handoff.store import Store
 from handoff.tokenizer import ModelTokenizer
 from tests import golden
+from tests.etl.corpus_run import prose, rows, run, snapshot
 from tests.support import publish_pairs
+
+
+def test_the_corpus(spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain texts with near-duplicates, personal data, markup of mojibake and lines to join; every step is on."""
+    monkeypatch.setenv("BATON_HOME", str(tmp_path / "home"))
+    source = tmp_path / "plays"
+    source.mkdir()
+    for number in range(10):
+        (source / f"play{number}.txt").write_text(prose(number))
+    (source / "copy.txt").write_text(prose(3))
+    (source / "near.txt").write_text(f"{prose(4)[:-4]}else")
+    (source / "odd.txt").write_text(
+        f"Write to will@example.org or 192.168.7.9.\n\n{prose(20)}\n\nnaÃ¯ve cafÃ© hy-\nphenated\n\n{'- ! # 7 ' * 40}"
+    )
+    record, directory = run(
+        tmp_path,
+        f"{source}/*.txt",
+        split={"test_documents": ["play1.txt"], "validation_documents": ["play2*"], "validation_fraction": 0.1},
+        cleaning={"join_wrapped_lines": True},
+        quality={"banned_phrases": ["mistress"]},
+        decontamination={"held_out": True},
+        keep_rejects=True,
+    )
+    made = snapshot(record, directory)
+    signatures = next(path for path in directory.store.files("signatures") if path.endswith("_MANIFEST.json"))
+    cached = open_artifact(directory.store, signatures.split("/")[1])
+    keys = sorted((row["row_id"], row["fingerprint"].hex(), row["keys"]) for row in rows(cached))
+    contents = {
+        "rows": {split: rows(made, split) for split in made.manifest.rows},
+        "dropped": made.manifest.dropped,
+        "signatures": keys,
+    }
+    assert {"exact_duplicate", "near_duplicate"} <= made.manifest.dropped.keys(), "the input exercises little"
+    golden.check("corpus", etl.job.CODE_VERSION, "CODE_VERSION in etl/job.py", contents)
 
 
 def test_the_prompts(store: Store, tiny_corpus: Artifact, tmp_path: Path) -> None:
