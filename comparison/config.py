@@ -62,7 +62,7 @@ class ComparisonConfig(Frozen):
     )
     core_hour_price: float = Field(default=0.04, description="price of a core for an hour", ge=0)
     gb_hour_price: float = Field(default=0.005, description="price of 1 GB of memory for an hour", ge=0)
-    currency: str = Field(default="USD", description="of both prices", pattern="^[A-Z]{3}$")
+    currency: Name = Field(default="USD", description="of both prices", pattern="^[A-Z]{3}$")
     seed: int = Field(default=0, description="of made-up documents and whatever is drawn", ge=0)
 
     @model_validator(mode="after")
