@@ -201,6 +201,9 @@ class _quiet_airflow:
         logging.disable(logging.CRITICAL)
 
     def __exit__(self, *_: object) -> None:
+        import logging
+
+        logging.disable(logging.NOTSET)
         if self._home:
             shutil.rmtree(self._home, ignore_errors=True)
 
