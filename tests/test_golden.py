@@ -38,7 +38,7 @@ def test_the_corpus(spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         split={"test_documents": ["play1.txt"], "validation_documents": ["play2*"], "validation_fraction": 0.1},
         cleaning={"join_wrapped_lines": True},
         quality={"banned_phrases": ["mistress"]},
-        decontamination={"held_out": True},
+        decontamination={"held_out_words": 13},
         keep_rejects=True,
     )
     made = snapshot(record, directory)
