@@ -1,7 +1,7 @@
 # Baton: `make help` lists the targets. Each sets up what it needs.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup vllm-env demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-privacy bench-etl-scale bench-etl-others bench-operator bench-train bench-gpu bench-inference model-families bench-presets compare compare-full compare-tune advise lint format kubernetes-check bench-sizing constraints clean
+.PHONY: golden help setup vllm-env demo up down test test-fast test-faults dag-check dag-graphs bench-etl bench-privacy bench-etl-scale bench-etl-others bench-operator bench-train bench-gpu bench-inference model-families bench-presets compare compare-full compare-tune advise lint format kubernetes-check bench-sizing constraints clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,11 +48,14 @@ bench-operator: setup  ## the operator's overhead over Ray's own client; jobs lo
 test-fast: setup  ## tests that need neither a JVM nor Ray, for the edit loop
 	@$(PY) -m pytest -m "not spark and not ray and not e2e and not server and not faults"
 
-dag-check: setup  ## rules for DAG files, their graphs, what parsing them touches; seconds
-	@$(PY) -m pytest -q --durations=0 --durations-min=9 tests/dags
+dag-check: setup  ## what is wrong with DAG files, a line each, and how their graphs changed; seconds (DAGS=dags)
+	@$(PY) -m orchestration.dag_check $(or $(DAGS),dags)
 
-dag-graphs: setup  ## rewrite the graphs in tests/dags/graphs, after an intended change
-	@$(PY) -m tests.dags.graphs
+dag-graphs: setup  ## keep the graphs in dags/graphs as they are now, after an intended change (DAGS=dags)
+	@$(PY) -m orchestration.dag_check --accept $(or $(DAGS),dags)
+
+golden: setup  ## keep the rows that a stage makes since the version of its code was raised (tests/golden.json)
+	@BATON_GOLDEN=accept $(PY) -m pytest -q tests/test_golden.py
 
 lint: setup  ## formatting, lint rules and types
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy

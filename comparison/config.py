@@ -10,6 +10,7 @@ from comparison.registry import NAMES, require_known
 from etl.config import SourceConfig
 from handoff.errors import ConfigError
 from handoff.manifest import Frozen
+from handoff.text import Name
 
 METHOD_PROCESSES, METHOD_WARM_RUNS = 5, 3  # fewer are a first look, and marked so
 RAY_STORE = 0.3  # of memory_gib, Ray's own default share for objects; the rest is its workers' heaps
@@ -25,7 +26,7 @@ class ComparisonConfig(Frozen):
     sizes_mb: tuple[float, ...] = Field(
         default=(10.0,), description="megabytes of text to measure at, each once", min_length=1
     )
-    stages: tuple[str, ...] = Field(default=NAMES, description="stages to measure", min_length=1, examples=list(NAMES))
+    stages: tuple[Name, ...] = Field(default=NAMES, description="stages to measure", min_length=1, examples=list(NAMES))
     engines: tuple[Engine, ...] = Field(
         default=ENGINES,
         description="engines to measure; polars and python are what one process does without an engine",
@@ -61,7 +62,7 @@ class ComparisonConfig(Frozen):
     )
     core_hour_price: float = Field(default=0.04, description="price of a core for an hour", ge=0)
     gb_hour_price: float = Field(default=0.005, description="price of 1 GB of memory for an hour", ge=0)
-    currency: str = Field(default="USD", description="of both prices", pattern="^[A-Z]{3}$")
+    currency: Name = Field(default="USD", description="of both prices", pattern="^[A-Z]{3}$")
     seed: int = Field(default=0, description="of made-up documents and whatever is drawn", ge=0)
 
     @model_validator(mode="after")

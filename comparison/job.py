@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from typing import Any
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,7 +28,7 @@ from handoff.home import baton_home
 from handoff.job import log, run_stage
 from handoff.machine import describe_machine
 from handoff.packages import cache_dir
-from handoff.publish import find, staging
+from handoff.publish import NO_CODE, Staging, obtain
 from handoff.run_dir import RunDir, StageRecord
 
 
@@ -36,9 +36,25 @@ def body(run: RunDir, record: StageRecord) -> None:
     """Measure, judge, publish; a run whose artifact is published already is done."""
     config = run.section("comparison", ComparisonConfig)
     identity = {"run": run.name, **config.model_dump(mode="json")}  # measured anew by each run, not by each retry
-    if found := find(run.store, "comparison", identity, []):
-        _record(record, found, reused=True)
-        return
+
+    def make(place: Staging) -> Artifact:
+        made = publish(place, config, *measure(run, record, config))
+        shutil.rmtree(scratch_of(run))  # not before: a retry goes on with what was measured
+        return made
+
+    artifact, record.reused = obtain(run.store, "comparison", NO_CODE, identity, [], make)
+    record.artifact = artifact.id
+    facts = facts_of(artifact.manifest, ComparisonFacts)
+    record.headline = f"{facts.measurements} measurements" + (", partial" if facts.partial else "")
+
+
+def scratch_of(run: RunDir) -> Path:
+    """Where a run keeps what it measured until that is published."""
+    return baton_home() / "comparison" / "runs" / run.name
+
+
+def measure(run: RunDir, record: StageRecord, config: ComparisonConfig) -> tuple[list[Measurement], str | None]:
+    """Measure every stage on every engine. Returns the measurements, and what is missing where the time was up."""
     home = baton_home() / "comparison"
     home.mkdir(parents=True, exist_ok=True)
     require_engines(config.engines)
@@ -47,7 +63,7 @@ def body(run: RunDir, record: StageRecord) -> None:
     with record.phase("tables"):
         model = make_model(home / f"model-seed{config.seed}", config.seed)
         tables = {mb: make_tables(config, mb, home / "tables", cache_dir()) for mb in sorted(config.sizes_mb)}
-    scratch = home / "runs" / run.name
+    scratch = scratch_of(run)
     scratch.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + config.budget_minutes * 60
     with record.phase("measure"):
@@ -57,17 +73,14 @@ def body(run: RunDir, record: StageRecord) -> None:
             f"the budget of {config.budget_minutes:g} minutes ended before the first result. "
             "Remedy: raise comparison.budget_minutes"
         )
-    _record(record, publish(run, identity, config, measured, partial))
     for line in summary_lines(measured, keys_of(config)):
         log.info("%s", line)
     if partial:
         log.warning("PARTIAL: %s", partial)
-    shutil.rmtree(scratch)
+    return measured, partial
 
 
-def publish(
-    run: RunDir, identity: dict[str, Any], config: ComparisonConfig, measured: list[Measurement], partial: str | None
-) -> Artifact:
+def publish(place: Staging, config: ComparisonConfig, measured: list[Measurement], partial: str | None) -> Artifact:
     """Publish the table of results."""
     facts = ComparisonFacts(
         machine=describe_machine(),
@@ -78,15 +91,8 @@ def publish(
     )
     table = pa.BufferOutputStream()
     pq.write_table(to_table(measured), table)
-    with staging(run.store, "comparison", identity, []) as place:
-        run.store.write(f"{place.path}/{RESULTS}", table.getvalue().to_pybytes())
-        return place.publish(schema=SCHEMA, facts=facts)
-
-
-def _record(record: StageRecord, artifact: Artifact, reused: bool = False) -> None:
-    record.artifact, record.reused = artifact.id, reused
-    facts = facts_of(artifact.manifest, ComparisonFacts)
-    record.headline = f"{facts.measurements} measurements" + (", partial" if facts.partial else "")
+    place.store.write(f"{place.path}/{RESULTS}", table.getvalue().to_pybytes())
+    return place.publish(schema=SCHEMA, facts=facts)
 
 
 def main(arguments: list[str]) -> int:

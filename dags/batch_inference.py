@@ -26,24 +26,25 @@ from orchestration.assets import PROMOTED_MODEL
 from orchestration.ending import ReportOperator, close_with
 from orchestration.form_fields import INFERENCE
 from orchestration.plan_task import RUN_DIR, PlanOperator
-from orchestration.policy import DEFAULT_ARGS, RAY_POOL, TAGS
+from orchestration.policy import DEFAULT_ARGS, RAY_POOL, TAGS, at
 from orchestration.ray import RayStageOperator
 
 # -- to edit
 SCHEDULE = [PROMOTED_MODEL]
 PRESET = "inference"  # settings of a run that a promotion started, prompts included
+SETTINGS: dict[str, object] = {}  # more that the form starts from: {"prompts": "/data/prompts.jsonl"}
 PREDICT_TIMEOUT = timedelta(hours=4)
 # --
 
 with DAG(
     "batch_inference",
     doc_md=__doc__,
-    schedule=SCHEDULE,
+    schedule=at(SCHEDULE),
     catchup=False,
     is_paused_upon_creation=True,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
-    params=INFERENCE.params(PRESET),
+    params=INFERENCE.params(PRESET, SETTINGS),
     tags=[*TAGS, "ray"],
 ):
     plan = PlanOperator(

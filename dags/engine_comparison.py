@@ -32,6 +32,7 @@ from orchestration.policy import DEFAULT_ARGS, TAGS, at
 SCHEDULE = "@weekly"
 LATEST_START = timedelta(hours=3)  # a scheduled run that begins later is skipped; None: it catches up
 PRESET = "first"  # of scheduled runs, and what the form starts from
+SETTINGS: dict[str, object] = {}  # more that the form starts from: {"sizes_mb": [10, 100]}
 COMPARE_TIMEOUT = timedelta(hours=26)  # above the time budget of the preset `full`
 # --
 
@@ -43,7 +44,7 @@ with DAG(
     is_paused_upon_creation=True,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
-    params=COMPARISON.params(PRESET),
+    params=COMPARISON.params(PRESET, SETTINGS),
     tags=[*TAGS, "spark", "ray"],
 ):
     plan = PlanOperator(

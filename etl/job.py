@@ -49,7 +49,7 @@ from handoff.facts import CorpusFacts, facts_of
 from handoff.identity import identity_of
 from handoff.job import log, run_stage
 from handoff.packages import cache_dir
-from handoff.publish import find, staging
+from handoff.publish import Staging, obtain, versioned
 from handoff.run_dir import RunDir, StageRecord
 from handoff.schema import CORPUS, PAIRS
 from handoff.store import Store
@@ -70,7 +70,7 @@ class SnapshotInputs:
     @property
     def id_config(self) -> dict[str, Any]:
         """What determines the rows besides the raw bytes: the code, and the settings that are part of an id."""
-        return {"code_version": CODE_VERSION, **identity_of(self.config)}
+        return versioned(CODE_VERSION, identity_of(self.config))
 
     @property
     def raw_bytes(self) -> int:
@@ -92,23 +92,23 @@ def run_corpus(run: RunDir, record: StageRecord) -> None:
         sources=[source for _, source in raws],
         evaluation=[source for _, source in evaluation],
     )
-    if existing := find(run.store, "corpus", inputs.id_config, inputs.parents):
-        if raw := facts_of(existing.manifest, CorpusFacts).raw:
-            check_lost(raw.lost_share, config, f"see {existing.data}/{card.NAME}")
-        log.info("%s is already published: reused", existing.id)
-        _finish(record, existing, reused=True)
-        return
-    with spark_session(f"baton corpus {run.name}", _log_file(run), cache, inputs.raw_bytes) as spark, explained():
-        cores = spark.sparkContext.defaultParallelism
-        log.info("spark: %s on %s, %d cores", spark.version, spark.sparkContext.master, cores)
-        check_connector(spark, run.store.root)
-        spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, inputs.raw_bytes))
-        snapshot = make_snapshot(spark, inputs, record)
-    _finish(record, snapshot, reused=False)
+
+    def make(place: Staging) -> Artifact:
+        with spark_session(f"baton corpus {run.name}", _log_file(run), cache, inputs.raw_bytes) as spark, explained():
+            cores = spark.sparkContext.defaultParallelism
+            log.info("spark: %s on %s, %d cores", spark.version, spark.sparkContext.master, cores)
+            check_connector(spark, run.store.root)
+            spark.conf.set("spark.sql.shuffle.partitions", shuffle_partitions(cores, inputs.raw_bytes))
+            return make_snapshot(spark, inputs, place, record)
+
+    snapshot, reused = obtain(run.store, "corpus", CODE_VERSION, identity_of(config), inputs.parents, make)
+    if reused and (raw := facts_of(snapshot.manifest, CorpusFacts).raw):
+        check_lost(raw.lost_share, config, f"see {snapshot.data}/{card.NAME}")
+    _finish(record, snapshot, reused=reused)
 
 
-def make_snapshot(spark: SparkSession, inputs: SnapshotInputs, record: StageRecord) -> Artifact:
-    """Run the pipeline and publish its rows.
+def make_snapshot(spark: SparkSession, inputs: SnapshotInputs, place: Staging, record: StageRecord) -> Artifact:
+    """Run the pipeline and publish its rows at ``place``.
 
     Raises:
         SourceError: a file cannot be read; no passage is left.
@@ -148,19 +148,18 @@ def make_snapshot(spark: SparkSession, inputs: SnapshotInputs, record: StageReco
             facts = card.facts(counted, tallied, sources, marked, changes, mixed)
         for line in tally.table(facts):
             log.info("%s", line)
-        with staging(store, "corpus", id_config, parents) as place:
-            with record.phase("write"), progress_lines(spark, "shuffle, write"):
-                write(marked, counted, config, place.uri)
-                store.write(f"{place.path}/{card.NAME}", card.card(counted, facts, config))
-            unique.unpersist()
-            with record.phase("publish"):
-                return place.publish(
-                    schema=PAIRS if config.source.paired else CORPUS,
-                    rows=counted.rows,
-                    budget=layout.budget(config.layout),
-                    dropped=counted.dropped,
-                    facts=facts,
-                )
+        with record.phase("write"), progress_lines(spark, "shuffle, write"):
+            write(marked, counted, config, place.uri)
+            store.write(f"{place.path}/{card.NAME}", card.card(counted, facts, config))
+        unique.unpersist()
+        with record.phase("publish"):
+            return place.publish(
+                schema=PAIRS if config.source.paired else CORPUS,
+                rows=counted.rows,
+                budget=layout.budget(config.layout),
+                dropped=counted.dropped,
+                facts=facts,
+            )
 
 
 def prepare(spark: SparkSession, sources: list[Source], config: CorpusConfig) -> DataFrame:

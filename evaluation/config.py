@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from handoff.capacity import Group
 from handoff.identity import Limit, NotInId, Runtime
 from handoff.manifest import Frozen
+from handoff.text import Name
 
 Split = Literal["train", "validation", "test"]
 Against = Literal["base", "champion", "value"]
@@ -23,7 +24,7 @@ class Criterion(Frozen):
     limit. All other metrics are compared by the gain over the other model, which must be at least the limit.
     """
 
-    metric: str = Field(
+    metric: Name = Field(
         default=PERPLEXITY,
         description="perplexity, bits_per_byte, function:NAME (yours) or suite:TASK/METRIC (of lm-eval)",
         pattern=r"^(perplexity|bits_per_byte|function:\w{1,64}|suite:[\w.-]{1,64}/\w{1,64})$",

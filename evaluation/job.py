@@ -20,7 +20,7 @@ from handoff.errors import ConfigError, GateFailed
 from handoff.facts import EvaluationFacts, facts_of
 from handoff.identity import identity_of
 from handoff.job import run_stage
-from handoff.publish import find, staging
+from handoff.publish import Staging, obtain
 from handoff.rows import has_pairs, open_corpus
 from handoff.run_dir import RunDir, StageRecord
 from registry.client import Champion, find_champion, open_registry
@@ -60,13 +60,14 @@ def evaluate(run: RunDir, record: StageRecord, functions: Functions = NO_FUNCTIO
             pairs=has_pairs(corpus),
         )
         suites.check_suites(config)
-    settings = identity(config, functions)
     parents = [*(model.artifact for model in models.values()), corpus]
-    if evaluation := find(run.store, "evaluation", settings, parents):
-        log.info("%s is already published: reused", evaluation.id)
-        record.reused = True
-    else:
-        evaluation = _evaluated(run, record, config, models, corpus, functions)
+
+    def make(place: Staging) -> Artifact:
+        return _evaluated(place, record, config, models, corpus, functions)
+
+    evaluation, record.reused = obtain(
+        run.store, "evaluation", CODE_VERSION, identity(config, functions), parents, make
+    )
     scores = facts_of(evaluation.manifest, EvaluationFacts)
     decision = judge(scores, config, champion, tuned.id)
     record.artifact, record.metrics = evaluation.id, {"gate": decision.model_dump(), "limits": scores.limits}
@@ -85,7 +86,6 @@ def identity(config: EvaluationConfig, functions: Functions = NO_FUNCTIONS) -> d
     """What of the configuration determines the figures; part of the evaluation's id. Limits do not."""
     brought = {"functions": functions_identity(functions, config.functions), "suites": suites.identity_of(config)}
     return {
-        "code_version": CODE_VERSION,
         "evaluation": identity_of(config),
         **{name: part for name, part in brought.items() if part},
     }
@@ -135,7 +135,7 @@ def contenders(tuned: Artifact, champion: Champion | None, config: EvaluationCon
 
 
 def _evaluated(
-    run: RunDir,
+    place: Staging,
     record: StageRecord,
     config: EvaluationConfig,
     models: Mapping[str, Contender],
@@ -169,11 +169,7 @@ def _evaluated(
             "left_out": {split: counted for split, counted in left_out.items() if counted},
         }
     )
-    parents = [*(model.artifact for model in models.values()), corpus]
-    with (
-        record.phase("publish"),
-        staging(run.store, "evaluation", identity(config, functions), parents) as place,
-    ):
+    with record.phase("publish"):
         place.store.write(f"{place.path}/metrics.json", json.dumps(facts.told(), indent=2).encode())
         if quarantined:
             place.store.write(f"{place.path}/quarantined.jsonl", as_json_lines(quarantined))

@@ -6,12 +6,13 @@ can write them in place on any filesystem. Nothing reads them until ``<kind>/<id
 
 import contextlib
 import errno
+import logging
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -34,6 +35,8 @@ from handoff.manifest import (
     now,
 )
 from handoff.store import Store, resolve, sha256_of
+
+log = logging.getLogger("baton")
 
 # An abandoned attempt is removed once its id is published and it has been silent for longer than any stage runs.
 ABANDONED_AFTER = timedelta(days=2)
@@ -178,8 +181,60 @@ class Staging:
                 self.store.delete(f"{artifact_dir(self.id)}/{attempt}")
 
 
+NO_CODE = 0  # the version of what is as it is found: raw files, a model that somebody else made
+
+
+class Obtained(NamedTuple):
+    """An artifact, and whether it was there already."""
+
+    artifact: Artifact
+    reused: bool
+
+
+def obtain(
+    store: Store,
+    kind: str,
+    version: int,
+    config: dict[str, Any],
+    parents: Sequence[Artifact],
+    make: Callable[[Staging], Artifact],
+) -> Obtained:
+    """The artifact of this work: found where it is published, else made.
+
+    Args:
+        store: where to look and publish.
+        kind: kind of artifact.
+        version: of the code that makes it. Raise it when the same configuration and parents give other contents; else
+            old results are reused. ``tests/test_golden.py`` guards it.
+        config: everything but version and parents that determines the contents.
+        parents: the artifacts it is made from.
+        make: writes the files to the place it is given, and returns what ``publish`` of the place returns.
+
+    Raises:
+        ArtifactError: what is published is not whole; the disk is full. Errors of ``make`` pass through.
+    """
+    settings = versioned(version, config)
+    if found := find(store, kind, settings, parents):
+        log.info("%s is already published: reused", found.id)
+        made, here = found.manifest.producer.commit, current_producer().commit
+        if made != here:
+            log.info("  it was made by commit %s, this is %s; both are version %d of its code", made, here, version)
+        return Obtained(found, reused=True)
+    with staging(store, kind, settings, parents) as place:
+        return Obtained(make(place), reused=False)
+
+
+def versioned(version: int, config: dict[str, Any]) -> dict[str, Any]:
+    """What goes into an id besides the parents. The version ``NO_CODE`` is left out."""
+    return {"code_version": version, **config} if version else config
+
+
 def find(store: Store, kind: str, config: dict[str, Any], parents: Sequence[Artifact]) -> Artifact | None:
-    """The artifact that this work would make, opened and checked, if it is already published."""
+    """The artifact that this work would make, opened and checked, if it is already published.
+
+    Args:
+        config: with the version of the code, as :func:`versioned` puts it there.
+    """
     identity = artifact_id(kind, config, [p.id for p in parents])
     if not store.exists(f"{artifact_dir(identity)}/{MANIFEST_NAME}"):
         return None

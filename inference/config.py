@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from handoff.capacity import Group
 from handoff.identity import Input, Limit, NotInId, Runtime
 from handoff.manifest import Frozen
+from handoff.text import FreeText, Location, Name
 from inference.engines.base import Sampling
 from inference.template import columns_of
 
@@ -24,25 +25,25 @@ class InferenceConfig(Frozen):
     task: Annotated[Task, NotInId(unless=lambda config: config.task == "score")] = Field(
         default="generate", description="generate completions, or score the completions that come with the prompts"
     )
-    prompts: Input[str | None] = Field(
+    prompts: Input[Location | None] = Field(
         default=None,
         description="path or URI of a .jsonl or .parquet file, a directory of such files, or a corpus artifact's "
         "directory; unset: openings of held-out passages and a dozen prompts in modern English",
         max_length=1024,
     )
-    prompts_split: Input[str] = Field(default="test", description="split to read, where prompts is a corpus")
-    id_column: Input[str | None] = Field(default=None, description="unset: id, or a corpus' row_id")
-    prompt_column: Input[str | None] = Field(default=None, description="unset: prompt, or a corpus' prompt or text")
-    completion_column: Input[str | None] = Field(
+    prompts_split: Input[Name] = Field(default="test", description="split to read, where prompts is a corpus")
+    id_column: Input[Name | None] = Field(default=None, description="unset: id, or a corpus' row_id")
+    prompt_column: Input[Name | None] = Field(default=None, description="unset: prompt, or a corpus' prompt or text")
+    completion_column: Input[Name | None] = Field(
         default=None, description="unset: completion; of the texts that the task score gives a log-likelihood"
     )
-    carry: tuple[str, ...] = Field(default=(), description="further columns of the prompts, for the predictions too")
+    carry: tuple[Name, ...] = Field(default=(), description="further columns of the prompts, for the predictions too")
     held_out_prompts: int = Field(default=12, description="openings of test passages, where prompts is unset", ge=0)
     opening_words: int = Field(default=20, description="words of a held-out passage that make its prompt", ge=1)
     baseline_prompts: int = Field(
         default=12, description="prompts that the base model answers too, for comparison, spread evenly over all", ge=0
     )
-    template: str = Field(
+    template: FreeText = Field(
         default="{prompt}",
         description="text given to the model, with {prompt} in it; {name} stands for any other column of the prompts",
         pattern=r"(?s)^.*\{prompt\}.*$",
@@ -63,7 +64,7 @@ class InferenceConfig(Frozen):
         default=0, description="the same model, prompt, id of the prompt and seed give the same text", ge=0, lt=2**31
     )
     n: Generating[int] = Field(default=1, description="answers to each prompt, a row each", ge=1, le=128)
-    stop: Generating[tuple[Annotated[str, Field(min_length=1)], ...]] = Field(
+    stop: Generating[tuple[Annotated[FreeText, Field(min_length=1)], ...]] = Field(
         default=(), description="texts that end a completion; they are cut off"
     )
     logprobs: bool = Field(default=False, description="record the log-probability of each token of a completion")
@@ -98,7 +99,7 @@ class InferenceConfig(Frozen):
 
     @field_validator("carry")
     @classmethod
-    def _new_names(cls, carry: tuple[str, ...]) -> tuple[str, ...]:
+    def _new_names(cls, carry: tuple[Name, ...]) -> tuple[str, ...]:
         from handoff.schema import PREDICTIONS, SCORES  # pyarrow, which a scheduler must not load to parse a DAG
 
         if taken := [name for name in carry if name in {*PREDICTIONS.names, *SCORES.names}]:

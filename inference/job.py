@@ -11,18 +11,19 @@ from handoff import schema
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError, TooManyErrors
 from handoff.facts import PredictionFacts, facts_of
+from handoff.identity import identity_of
 from handoff.job import log, run_stage
 from handoff.model_files import model_directory
 from handoff.model_json import read_settings
 from handoff.positions import positions_of
-from handoff.publish import find, staging
+from handoff.publish import Staging, obtain
 from handoff.run_dir import RunDir, StageRecord
 from handoff.store import resolve
 from handoff.tokenizer import ModelTokenizer
 from handoff.working import Working
 from inference.config import InferenceConfig
 from inference.gather import gather
-from inference.lineage import Inputs, find_inputs, identity
+from inference.lineage import CODE_VERSION, Inputs, find_inputs, parents_of
 from inference.openings import MODERN
 from inference.outcome import count_facts, headline, metrics, show_samples
 from inference.pipeline import Task, answer_all
@@ -39,17 +40,34 @@ def main_stage(run: RunDir, record: StageRecord) -> None:
     inputs = find_inputs(run, config)
     positions = check_models(config, inputs)
     prompts = publish_prompts(run.store, config, inputs.corpus)
-    settings, parents = identity(config, inputs, prompts)
-    working = Working.of(run.store, "predictions", settings, parents)
-    if published := find(run.store, "predictions", settings, parents):
-        log.info("%s is already published: reused", published.id)
-        record.artifact, record.reused = published.id, True
-        facts = facts_of(published.manifest, PredictionFacts)
-        record.headline, record.metrics = headline(facts), metrics(facts)
-        working.clear()  # of an attempt that was killed right after it published
+    parents = parents_of(inputs, prompts)
+
+    def make(place: Staging) -> Artifact:
+        return make_predictions(place, record, config, inputs, prompts, positions)
+
+    predictions, record.reused = obtain(run.store, "predictions", CODE_VERSION, identity_of(config), parents, make)
+    # Of this attempt, or of one that was killed right after it published.
+    Working(run.store.root, predictions.id).clear()
+    facts = facts_of(predictions.manifest, PredictionFacts)
+    record.artifact = predictions.id
+    record.headline, record.metrics = headline(facts), {**metrics(facts), **record.metrics}
+    if record.reused:
         refuse_published(facts, config)
         return
+    show_samples(predictions)
+    log.info("predictions: %s", predictions.directory)
 
+
+def make_predictions(
+    place: Staging,
+    record: StageRecord,
+    config: InferenceConfig,
+    inputs: Inputs,
+    prompts: Artifact,
+    positions: int | None,
+) -> Artifact:
+    """Answer all prompts, the base model's share first, and publish the answers."""
+    working = Working(place.store.root, place.id)
     describe(config, inputs, prompts)
     connect()
     require_room(config.actors)
@@ -65,18 +83,11 @@ def main_stage(run: RunDir, record: StageRecord) -> None:
     with record.phase(config.task):
         record.metrics = answer(tuned, "tuned model")
     with record.phase("publish"):
-        for parent in parents:  # that went away meanwhile: nobody could trace the predictions back
-            open_artifact(run.store, parent.id)
-        with staging(run.store, "predictions", settings, parents) as place:
-            tally = gather(tuned.answers, base.answers if base else None, (base or tuned).prompts, place.uri())
-            facts = count_facts(tally, tuned, base)
-            declared = schema.with_columns(config.rows_schema, carried(prompts, config))
-            predictions = place.publish(schema=declared, rows={"all": tally.rows}, facts=facts)
-        working.clear()
-    record.artifact = predictions.id
-    record.headline, record.metrics = headline(facts), {**metrics(facts), **record.metrics}
-    show_samples(predictions)
-    log.info("predictions: %s", predictions.directory)
+        for parent in place.parents:  # that went away meanwhile: nobody could trace the predictions back
+            open_artifact(place.store, parent.id)
+        tally = gather(tuned.answers, base.answers if base else None, (base or tuned).prompts, place.uri())
+        declared = schema.with_columns(config.rows_schema, carried(prompts, config))
+        return place.publish(schema=declared, rows={"all": tally.rows}, facts=count_facts(tally, tuned, base))
 
 
 def answer(task: Task, label: str) -> dict[str, int]:

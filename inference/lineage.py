@@ -1,11 +1,9 @@
 """What the predictions are made from: the tuned model, its base and its corpus, found through the manifest's parents."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError
-from handoff.identity import identity_of
 from handoff.run_dir import RunDir
 from inference.config import InferenceConfig
 
@@ -47,7 +45,6 @@ def model_stage(run: RunDir) -> str:
     return "train" if "train" in run.stages else "plan"
 
 
-def identity(config: InferenceConfig, inputs: Inputs, prompts: Artifact) -> tuple[dict[str, Any], list[Artifact]]:
-    """Configuration and parents that the predictions' id follows from."""
-    parents = [a for a in (inputs.tuned, inputs.base, prompts) if a is not None]
-    return {"code_version": CODE_VERSION, **identity_of(config)}, parents
+def parents_of(inputs: Inputs, prompts: Artifact) -> list[Artifact]:
+    """The artifacts that the predictions are made from, and that their id follows from."""
+    return [artifact for artifact in (inputs.tuned, inputs.base, prompts) if artifact is not None]

@@ -12,7 +12,7 @@ from handoff import schema
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError, SourceError
 from handoff.manifest import FileEntry
-from handoff.publish import Staging, describe_in_place, find, staging
+from handoff.publish import NO_CODE, Staging, describe_in_place, obtain
 from handoff.store import Store
 from inference import prompt_rows
 from inference.config import InferenceConfig
@@ -84,15 +84,14 @@ def publish_prompts(store: Store, config: InferenceConfig, corpus: Artifact | No
         ConfigError: openings are wanted and the model has no corpus among its parents.
     """
     parent, tables, made = _input(store, config, corpus)
-    settings = {"code_version": CODE_VERSION, **made}
-    parents = [parent] if parent else []
-    if published := find(store, "prompts", settings, parents):
-        return published
-    with staging(store, "prompts", settings, parents) as place:
+
+    def make(place: Staging) -> Artifact:
         rows, declared = _write(tables, place, str(config.prompts))
         if not rows:
             raise no_prompts(config)
         return place.publish(schema=declared, rows={"all": rows})
+
+    return obtain(store, "prompts", CODE_VERSION, made, [parent] if parent else [], make).artifact
 
 
 def no_prompts(config: InferenceConfig) -> SourceError:
@@ -129,10 +128,7 @@ def _input(
 def _raw(store: Store, entries: list[FileEntry]) -> Artifact:
     """The raw artifact of prompt files, which are used in place."""
     settings = {"prompts": [[entry.path, entry.sha256] for entry in entries]}
-    if published := find(store, "raw", settings, []):
-        return published
-    with staging(store, "raw", settings, []) as place:
-        return place.publish(in_place=entries)
+    return obtain(store, "raw", NO_CODE, settings, [], lambda place: place.publish(in_place=entries)).artifact
 
 
 def _told(kept: Columns) -> dict[str, Any]:

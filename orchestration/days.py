@@ -4,7 +4,9 @@ import re
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from orchestration.text_rules import LOCATIONS
+from pydantic import BaseModel
+
+from handoff.text import text_fields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -41,13 +43,26 @@ def too_late(run: Any, latest_start: timedelta | None) -> str | None:
     )
 
 
-def for_day(settings: Any, day: date | None, path: str = "") -> Any:
-    """A configuration whose paths and URIs name ``day`` where they said ``{{ ds }}`` (2026-11-30) or ``{{ ds_nodash }}``."""
-    if isinstance(settings, dict):
-        return {key: for_day(value, day, f"{path}.{key}".lstrip(".")) for key, value in settings.items()}
-    if isinstance(settings, list | tuple):
-        return [for_day(value, day, path) for value in settings]
-    if isinstance(settings, str) and path in LOCATIONS and day is not None:
-        names = {"ds": day.isoformat(), "ds_nodash": f"{day:%Y%m%d}"}
-        return _DAY.sub(lambda found: names[found[1]], settings)
-    return settings
+def for_day(config: type[BaseModel], settings: dict[str, Any], day: date | None) -> dict[str, Any]:
+    """A configuration whose paths and URIs name ``day`` where they said ``{{ ds }}`` (2026-11-30) or ``{{ ds_nodash }}``.
+
+    Args:
+        config: the configuration's class, whose types say which texts are locations.
+        settings: its values, as JSON types.
+        day: that the run is for; None leaves the settings as they are.
+    """
+    if day is None:
+        return settings
+    locations = {path for path, kind in text_fields(config) if kind and kind.what == "location"}
+    named: dict[str, Any] = _named(settings, "", locations, {"ds": day.isoformat(), "ds_nodash": f"{day:%Y%m%d}"})
+    return named
+
+
+def _named(value: Any, path: str, locations: set[str], names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _named(part, f"{path}.{key}".lstrip("."), locations, names) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_named(part, path, locations, names) for part in value]
+    if isinstance(value, str) and path in locations:
+        return _DAY.sub(lambda found: names[found[1]], value)
+    return value

@@ -71,11 +71,26 @@ class Form(Generic[Config]):
         """Every name that a request may use."""
         return [*(["preset"] if len(self.presets) > 1 else []), *self.fields, "overrides"]
 
-    def params(self, preset: str) -> dict[str, "Param"]:
-        """Airflow Params of the form. Runs start from ``preset`` unless somebody chooses another; scheduled runs too."""
+    def params(self, preset: str, settings: Mapping[str, Any] | None = None) -> dict[str, "Param"]:
+        """Airflow Params of the form.
+
+        Args:
+            preset: what runs start from unless somebody chooses another; scheduled runs too.
+            settings: by name, what fields of the form hold to begin with; the others are empty.
+
+        Raises:
+            ConfigError: there is no such preset, or no such field.
+        """
         from airflow.sdk import Param
 
-        params = {name: self._param(known) for name, known in self.fields.items()}
+        settings = settings or {}
+        problems = [] if preset in self.presets else [self._unknown_preset(preset)]
+        problems += [
+            f"unknown field {_shown(name)}{_nearest(name, self.names)}" for name in settings if name not in self.names
+        ]
+        if problems:
+            raise ConfigError(f"{'; '.join(problems)}. Remedy: correct it in the DAG file")
+        params = {name: self._param(known, settings.get(name)) for name, known in self.fields.items()}
         if len(self.presets) > 1:
             told = " ".join(f"**{name}**: {_first_line(make.__doc__)}" for name, make in self.presets.items())
             params = {
@@ -86,7 +101,7 @@ class Form(Generic[Config]):
                 **params,
             }  # fmt: skip
         params["overrides"] = Param(
-            None,
+            settings.get("overrides"),
             type=["null", "object"],
             section="Everything else",
             title="Overrides",
@@ -95,7 +110,11 @@ class Form(Generic[Config]):
         )
         return params
 
-    def _param(self, known: Field) -> "Param":
+    def _unknown_preset(self, preset: Any) -> str:
+        known = list(self.presets)
+        return f"unknown preset {_shown(preset)}{_nearest(str(preset), known)}; presets: {', '.join(known)}"
+
+    def _param(self, known: Field, value: Any) -> "Param":
         """A nullable Param with the type, bounds, choices and description of one field of the configuration."""
         from airflow.sdk import Param
 
@@ -115,7 +134,7 @@ class Form(Generic[Config]):
         if schema["type"] == "boolean":
             types = {"enum": [None, True, False], "values_display": {None: values, "true": "yes", "false": "no"}}
         return Param(
-            None,
+            value,
             **types,
             section=known.section,
             title=known.title,
@@ -150,10 +169,7 @@ class Form(Generic[Config]):
         problems = [f"unknown field {_shown(k)}{_nearest(k, self.names)}" for k in request if k not in self.names]
         preset = request.get("preset") or next(iter(self.presets))
         if preset not in self.presets:
-            known = list(self.presets)
-            problems.append(
-                f"unknown preset {_shown(preset)}{_nearest(str(preset), known)}; presets: {', '.join(known)}"
-            )
+            problems.append(self._unknown_preset(preset))
         overrides = request.get("overrides") or {}
         if not isinstance(overrides, dict):
             problems.append("overrides is not a JSON object")
@@ -168,8 +184,8 @@ class Form(Generic[Config]):
             for path in known_field.paths:
                 _set(settings, path, request[name])
         self._unset_followers(settings, preset, request, overrides)
-        settings = for_day(_merged(settings, overrides), day)
-        problems = text_problems(settings)
+        settings = for_day(self.config, _merged(settings, overrides), day)
+        problems = text_problems(self.config, settings)
         try:
             config = self.config.model_validate(settings)
         except ValidationError as error:

@@ -28,14 +28,20 @@ LATEST_START = timedelta(hours=3)
 log = logging.getLogger(__name__)
 
 
-def at(cron: str) -> CronTriggerTimetable:
-    """A cron schedule in UTC whose first run is at the next scheduled time.
+def at(schedule: Any) -> Any:
+    """A schedule of any kind for a DAG; a cron text in UTC gets its first run at the next scheduled time.
 
-    With a plain string Airflow also runs the scheduled time that passed last, if that is less than a tenth of the
+    With a plain text Airflow also runs the scheduled time that passed last, if that is less than a tenth of the
     interval ago. A DAG that somebody enables soon after midnight would then run at once, and a run triggered by hand
     would wait for it. ``run_immediately=False`` is documented to prevent that, but does not in Airflow 3.3.
+
+    Args:
+        schedule: a cron text or a preset such as ``@daily``; anything else that Airflow takes (a ``timedelta``, assets,
+            a timetable, ``@once``, ``@continuous``, None) is returned as it is.
     """
-    return CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
+    if isinstance(schedule, str) and schedule not in ("@once", "@continuous"):
+        return CronTriggerTimetable(schedule, timezone="UTC", run_immediately=timedelta(0))
+    return schedule
 
 
 def notify_failure(context: "Context") -> None:

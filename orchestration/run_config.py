@@ -8,6 +8,7 @@ from comparison.config import ComparisonConfig
 from etl.config import CorpusConfig
 from evaluation.config import EvaluationConfig
 from handoff.manifest import Frozen
+from handoff.text import Location, Name
 from inference.config import InferenceConfig
 from registry.config import PromotionConfig
 from training.config import TrainingConfig
@@ -16,7 +17,7 @@ from training.config import TrainingConfig
 class RunConfig(Frozen):
     """From raw text to predictions. Frozen and closed: an unknown or misspelt key is an error."""
 
-    preset: str = Field(description="the preset that this configuration started from")
+    preset: Name = Field(description="the preset that this configuration started from")
     corpus: CorpusConfig = Field(description="raw → Spark → snapshot")
     training: TrainingConfig = Field(description="snapshot → Ray Train + DeepSpeed → model")
     evaluation: EvaluationConfig = Field(description="metrics and the gate")
@@ -27,12 +28,12 @@ class RunConfig(Frozen):
 class ModelChoice(Frozen):
     """Which promoted model a run of inference uses: one of the registry, or an artifact of the store."""
 
-    name: str | None = Field(
+    name: Name | None = Field(
         default=None, description="registered model in MLflow", pattern="^[A-Za-z0-9._-]{1,128}$", examples=["baton"]
     )
-    alias: str = Field(default="champion", description="alias of the version to use", pattern="^[A-Za-z0-9_-]{1,64}$")
+    alias: Name = Field(default="champion", description="alias of the version to use", pattern="^[A-Za-z0-9_-]{1,64}$")
     version: int | None = Field(default=None, description="number of the version to use, instead of the alias", ge=1)
-    path: str | None = Field(
+    path: Location | None = Field(
         default=None,
         description="directory or URI of a model artifact in this deployment's store, instead of a registered model",
         examples=["/data/baton/artifacts/model/model-7b311a42d63bc0b0"],
@@ -52,7 +53,7 @@ class ModelChoice(Frozen):
 class InferenceRunConfig(Frozen):
     """The configuration of a run of inference alone."""
 
-    preset: str = Field(description="the preset that this configuration started from")
+    preset: Name = Field(description="the preset that this configuration started from")
     model: ModelChoice = Field(default=ModelChoice(), description="the model that answers")
     inference: InferenceConfig = Field(description="model + prompts → predictions")
 
@@ -60,5 +61,5 @@ class InferenceRunConfig(Frozen):
 class ComparisonRunConfig(Frozen):
     """The configuration of a comparison of the engines."""
 
-    preset: str = Field(description="the preset that this configuration started from")
+    preset: Name = Field(description="the preset that this configuration started from")
     comparison: ComparisonConfig = Field(description="the same stages on Spark and on Ray")

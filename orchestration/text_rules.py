@@ -1,6 +1,7 @@
-"""What text a request may contain. None of it reaches a shell or a template; these rules refuse such text early.
+"""What text a request may contain. None of it reaches a shell or a template; these rules refuse early what is amiss.
 
-All strings of a configuration obey the same rules unless they are listed here, so a new setting is covered.
+The type of a setting says what its text is (``handoff/text.py``): a place, which must be one that the deployment allows,
+the name of something, or free text. A text without a type is judged as a place, so a new setting is not open by mistake.
 """
 
 import json
@@ -9,23 +10,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import BaseModel
+
+from handoff.text import TextKind, text_fields
 from orchestration.paths import ALLOWED_ROOTS, allowed_roots
 
 LARGEST_REQUEST_BYTES = 64 << 10
 LONGEST_TEXT_CHARS = 4096
 DEEPEST_REQUEST = 12
-
-# Regular expressions and text for the model need the characters that the others may not have.
-FREE_TEXT = {"corpus.split.group_pattern", "inference.template"}
-LOCATIONS = {
-    "corpus.source.uri",
-    "corpus.more_sources.uri",
-    "corpus.decontamination.files",
-    "training.base.source",
-    "inference.prompts",
-    "model.path",
-    "comparison.source.uri",
-}
 
 _JINJA = re.compile(r"\{\{|\{%|\{#")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -48,32 +40,44 @@ def request_problem(request: dict[str, Any]) -> str | None:
     return None
 
 
-def text_problems(settings: dict[str, Any]) -> list[str]:
-    """Every string of a configuration that breaks a rule, with the rule."""
-    return [f"{path}: {why}" for path, text in _strings(settings, "") if (why := _problem(path, text))]
+def text_problems(config: type[BaseModel], settings: dict[str, Any]) -> list[str]:
+    """Every text of a configuration that breaks a rule of its type, with the rule.
+
+    Args:
+        config: the configuration's class.
+        settings: its values, as JSON types. Unknown ones are left to the class.
+    """
+    kinds = {path: kind or TextKind("location") for path, kind in text_fields(config)}
+    return [
+        f"{path}: {why}"
+        for path, text in _strings(settings, "")
+        if path in kinds and (why := _problem(kinds[path], text))
+    ]
 
 
-def _problem(path: str, text: str) -> str | None:
+def _problem(kind: TextKind, text: str) -> str | None:
     if len(text) > LONGEST_TEXT_CHARS:
         return f"{len(text):,} characters, the limit is {LONGEST_TEXT_CHARS:,}"
+    if kind.what == "free":
+        return "a NUL character" if "\0" in text else None
     if _JINJA.search(text):
         return f"{text[:80]!r} looks like a template, and templates are not rendered: write the value itself"
-    if path in FREE_TEXT:
-        return "a NUL character" if "\0" in text else None
     if found := _CONTROL.search(text):
         return f"{text[:80]!r} contains the control character {found.group()!r}"
-    if found := _SHELL.search(text):
-        return f"{text[:80]!r} contains {found.group()}, which is not allowed: rename or link the file"
     if _PARENT.search(text):
         return f"{text[:80]!r} contains '..': write the path without it"
-    return location_problem(path, text) if path in LOCATIONS else None
+    if kind.what == "name":
+        return None
+    if found := _SHELL.search(text):
+        return f"{text[:80]!r} contains {found.group()}, which is not allowed: rename or link the file"
+    return _location_problem(kind, text)
 
 
-def location_problem(path: str, text: str) -> str | None:
+def _location_problem(kind: TextKind, text: str) -> str | None:
     """Why a path or URI may not be read, or None. Packages and hub ids are no paths, and pass."""
     if text.startswith("package:"):
         return None
-    if path == "training.base.source" and _HUB_ID.fullmatch(text) and not os.path.exists(text):
+    if kind.hub_id and _HUB_ID.fullmatch(text) and not os.path.exists(text):
         return None
     if (scheme := _URI.match(text)) and scheme.group(1) != "file":
         if "@" in text or "#" in text or re.search(r"\?[^/]*=", text):

