@@ -10,7 +10,9 @@ NOT_STARTED = "did not start, because a task before it had failed"
 BY_HAND = "was skipped, and nothing in the run says why: somebody ended the run by hand"
 
 
-def bad_endings(tasks: Mapping[str, str], records: Mapping[str, StageRecord]) -> dict[str, str]:
+def bad_endings(
+    tasks: Mapping[str, str], records: Mapping[str, StageRecord], *, by_choice: bool = False
+) -> dict[str, str]:
     """Tasks that did not do their work, each with how it ended, as a sentence's end; empty where all is well.
 
     A skip is well where a stage recorded its reason; what Airflow skips after it needs none. Airflow skips what waits when
@@ -19,9 +21,10 @@ def bad_endings(tasks: Mapping[str, str], records: Mapping[str, StageRecord]) ->
     Args:
         tasks: Airflow's state of each task, in the order of the flow.
         records: of the stages that have one, by name.
+        by_choice: whether a task of the run chose what to skip: a branch, or a check that ends the run early.
     """
     found: dict[str, str] = {}
-    explained = False
+    explained = by_choice
     for task, state in tasks.items():
         record = records.get(task)
         if state == "failed":

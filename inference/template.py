@@ -5,12 +5,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from handoff.errors import ConfigError
 from handoff.model_json import read_file, read_settings
 from handoff.token_facts import special_tokens
-from handoff.tokenizer import ModelTokenizer
+
+if TYPE_CHECKING:
+    from handoff.tokenizer import ModelTokenizer
 
 ZERO_WIDTH = "\u200b"  # space
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
@@ -77,12 +79,12 @@ class Guard:
         escape: whether they are made words; they are refused otherwise.
     """
 
-    tokenizer: ModelTokenizer
+    tokenizer: "ModelTokenizer"
     controls: dict[int, str]
     escape: bool
 
     @classmethod
-    def of(cls, tokenizer: ModelTokenizer, chat: ChatTemplate, escape: bool) -> "Guard":
+    def of(cls, tokenizer: "ModelTokenizer", chat: ChatTemplate, escape: bool) -> "Guard":
         """The tokenizer's special tokens, and those of its other added ones that the chat template names."""
         added = json.loads(tokenizer.definition).get("added_tokens", ())
         controls = {t["id"]: t["content"] for t in added if t.get("special") or t["content"] in chat.source}

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.utils.skipmixin import XCOM_SKIPMIXIN_KEY
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from orchestration.local_job import JobOperator, names_a_directory
@@ -39,7 +40,8 @@ class ReportOperator(JobOperator):
         run = RunDir(self.run_dir)
         run.save_tasks(states)
         super().execute(context)
-        if bad := bad_endings(states, {record.stage: record for record in run.records()}):
+        records = {record.stage: record for record in run.records()}
+        if bad := bad_endings(states, records, by_choice=self._chose(context, states)):
             told = "\n".join(f"{task} {how}" for task, how in bad.items())
             raise AirflowFailException(f"the report is written; the run ended badly:\n{told}")
 
@@ -53,6 +55,12 @@ class ReportOperator(JobOperator):
             for task in [*order, *(t for t in found if t not in order)]
             if task != self.task_id
         }
+
+    def _chose(self, context: "Context", states: dict[str, str]) -> bool:
+        """Whether a task that succeeded chose what to skip, as a branch and a short circuit do: they leave it in their XCom."""
+        done = [task for task, state in states.items() if state == "success"]
+        left = context["ti"].xcom_pull(task_ids=done, key=XCOM_SKIPMIXIN_KEY) if "skipped" in states.values() else None
+        return any(left or ())
 
     def _directory_of_before(self, context: "Context", states: dict[str, str]) -> str:
         """The plan made none: that of an earlier plan of this run, whose page must not stay as it is. Else raises."""

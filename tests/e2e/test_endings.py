@@ -78,6 +78,15 @@ def end_badly(run: Ended, task: str, how: str) -> None:
         run.mark_task(task) if how == "marked" else run.mark_run()
 
 
+def test_what_a_branch_of_ones_own_leaves_out_ends_well(baton: Baton, tmp_path: Path) -> None:
+    run = Ended(baton, "endings_branch", tmp_path / "run")
+    run.ends("success")
+    assert run.states() | {"begin": "success"} == {
+        "begin": "success", "plan": "success", "enough": "success", "too_small": "success", "train": "skipped",
+        "predict": "skipped", "report": "success",
+    }  # fmt: skip
+
+
 def test_a_run_that_is_marked_failed_in_the_middle_has_failed(baton: Baton, tmp_path: Path) -> None:
     run = Ended(baton, "endings", tmp_path / "run", train="wait")
     run.wait_for("train")

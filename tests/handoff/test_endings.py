@@ -36,3 +36,9 @@ def test_each_task_that_did_not_do_its_work_is_named(
     found = bad_endings(dict(zip(("plan", "train", "predict"), states, strict=True)), records)
     assert list(found) == list(expected)
     assert all(found[task].startswith(words) for task, words in expected.items()), found
+
+
+def test_what_a_branch_leaves_out_has_not_ended_badly() -> None:
+    states = {"plan": "success", "train": "skipped", "predict": "skipped"}
+    assert bad_endings(states, DONE, by_choice=True) == {}
+    assert list(bad_endings(states | {"predict": "failed"}, DONE, by_choice=True)) == ["predict"]

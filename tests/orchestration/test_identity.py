@@ -50,7 +50,7 @@ SIDES = {
     ),
     "Criterion": ("metric against limit", "", ""),  # all of a gate is outside of the id
     "InferenceConfig": (
-        "carry held_out_prompts opening_words baseline_prompts template chat max_prompt_tokens max_new_tokens logprobs "
+        "carry held_out_prompts opening_words baseline_prompts template chat special_tokens max_prompt_tokens max_new_tokens logprobs "
         "use_gpu engine dtype",
         "prompts prompts_split id_column prompt_column completion_column max_errored_rows max_actor_restarts window_rows tensor_parallel "
         "batch_tokens num_actors cpus_per_actor",

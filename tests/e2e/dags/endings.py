@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, BaseOperator, chain
+from airflow.sdk import DAG, BaseOperator, chain, task
 
 from handoff.home import baton_home
 from handoff.run_dir import RunDir
@@ -55,3 +55,18 @@ for dag_id, settings in VARIANTS.items():
         flow.append(Obedient(task_id="predict", run_dir=RUN_DIR, **({} if "pool" in settings else settings)))
         chain(*flow)
         close_with(ReportOperator(task_id="report", module="reporting.report"))
+
+with DAG("endings_branch", schedule=None, default_args={**DEFAULT_ARGS, "retries": 0}):
+
+    @task.branch
+    def enough() -> str:
+        return "too_small"
+
+    @task
+    def too_small() -> None:
+        """Nothing is to be trained."""
+
+    plan, train = Obedient(task_id="plan"), Obedient(task_id="train", run_dir=RUN_DIR)
+    plan >> enough() >> [train, too_small()]
+    train >> Obedient(task_id="predict", run_dir=RUN_DIR)
+    close_with(ReportOperator(task_id="report", module="reporting.report"))
