@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import etl.job
+import evaluation.job
 import inference.lineage
 import inference.prompts
-import training.evaluate
 import training.identity
 from handoff.artifact import Artifact, open_artifact
 from handoff.store import Store
@@ -110,16 +110,20 @@ def test_the_evaluation(tiny_model: Path, tiny_corpus: Artifact) -> None:
     """The held-out passages in tokens, and their perplexity."""
     from transformers import AutoModelForCausalLM
 
-    from training.scoring import passage_nll, perplexity
+    from evaluation.config import EvaluationConfig
+    from evaluation.passages import encode, held_out
+    from evaluation.scoring import bits_per_byte, passage_nll, perplexity
 
-    config = training.evaluate.EvaluationConfig(max_passages=6, max_tokens=24)
+    config = EvaluationConfig(max_passages=6, max_tokens=24)
     tokenizer = ModelTokenizer.of_directory(tiny_model)
-    passages = training.evaluate.read_passages(tiny_corpus, "test", tokenizer, config)
+    passages, left_out = held_out(tiny_corpus, "test", tokenizer, config, None)
+    encoded = encode(passages, tokenizer)
     model = AutoModelForCausalLM.from_pretrained(tiny_model).eval()
-    ids, given = zip(*passages, strict=True)
-    figures = [perplexity(passage_nll(model, ids, tokenizer.end_id, given))]
-    where = "CODE_VERSION in training/evaluate.py"
-    golden.check("evaluation", training.evaluate.CODE_VERSION, where, [ids, given], figures)
+    ids, given, sizes = ([getattr(one, name) for one in encoded] for name in ("ids", "given", "bytes"))
+    scores = passage_nll(model, ids, tokenizer.end_id, given)
+    figures = [perplexity(scores), bits_per_byte(sum(nll for nll, _ in scores), sum(sizes))]
+    where = "CODE_VERSION in evaluation/job.py"
+    golden.check("evaluation", evaluation.job.CODE_VERSION, where, [ids, given, sizes, left_out], figures)
 
 
 def test_the_predictions(tiny_model: Path) -> None:
