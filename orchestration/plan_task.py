@@ -15,6 +15,8 @@ from orchestration.task_context import run_type_of
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from training.estimate import TaskLimit
+
 # What the tasks after the plan are given: a path that the plan composed, never a text of the request. Jinja renders this
 # line once, and what it yields is not rendered again.
 RUN_DIR = "{{ ti.xcom_pull(task_ids='plan') }}"
@@ -51,6 +53,7 @@ class PlanOperator(BaseOperator):
             values={**context["params"], **(run.conf or {})},
             promoted=lambda: newest_extras(context["inlet_events"][PROMOTED_MODEL]),
             trigger=max(events, key=lambda event: event.timestamp).extra if events else None,
+            train_limit=_limit(context, "train"),
         )
         if len(events) > 1:
             self.log.info("%d models were promoted since the last run: the newest answers", len(events))
@@ -65,3 +68,14 @@ class PlanOperator(BaseOperator):
             if not cause.explained:
                 self.log.error("%s", safe_traceback(error))
             raise (AirflowException if cause.retry_helps else AirflowFailException)(cause.sentence) from None
+
+
+def _limit(context: "Context", task_id: str) -> "TaskLimit | None":
+    """How long a task of this DAG may take; None where it has no limit, or the DAG has no such task."""
+    from training.estimate import TaskLimit
+
+    dag = context.get("dag")
+    task = dag.task_dict.get(task_id) if dag else None
+    if task is None or task.execution_timeout is None:
+        return None
+    return TaskLimit(task.execution_timeout.total_seconds(), 1 + (task.retries or 0))

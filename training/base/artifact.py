@@ -12,6 +12,7 @@ from typing import Any
 from handoff.artifact import Artifact
 from handoff.errors import SourceError
 from handoff.facts import BaseModelFacts, RawFacts
+from handoff.model_shape import Shape
 from handoff.positions import refuse_too_long
 from handoff.publish import describe_in_place, find, staging
 from handoff.store import Store
@@ -20,6 +21,7 @@ from training.base.fit_check import check_tokenizer, refuse_targets
 from training.base.model_check import compare, count_parameters, make_model, quiet, refuse_by_settings
 from training.base.weight_files import Tensor, headers, refuse_pointer, weight_names
 from training.config import BaseModelConfig, TrainingConfig
+from training.counts import Counts, counts_by_sizes, counts_of
 from training.files import put_directory
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")
@@ -80,6 +82,14 @@ def check_fit(seen: Seen, config: TrainingConfig, lengths: Mapping[str, int]) ->
     refuse_too_long(seen.settings, {"training.seq_len": config.seq_len, **lengths})
     if seen.model is not None and config.method == "lora":
         refuse_targets(seen.model, config.lora)
+
+
+def counted(seen: Seen, config: TrainingConfig) -> Counts | None:
+    """Parameters of a base model, after :func:`check_fit` has put LoRA's layers in; None where they cannot be told."""
+    if seen.model is not None:
+        return counts_of(seen.model, seen.settings)
+    shape = Shape.of_config(seen.settings)
+    return counts_by_sizes(shape, seen.settings, config) if shape else None
 
 
 def publish_base_model(config: BaseModelConfig, store: Store, cache: Path) -> Artifact:
