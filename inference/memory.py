@@ -32,15 +32,20 @@ class Need:
         return self.weights + self.cache
 
 
-def need(settings: Mapping[str, Any], config: InferenceConfig) -> Need | None:
-    """What a replica needs; None for models whose sizes ``config.json`` does not tell in the usual words, and for
-    mixtures of experts, which have more weights than those sizes say.
+def need(settings: Mapping[str, Any], config: InferenceConfig, parameters: int | None = None) -> Need | None:
+    """What a replica needs; None for models whose sizes ``config.json`` does not tell in the usual words.
+
+    Args:
+        settings: the model's ``config.json``.
+        config: the inference section.
+        parameters: as they were counted. Unset: by the sizes, which is None for mixtures of experts: these have more
+            weights than the sizes say.
     """
     shape = Shape.of_config(settings)
-    if shape is None or any("expert" in name for name, value in settings.items() if value):
+    if shape is None or (parameters is None and any("expert" in name for name, value in settings.items() if value)):
         return None
     width = 4 if config.weights_dtype == "float32" else 2
-    numbers = shape.parameters
+    numbers = parameters or shape.parameters
     if shape.tied and config.through_onednn:
         numbers += shape.largest_layer  # the output layer's own copy
     return Need(width * numbers, width * shape.key_value_numbers * config.batch_tokens)
@@ -55,7 +60,10 @@ def devices(settings: Mapping[str, Any], found: Need, card_bytes: float) -> int 
 
 
 def replica_memory(
-    settings: Mapping[str, Any], config: InferenceConfig, nodes: Sequence[Mapping[str, float]]
+    settings: Mapping[str, Any],
+    config: InferenceConfig,
+    nodes: Sequence[Mapping[str, float]],
+    parameters: int | None = None,
 ) -> str | None:
     """What a plan says of a replica's memory; None for unknown sizes.
 
@@ -63,13 +71,14 @@ def replica_memory(
         settings: the model's ``config.json``.
         config: the inference section.
         nodes: each node's resources, as Ray names them.
+        parameters: of the model, as they were counted.
 
     Raises:
         ConfigError: the model cannot be split over ``tensor_parallel`` devices.
         CapacityError: no node holds a replica, with what would.
     """
     check_split(settings, config.tensor_parallel)
-    found = need(settings, config)
+    found = need(settings, config, parameters)
     if found is None:
         return None
     line = (

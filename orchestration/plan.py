@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from handoff.errors import ConfigError
+from handoff.facts import ModelFacts, facts_of
 from handoff.manifest import now
 from handoff.packages import cache_dir
 from handoff.run_dir import RunDir, StageRecord
@@ -20,6 +21,7 @@ from orchestration.forms import Form
 from orchestration.paths import run_key, run_uri, storage_root
 from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
 from orchestration.unchanged import stamp_of, unchanged_since
+from training.estimate import TaskLimit
 
 log = logging.getLogger(__name__)
 FORMS: Mapping[Flow, Form[Any]] = {"training": TRAINING, "inference": INFERENCE, "comparison": COMPARISON}
@@ -42,6 +44,7 @@ class Request:
         promoted: extras of the newest events of the promoted model's asset, newest first; asked only if needed.
         trigger: extra of the newest event that started this run, where an asset did.
         day: that the run is for.
+        train_limit: how long the task *train* may take.
     """
 
     dag_id: str
@@ -51,6 +54,7 @@ class Request:
     promoted: Callable[[], Iterable[Mapping[str, Any]]] = field(default=tuple)
     trigger: Mapping[str, Any] | None = None
     day: date | None = None
+    train_limit: TaskLimit | None = None
 
 
 def plan_training(request: Request) -> str:
@@ -69,7 +73,7 @@ def plan_training(request: Request) -> str:
     show(config)
     if request.run_type == "scheduled" and (reason := unchanged_since(request.promoted(), config)):
         raise NothingToDo(reason)
-    found = preflight.check_training(config, cache_dir())
+    found = preflight.check_training(config, cache_dir(), request.train_limit)
     record = StageRecord(stage="plan", started=started, headline=f"preset {config.preset}; " + "; ".join(found))
     record.metrics = {"checks": found, "stamp": stamp_of(config)}
     return write_run(request, config, flow("training"), record)
@@ -94,7 +98,10 @@ def plan_inference(request: Request) -> str:
     config = INFERENCE.build(values, request.day)
     show(config)
     model, label = find_model(config.model)
-    found = [label, *preflight.check_inference(config, settings_of(model))]
+    found = [
+        label,
+        *preflight.check_inference(config, settings_of(model), facts_of(model.manifest, ModelFacts).parameters),
+    ]
     record = StageRecord(stage="plan", started=started, headline="; ".join(found), artifact=model.id)
     record.metrics = {"checks": found, "model": label}
     return write_run(request, config, flow("inference"), record)

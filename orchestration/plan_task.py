@@ -18,6 +18,8 @@ from orchestration.task_context import run_type_of
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from training.estimate import TaskLimit
+
 # What the tasks after the plan are given: a path that the plan composed, never a text of the request. Jinja renders this
 # line once, and what it yields is not rendered again.
 RUN_DIR = "{{ ti.xcom_pull(task_ids='plan') }}"
@@ -58,6 +60,7 @@ class PlanOperator(BaseOperator):
             promoted=lambda: newest_extras(context["inlet_events"][PROMOTED_MODEL]),
             trigger=max(events, key=lambda event: event.timestamp).extra if events else None,
             day=day_of(context),
+            train_limit=_limit(context, "train"),
         )
         if len(events) > 1:
             self.log.info("%d models were promoted since the last run: the newest answers", len(events))
@@ -76,3 +79,14 @@ class PlanOperator(BaseOperator):
                 self.log.error("%s", safe_traceback(error))
             told = FORMS[self.flow].in_labels(cause.sentence)
             raise (AirflowException if cause.retry_helps else AirflowFailException)(told) from None
+
+
+def _limit(context: "Context", task_id: str) -> "TaskLimit | None":
+    """How long a task of this DAG may take; None where it has no limit, or the DAG has no such task."""
+    from training.estimate import TaskLimit
+
+    dag = context.get("dag")
+    task = dag.task_dict.get(task_id) if dag else None
+    if task is None or task.execution_timeout is None:
+        return None
+    return TaskLimit(task.execution_timeout.total_seconds(), 1 + (task.retries or 0))

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +28,19 @@ from orchestration.paths import storage_root
 from orchestration.run_config import ComparisonRunConfig, InferenceRunConfig, RunConfig
 from orchestration.versions import ray_mismatches, spark_mismatch
 from registry.check import check_registry
-from training.base.artifact import check_fit, look_into
-from training.estimate import memory_line
+from training.base.artifact import check_fit, counted, look_into
+from training.estimate import TaskLimit, memory_line, time_line, training_seconds
 
 log = logging.getLogger(__name__)
 
 
-def check_training(config: RunConfig, cache: Path) -> list[str]:
+def check_training(config: RunConfig, cache: Path, limit: TaskLimit | None = None) -> list[str]:
     """Look at everything that a run from raw text to predictions needs; as :func:`run_checks`.
 
     Args:
         config: the validated configuration.
         cache: directory for downloaded packages.
+        limit: of the task *train*, where it is known.
     """
     raw: list[tuple[str, int]] = []  # what the first check found: the last one needs its size and does not look again
     return run_checks(
@@ -47,7 +48,7 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
             "corpus": lambda: _source(config, cache, raw),
             "languages": lambda: check_languages(config.corpus.language),
             "decontamination": lambda: _evaluation_files(config, cache),
-            "base model": lambda: _base_model(config, cache),
+            "base model": lambda: _base_model(config, cache, raw, limit),
             "prompts": lambda: check_prompts(config.inference),
             "Spark": lambda: check_spark("spark_default", cache),
             "Ray": lambda: check_ray(
@@ -60,19 +61,22 @@ def check_training(config: RunConfig, cache: Path) -> list[str]:
     )
 
 
-def check_inference(config: InferenceRunConfig, settings: Mapping[str, Any]) -> list[str]:
+def check_inference(
+    config: InferenceRunConfig, settings: Mapping[str, Any], parameters: int | None = None
+) -> list[str]:
     """Look at everything that predictions need besides the model's files; as :func:`run_checks`.
 
     Args:
         config: the validated configuration.
         settings: the model's ``config.json``.
+        parameters: of the model, where its artifact tells them.
     """
     return run_checks(
         {
             "model": lambda: refuse_too_long(settings, completion_length(config.inference.max_new_tokens)),
             "prompts": lambda: check_prompts(config.inference),
             "Ray": lambda: check_ray("ray_default", config.inference.actors),
-            "memory": lambda: replica_memory(settings, config.inference, ray_nodes("ray_default")),
+            "memory": lambda: replica_memory(settings, config.inference, ray_nodes("ray_default"), parameters),
             "engine": lambda: engine_advice(config.inference),
         }
     )
@@ -147,15 +151,19 @@ def _advice(raw: list[tuple[str, int]]) -> str | None:
     return one_line(Store(storage_root()), sum(size for _, size in raw) / 1e6) if raw else None
 
 
-def _base_model(config: RunConfig, cache: Path) -> str:
+def _base_model(config: RunConfig, cache: Path, raw: Sequence[tuple[str, int]], limit: TaskLimit | None) -> str:
     seen = look_into(config.training.base, cache)
     lengths = {"evaluation.max_tokens": config.evaluation.max_tokens} | completion_length(
         config.inference.max_new_tokens
     )
     note = check_fit(seen, config.training, lengths)
-    training = memory_line(seen.settings, config.training)
-    replica = replica_memory(seen.settings, config.inference, ray_nodes("ray_default"))
-    return "; ".join(filter(None, (seen.line, note, training, replica)))
+    counts, nodes = counted(seen, config.training), ray_nodes("ray_default")
+    replica = replica_memory(seen.settings, config.inference, nodes, counts.parameters if counts else None)
+    told = [seen.line, note, memory_line(seen.settings, counts, config.training), replica]
+    if counts:
+        seconds = training_seconds(counts, config.training, sum(size for _, size in raw), nodes)
+        told.append(time_line(seconds, limit))
+    return "; ".join(filter(None, told))
 
 
 def _evaluation_files(config: RunConfig, cache: Path) -> str | None:

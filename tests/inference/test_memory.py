@@ -57,7 +57,10 @@ def test_on_cpus_a_nodes_memory_counts() -> None:
         replica_memory(LLAMA_70B, InferenceConfig(), [{"CPU": 2.0, "memory": 2e10}, {"CPU": 2.0, "memory": 1e10}])
     assert replica_memory(LLAMA_70B, InferenceConfig(), [{"CPU": 2.0, "memory": 3e11}])
     assert replica_memory({"model_type": "mamba"}, InferenceConfig(), [{"memory": 1.0}]) is None
-    assert replica_memory({**LLAMA_70B, "num_local_experts": 8}, InferenceConfig(), [{"memory": 1.0}]) is None
+    experts = {**LLAMA_70B, "num_local_experts": 8}
+    assert replica_memory(experts, InferenceConfig(), [{"memory": 1.0}]) is None
+    counted = replica_memory(experts, InferenceConfig(), [{"memory": 3e12}], 400_000_000_000)
+    assert counted and "1600.00 GB of weights" in counted
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from handoff.artifact import Artifact
 from handoff.errors import SourceError
 from handoff.facts import BaseModelFacts, RawFacts
 from handoff.model_json import of_type, read_settings, wrong
+from handoff.model_shape import Shape
 from handoff.positions import refuse_too_long
 from handoff.publish import NO_CODE, Staging, describe_in_place, obtain
 from handoff.store import Store
@@ -22,6 +23,7 @@ from training.base.fit_check import check_generation_settings, check_tokenizer, 
 from training.base.model_check import compare, count_parameters, make_model, quiet, refuse_by_settings
 from training.base.weight_files import Tensor, headers, refuse_not_finite, refuse_pointer, weight_names
 from training.config import BaseModelConfig, TrainingConfig
+from training.counts import Counts, counts_by_sizes, counts_of
 from training.files import put_directory
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")
@@ -89,6 +91,14 @@ def check_fit(seen: Seen, config: TrainingConfig, lengths: Mapping[str, int]) ->
     if seen.model is not None and config.method == "lora":
         return refuse_targets(seen.model, config.lora)
     return None
+
+
+def counted(seen: Seen, config: TrainingConfig) -> Counts | None:
+    """Parameters of a base model, after :func:`check_fit` has put LoRA's layers in; None where they cannot be told."""
+    if seen.model is not None:
+        return counts_of(seen.model, seen.settings)
+    shape = Shape.of_config(seen.settings)
+    return counts_by_sizes(shape, seen.settings, config) if shape else None
 
 
 def publish_base_model(config: BaseModelConfig, store: Store, cache: Path) -> Artifact:
