@@ -50,6 +50,7 @@ class SourceConfig(Frozen):
         description="of text files; a file's byte order mark overrides it, and the charset that a page names. Invalid bytes become U+FFFD and are counted; "
         "a file with many of them is in another encoding, and is refused",
         examples=["utf-8", "cp1252", "utf-16"],
+        pattern=r"^[A-Za-z0-9][\w.:-]{0,63}$",
     )
 
     name: Name | None = Field(
