@@ -36,7 +36,7 @@ cluster-clean: setup  ## stop the cluster, remove its volumes and .env
 cluster-test: setup  ## all of it unattended on a shared volume; prints SKIPPED without a container engine
 	@$(PY) -m deploy.cluster test
 
-test: setup  ## all tests but the long ones, with real runs of the DAGs (14 min on 2 cores)
+test: setup  ## all tests but the long ones, with real runs of the DAGs (21 min on 2 cores)
 	@$(PY) -m pytest -m "not faults"
 
 test-faults: setup  ## fault-injection tests with real Airflow, Spark and Ray (about 40 min)

@@ -39,6 +39,7 @@ def run(baton: Baton, dag_ids: list[str], run_id: str) -> None:
             api.set_paused(dag_id, True)
 
 
+@pytest.mark.faults
 def test_every_example_runs_and_gives_its_result(baton: Baton) -> None:
     run(baton, list(EXAMPLES), "examples")
 

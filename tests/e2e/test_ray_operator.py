@@ -232,6 +232,7 @@ def test_a_label_that_no_node_has_keeps_the_job_waiting(task: Task) -> None:
     assert task.jobs() == {"c0-n0": "FAILED"}
 
 
+@pytest.mark.faults
 def test_a_job_that_waits_for_room_says_so_and_is_stopped_at_once(
     task: Task, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
