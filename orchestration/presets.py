@@ -142,7 +142,7 @@ def first() -> ComparisonRunConfig:
 
 
 def full() -> ComparisonRunConfig:
-    """The whole method at 10, 100, 300 and 1,000 MB, defaults beside tuned settings: many hours."""
+    """The whole method at 10, 100, 300 and 1,000 MB, defaults beside tuned settings: in three hours at most."""
     return ComparisonRunConfig(preset="full", comparison=whole_method())
 
 
