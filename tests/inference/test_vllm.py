@@ -92,6 +92,48 @@ def test_answers_scores_and_ends_are_those_of_the_transformers_engine(environmen
 
 @pytest.mark.faults
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("window", [None, 8], ids=["whole attention", "window of 8"])
+def test_a_row_alone_is_the_row_in_a_batch_and_transformers_row(
+    environment: None, model: Path, tmp_path: Path, window: int | None
+) -> None:
+    """Prompts of mixed lengths, with a common beginning that vLLM's cache shares, and beyond the window of a model that has one."""
+    import torch
+    from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
+
+    directory = model
+    if window:
+        directory = tmp_path / "windowed"
+        shutil.copytree(model, directory)
+        settings = json.loads((model / "config.json").read_text())
+        sizes = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+                 "num_key_value_heads", "max_position_embeddings", "initializer_range", "bos_token_id", "eos_token_id")  # fmt: skip
+        torch.manual_seed(1)
+        MistralForCausalLM(
+            MistralConfig(**{name: settings[name] for name in sizes}, sliding_window=window)
+        ).save_pretrained(directory)
+    tokenizer = ModelTokenizer.of_directory(directory)
+    asked = [list(range(5, 5 + length)) for length in (3, 7, 12, 20)]
+    plain = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    expected = []
+    for ids in asked:
+        row = list(ids)
+        for _ in range(6):
+            with torch.inference_mode():
+                row.append(int(plain(torch.tensor([row]), use_cache=False).logits[0, -1].argmax()))
+        expected.append(row[len(ids) :])
+    vllm = load_engine(config(engine="vllm"), str(directory), tokenizer)
+    try:
+        together = [a[0].token_ids for a in vllm.generate(asked, [0] * 4)]
+        alone = [vllm.generate([ids], [0])[0][0].token_ids for ids in asked]
+    finally:
+        vllm.close()
+    assert all(together) and all(alone)
+    for found in (together, alone):
+        assert [list(ids) for ids in found] == [row[: len(ids)] for row, ids in zip(expected, found, strict=True)]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_samples_and_stop_strings(environment: None, model: Path) -> None:
     asked, tokenizer = prompts(3), ModelTokenizer.of_directory(model)
     greedy = load_engine(config(), str(model), tokenizer).generate(asked[:1], [0])[0][0]
