@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from engines.alone import Limits
-from engines.likelihood import scoring_limits
+from engines.likelihood import forget_growth, scoring_limits
 from evaluation.config import EvaluationConfig
 from evaluation.passages import Encoded
 from evaluation.scoring import passage_nll
@@ -126,7 +126,8 @@ class Scorer(_OneModel):
         name = batch["model"][0].as_py()
         model, tokenizer = self._named(name)
         if name not in self._limits:
-            self._limits[name] = scoring_limits(model, tokenizer.end_id, self._config.max_tokens)
+            longest = self._models[name].positions or self._config.max_tokens
+            self._limits[name] = scoring_limits(model, tokenizer.end_id, min(longest, self._config.max_tokens))
         limits = self._limits[name]
         ids, given = batch["ids"].to_pylist(), batch["given"].to_pylist()
         nll, predicted = zip(*passage_nll(model, ids, tokenizer.end_id, given, limits), strict=True)
@@ -154,6 +155,9 @@ class Completer(_OneModel):
             pad_token_id=tokenizer.end_id,
         )
         given = torch.tensor([ids], device=model.device)
+        # The model's own defaults (penalties, suppressed tokens) fill whatever a passed configuration leaves unset.
+        model.generation_config = settings
+        forget_growth(model)
         with torch.inference_mode():
             made = model.generate(input_ids=given, attention_mask=torch.ones_like(given), generation_config=settings)
         completion = tokenizer.completion(ids, tokenizer.until_stop(made[0, len(ids) :].tolist()))
