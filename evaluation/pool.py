@@ -1,6 +1,5 @@
 """A pool of actors that score passages, or complete prompts, under several models, one model at a time."""
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from evaluation.passages import Encoded
 from evaluation.scoring import passage_nll
 from handoff.artifact import Artifact
 from handoff.job import Progress
-from handoff.model_files import model_directory
+from handoff.model_files import model_directory, settings_of
 from handoff.positions import positions_of
 from handoff.tokenizer import ModelTokenizer
 
@@ -38,10 +37,7 @@ class Contender:
     @property
     def positions(self) -> int | None:
         """The longest sequence that it takes, in tokens; None where it does not say."""
-        for entry in self.artifact.manifest.files:
-            if entry.path.rsplit("/", 1)[-1] == "config.json":
-                return positions_of(json.loads(self.artifact.store.read(self.artifact.path_of(entry))))
-        return None
+        return positions_of(settings_of(self.artifact))
 
 
 def score(

@@ -3,10 +3,12 @@
 import os
 import shutil
 import uuid
+from typing import Any
 
 from handoff.artifact import Artifact
 from handoff.errors import ArtifactError
 from handoff.home import baton_home
+from handoff.model_json import parse_settings
 from handoff.store import Store, resolve
 
 COPY_BUFFER_BYTES = 8 << 20
@@ -30,6 +32,14 @@ def model_directory(artifact: Artifact) -> str:
     remote = any("://" in path for path in paths)
     root = artifact.data if artifact.manifest.data else _common_directory(artifact, paths)
     return _download(artifact, root, paths) if remote else root
+
+
+def settings_of(model: Artifact) -> dict[str, Any]:
+    """``config.json`` of a model artifact, wherever its files lie; empty where it has none."""
+    for entry in model.manifest.files:
+        if entry.path.rsplit("/", 1)[-1] == "config.json":
+            return parse_settings(model.store.read(model.path_of(entry)), model.path_of(entry))
+    return {}
 
 
 def _common_directory(artifact: Artifact, paths: list[str]) -> str:

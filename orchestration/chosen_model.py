@@ -1,11 +1,9 @@
 """The model of a run of inference: looked up in the registry or by its path, and opened before anything starts."""
 
 import re
-from typing import Any
 
 from handoff.artifact import Artifact, open_artifact
 from handoff.errors import ConfigError, EngineUnavailable
-from handoff.model_json import parse_settings
 from handoff.store import Store
 from orchestration.paths import storage_root
 from orchestration.run_config import ModelChoice
@@ -33,14 +31,6 @@ def find_model(choice: ModelChoice) -> tuple[Artifact, str]:
         )
     directory, version = _registered(choice)
     return _open(directory, f"{choice.name} version {version}"), f"{choice.name} version {version}"
-
-
-def settings_of(model: Artifact) -> dict[str, Any]:
-    """``config.json`` of a model artifact, wherever its files lie; empty where it has none."""
-    for entry in model.manifest.files:
-        if entry.path.rsplit("/", 1)[-1] == "config.json":
-            return parse_settings(model.store.read(model.path_of(entry)), model.path_of(entry))
-    return {}
 
 
 def _open(directory: str, who: str) -> Artifact:

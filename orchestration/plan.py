@@ -11,11 +11,12 @@ import yaml
 from handoff.errors import ConfigError
 from handoff.facts import ModelFacts, facts_of
 from handoff.manifest import now
+from handoff.model_files import settings_of
 from handoff.packages import cache_dir
 from handoff.run_dir import RunDir, StageRecord
 from handoff.stages import Flow, flow
 from orchestration import preflight
-from orchestration.chosen_model import find_model, settings_of
+from orchestration.chosen_model import find_model
 from orchestration.form_fields import COMPARISON, INFERENCE, TRAINING
 from orchestration.forms import Form
 from orchestration.paths import run_key, run_uri, storage_root

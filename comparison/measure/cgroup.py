@@ -42,8 +42,9 @@ class Cgroup:
         self.limits_memory = memory is not None and memory_bytes is not None
         if memory and memory_bytes:
             (memory / ("memory.max" if self._version2 else "memory.limit_in_bytes")).write_text(str(memory_bytes))
-            with contextlib.suppress(OSError):  # no swap on this machine
-                (memory / "memory.swap.max").write_text("0") if self._version2 else None
+            if self._version2:
+                with contextlib.suppress(OSError):  # no swap on this machine
+                    (memory / "memory.swap.max").write_text("0")
 
     @classmethod
     def made(cls, memory_bytes: int | None = None) -> "Cgroup | None":

@@ -1,7 +1,6 @@
 """Answers with Hugging Face transformers, in batches of a token budget."""
 
 import inspect
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from engines.alone import Limits
 from engines.batching import by_budget, shared_prefix
 from engines.likelihood import forget_growth, scoring_limits, token_logprobs
+from handoff.model_json import read_settings
 from handoff.positions import positions_of
 from inference.engines.base import Answer, Sampling
 from inference.engines.decoding import STEPS_BETWEEN_LOOKS, Chooser, Decoding, Writing, plain_attention
@@ -63,7 +63,7 @@ class TransformersEngine:
         # With position ids from the mask, padding may stand between a prefix and the rest; models without them count it.
         self.shares_prefixes = "position_ids" in inspect.signature(self.model.forward).parameters
         longest = config.max_prompt_tokens + config.max_new_tokens
-        positions = positions_of(json.loads(Path(model_dir, "config.json").read_text())) or longest
+        positions = positions_of(read_settings(Path(model_dir, "config.json"))) or longest
         if config.task == "score":
             self.limits = scoring_limits(self.model, tokenizer.end_id, min(longest, positions))
         else:
